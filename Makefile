@@ -1,0 +1,50 @@
+# make demo | test | test-gpu | test-matrix | lint | bench | venv | clean
+#   PYTHON=python3.12        the Python that .venv is made with
+#   PY=/path/to/python       an environment that has everything already: no .venv is made
+#   DEMO_ARGS='...'          more arguments for examples/train.py
+
+PYTHON ?= python3
+VENV ?= .venv
+ifdef PY
+ENVIRONMENT :=
+else
+PY := $(VENV)/bin/python
+ENVIRONMENT := $(VENV)/ready
+endif
+
+# Chainer's setup.py needs an older setuptools than pip takes. The first variable reaches the
+# isolated build up to pip 25, the second since; both paths are relative, for neither may hold a space.
+export PIP_CONSTRAINT := build-constraints.txt
+export PIP_BUILD_CONSTRAINT := build-constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-gpu test-matrix lint bench venv clean
+
+demo: $(ENVIRONMENT)
+	$(PY) examples/train.py --dataset shapes --out result $(DEMO_ARGS)
+
+test: $(ENVIRONMENT)
+	$(PY) -m pytest $(TEST_ARGS)
+
+test-gpu: $(ENVIRONMENT)
+	$(PY) -m tests.gpu
+	$(PY) -m pytest -m gpu $(TEST_ARGS)
+
+test-matrix:
+	$(PYTHON) scripts/test_matrix.py $(PYTHONS)
+
+lint: $(ENVIRONMENT)
+	$(PY) -m ruff check .
+
+bench: $(ENVIRONMENT)
+	$(PY) -m tests.benchmarks
+
+venv: $(VENV)/ready
+
+$(VENV)/ready: setup.py pyproject.toml build-constraints.txt chainer_ssd.pth
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --use-pep517 --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .matrix build dist result *.egg-info .pytest_cache .hypothesis .ruff_cache

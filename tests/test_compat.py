@@ -1,0 +1,259 @@
+"""Each patch of _compat.py: what it mends works, nothing else is touched, and it goes away."""
+import importlib
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import chainer
+import chainer.functions as F
+import numpy as np
+import pytest
+
+from chainer_ssd import _compat
+
+SITE = Path(chainer.__file__).parents[1]
+ROOT = Path(_compat.__file__).parents[1]
+
+
+def python(code, hook=False, **env):
+    """Runs ``code`` in an interpreter, without the start-up hook; returns what it printed."""
+    paths = [str(ROOT), str(SITE), *(sysconfig.get_paths()[key] for key in ('purelib', 'platlib'))]
+    code = f'import sys; sys.path[1:1] = {paths!r}\n' + code
+    done = subprocess.run([sys.executable, *([] if hook else ['-S']), '-c', code], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
+                          env={**os.environ, **env})
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- the words
+
+@pytest.mark.parametrize('name, count', [
+    ('chainer._environment_check', 2),
+    ('chainer.functions.array.as_strided', 2),
+    ('chainer.functions.array.resize_images', 6),
+    ('chainermn.iterators.multi_node_iterator', 1),
+    ('chainermn.communicators._memory_utility', 1),
+])
+def test_words_stand_where_they_are_said_to(name, count):
+    source = SITE.joinpath(*name.split('.')).with_suffix('.py').read_text()
+    patch = _compat.PATCHES.get(name)
+    words = patch.words if patch else {}
+    assert sum(source.count(old) for old in words) == count
+    for old, new in words.items():
+        assert source.count(old) >= 1
+        assert old.count('\n') == new.count('\n'), 'line numbers must stay'
+        source = source.replace(old, new)
+    compile(source, name, 'exec')
+
+
+def test_every_patch_has_its_row_above():
+    rows = test_words_stand_where_they_are_said_to.pytestmark[0].args[1]
+    assert {name for name, count in rows if count} == set(_compat.PATCHES)
+
+
+# --- when
+
+@pytest.mark.parametrize('name, idle, needed', [
+    ('chainer.functions.array.as_strided', (1, 26), (2, 0)),
+    ('chainer.functions.array.resize_images', (1, 23), (1, 24)),
+    ('chainermn.iterators.multi_node_iterator', (1, 24), (1, 25)),
+    ('chainermn.communicators._memory_utility', (1, 26), (2, 0)),
+])
+def test_numpy_patches_go_away_where_numpy_has_the_name(monkeypatch, name, idle, needed):
+    monkeypatch.setattr(_compat, 'NUMPY', idle)
+    assert not _compat.is_due(name)
+    assert _compat.ChainerPatcher.find_spec(name) is None
+    monkeypatch.setattr(_compat, 'NUMPY', needed)
+    assert _compat.is_due(name)
+
+
+def test_environment_check_goes_away_where_its_imports_work(monkeypatch):
+    monkeypatch.setattr(_compat, 'importable', lambda *names: True)
+    assert not _compat.is_due('chainer._environment_check')
+    monkeypatch.setattr(_compat, 'importable', lambda *names: False)
+    assert _compat.is_due('chainer._environment_check')
+
+
+def test_importable():
+    assert _compat.importable('json', 'json.decoder')
+    assert not _compat.importable('json', 'json.no_such_module')
+
+
+@pytest.mark.parametrize('version', ['7.8.0', '7.8.1.post1', '8.0.0'])
+def test_another_chainer_is_left_alone(monkeypatch, version):
+    monkeypatch.setattr(_compat, 'NUMPY', (2, 0))
+    assert _compat.is_due('chainer.functions.array.as_strided')
+    monkeypatch.setattr(chainer._version, '__version__', version)
+    assert not any(map(_compat.is_due, _compat.PATCHES))
+
+
+def test_a_module_without_a_patch_is_left_alone():
+    assert _compat.ChainerPatcher.find_spec('chainer.functions.array.get_item') is None
+    assert _compat.ChainerPatcher.find_spec('json') is None
+
+
+def test_install_is_done_once():
+    before = list(sys.meta_path)
+    _compat.install()
+    assert sys.meta_path == before
+    spec = importlib.util.spec_from_file_location('another_copy', _compat.__file__)
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    copy.install()
+    assert sys.meta_path == before
+
+
+def test_off_switch():
+    out = python('import importlib.util as u\n'
+                 f's = u.spec_from_file_location("c", {_compat.__file__!r})\n'
+                 'm = u.module_from_spec(s); s.loader.exec_module(m)\n'
+                 'before = list(sys.meta_path); m.install(); print(sys.meta_path == before)',
+                 CHAINER_SSD_COMPAT='off')
+    assert out == 'True'
+
+
+# --- what else is touched
+
+def test_nothing_is_left_in_numpy():
+    out = python('import numpy\n'
+                 'before = set(vars(numpy))\n'
+                 'import chainer_ssd, chainer\n'
+                 'print(sorted(set(vars(numpy)) - before))')
+    added = set(eval(out))
+    # numpy's own submodules, which the import system binds
+    assert all(importlib.util.find_spec(f'numpy.{name}') for name in added), added
+
+
+def test_chainers_bytecode_cache_is_not_written(tmp_path):
+    # PYTHONPYCACHEPREFIX collects whatever bytecode a fresh import writes.
+    out = python('import chainer_ssd._compat as c, chainer\n'
+                 'print([name for name in c.PATCHES if type(getattr('
+                 'sys.modules.get(name), "__loader__", None)).__name__ == "PatchedLoader"])',
+                 PYTHONPYCACHEPREFIX=str(tmp_path), PYTHONDONTWRITEBYTECODE='')
+    patched = eval(out)
+    written = {path.name.split('.')[0] for path in tmp_path.rglob('chainer/**/*.pyc')}
+    assert 'get_item' in written
+    assert not written & {name.rpartition('.')[2] for name in patched}
+    assert bool(patched) == any(map(_compat.is_due, [
+        'chainer._environment_check', 'chainer.functions.array.as_strided',
+        'chainer.functions.array.resize_images']))
+
+
+def test_chainer_imported_first_without_a_hook_is_mended_in_place():
+    """Where Chainer can be imported unaided, ``import chainer_ssd`` mends it afterwards."""
+    out = python('''
+import importlib, numpy
+import chainer_ssd, chainer, chainer.functions as F
+from chainer_ssd import _compat
+name = 'chainer.functions.array.resize_images'
+sys.meta_path.remove(_compat.ChainerPatcher)
+importlib.reload(sys.modules[name])          # as it comes
+x = numpy.zeros((1, 1, 2, 2), numpy.float32)
+try:
+    F.resize_images(x, (4, 4))
+    print('works')
+except AttributeError as error:
+    print('numpy.float' in str(error) or "'float'" in str(error))
+_compat.install()
+print(F.resize_images(x, (4, 4)).shape)
+''')
+    first, second = out.splitlines()
+    assert first == ('True' if _compat.NUMPY >= (1, 24) else 'works')
+    assert second == '(1, 1, 4, 4)'
+
+
+# --- what is mended
+
+def test_environment_check_runs_without_numpy_distutils_and_pkg_resources():
+    out = python('for name in "numpy.distutils", "pkg_resources": sys.modules[name] = None\n'
+                 'import chainer_ssd, chainer\n'
+                 'chainer._environment_check.check(); print("imported")')
+    assert out == 'imported'
+
+
+@pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64])
+def test_as_strided(dtype):
+    x = chainer.Variable(np.arange(12, dtype=dtype).reshape(3, 4))
+    y = F.as_strided(x, (2, 3), (4, 1), 1)
+    np.testing.assert_array_equal(y.array, [[1, 2, 3], [5, 6, 7]])
+    y.grad = np.array([[1, 2, 3], [4, 5, 6]], dtype)
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [[0, 1, 2, 3], [0, 4, 5, 6], [0, 0, 0, 0]])
+    assert x.grad.dtype == dtype
+
+
+def test_as_strided_refuses_integer_gradients():
+    grad = sys.modules['chainer.functions.array.as_strided'].AsStridedGrad
+    geometry = sys.modules['chainer.functions.array.as_strided'].TensorGeometry(np.zeros((2, 2)))
+    with pytest.raises(TypeError, match='Only float'):
+        grad(geometry, (2, 2), (2, 1), 0).forward((np.zeros((2, 2), np.int32),))
+
+
+@pytest.mark.parametrize('kwargs, expected', [
+    ({'align_corners': True}, [0, 1, 2, 3]),
+    ({'align_corners': False}, [0, .75, 2.25, 3]),
+    ({'mode': 'nearest', 'align_corners': False}, [0, 0, 3, 3]),
+])
+def test_resize_images(kwargs, expected):
+    x = np.array([0, 3], np.float32).reshape(1, 1, 2, 1)
+    y = F.resize_images(x, (4, 1), **kwargs)
+    np.testing.assert_allclose(y.array.ravel(), expected, atol=1e-6)
+    assert y.dtype == np.float32
+
+
+def test_unpacking_gradients_of_another_dtype():
+    """What a float16 all-reduce does, with a buffer in main memory in the GPU's place."""
+    pytest.importorskip('mpi4py', reason='chainermn needs mpi4py')
+    out = python('''
+import numpy as np
+import chainer_ssd, chainer
+from chainermn.communicators._memory_utility import pack_params, unpack_params
+
+class Buffer:
+    def __init__(self, size): self.bytes = np.zeros(size, np.uint8)
+    def from_device(self, array, size, offset, stream):
+        self.bytes[offset:offset + size] = np.frombuffer(array.tobytes(), np.uint8)
+    def to_device(self, array, size, offset, stream):
+        array[...] = self.bytes[offset:offset + size].view(array.dtype).reshape(array.shape)
+
+def parameter(grad):
+    p = chainer.Parameter(np.zeros_like(grad))
+    p.grad = grad
+    return p
+
+grads = [np.array([[1, 2], [3, 4.5]], np.float32), np.array([-7], np.float16)]
+sent = [parameter(grad.copy()) for grad in grads]
+got = [parameter(np.zeros_like(grad)) for grad in grads]
+buffer = Buffer(2 * 5)
+pack_params(sent, 'grad', buffer, np.dtype('float16'), False)
+unpack_params(got, 'grad', buffer, np.dtype('float16'), False)
+print([(p.grad.tolist(), p.grad.dtype.name) for p in got])
+''', hook=True)  # mpi4py finds mpich by sys.prefix, which is the base Python's under -S
+    assert eval(out) == [([[1, 2], [3, 4.5]], 'float32'), ([-7], 'float16')]
+
+
+@pytest.mark.mpi
+def test_multi_node_iterator(mpiexec, tmp_path):
+    script = tmp_path / 'iterate.py'
+    script.write_text('''
+import warnings
+warnings.simplefilter('error', DeprecationWarning)   # what NumPy 2.5 makes an error
+import chainer_ssd, chainer, chainermn
+import numpy as np
+chainer.disable_experimental_feature_warning = True
+comm = chainermn.create_communicator('naive')
+assert comm.size == 2
+data = [(np.full(2, i, np.float32), np.int32(i)) for i in range(5)]
+it = chainermn.iterators.create_multi_node_iterator(
+    chainer.iterators.SerialIterator(data, 2, repeat=False, shuffle=False), comm)
+seen = [int(label) for batch in it for _, label in batch]
+if comm.rank == 1:
+    assert it.dataset_size == 5
+print(f'rank {comm.rank}: {seen}\\n', end='')
+''')
+    out = mpiexec(2, script)
+    assert sorted(line for line in out.splitlines() if line.startswith('rank')) == [
+        'rank 0: [0, 1, 2, 3, 4]', 'rank 1: [0, 1, 2, 3, 4]']
