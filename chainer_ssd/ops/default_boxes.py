@@ -1,0 +1,73 @@
+"""Default boxes, and where the paper's two models put theirs."""
+import numpy as np
+
+#: SSD300 of the paper: 8,732 default boxes, in pixels of the 300 x 300 input.
+SSD300_SPEC = {
+    'grids': (38, 19, 10, 5, 3, 1),
+    'aspect_ratios': ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,)),
+    'steps': (8, 16, 32, 64, 100, 300),
+    'sizes': (30, 60, 111, 162, 213, 264, 315),
+}
+
+#: SSD512 of the paper: 24,564 default boxes, in pixels of the 512 x 512 input.
+SSD512_SPEC = {
+    'grids': (64, 32, 16, 8, 4, 2, 1),
+    'aspect_ratios': ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,)),
+    'steps': (8, 16, 32, 64, 128, 256, 512),
+    'sizes': (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6),
+}
+
+
+def generate_default_bbox(grids, aspect_ratios, steps, sizes):
+    """The default boxes of an SSD, scale by scale, row by row, cell by cell.
+
+    Parameters
+    ----------
+    grids : sequence of int, length S
+        Cells along one side of each scale's square feature map, finest first.
+    aspect_ratios : sequence of sequences of float, length S
+        Beside the two squares, each ratio a of a scale gives a wide and a tall box.
+    steps : sequence of float, length S
+        Distance of neighbouring cells in input pixels.
+    sizes : sequence of float, length S + 1
+        s_k in input pixels; the last serves the last scale's larger square only.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (K, 4)
+        (cy, cx, h, w) in input pixels. A cell holds, in this order: the square s_k, the square
+        sqrt(s_k s_{k+1}), then for each ratio a (h, w) = (s_k / sqrt(a), s_k sqrt(a)) and its
+        transpose. K is the sum of grid² (2 + 2 · number of ratios).
+
+    Raises
+    ------
+    ValueError
+        If the lengths disagree or a number is not positive.
+
+    Notes
+    -----
+    Liu et al. (2016), section 2.2; the order is ChainerCV's ``MultiboxCoder``'s.
+    """
+    if not len(grids) == len(aspect_ratios) == len(steps) == len(sizes) - 1:
+        raise ValueError(
+            f'{len(grids)} grids, {len(aspect_ratios)} aspect_ratios, {len(steps)} steps, '
+            f'{len(sizes)} sizes: expected S, S, S and S + 1 of them')
+    for name, values in (('grids', grids), ('steps', steps), ('sizes', sizes),
+                         *((f'aspect_ratios[{i}]', a) for i, a in enumerate(aspect_ratios))):
+        if not all(0 < value < float('inf') for value in values):
+            raise ValueError(f'{name} = {tuple(values)}: expected positive numbers')
+
+    scales = []
+    for k, (grid, ratios, step) in enumerate(zip(grids, aspect_ratios, steps)):
+        shapes = [(sizes[k], sizes[k]), (np.sqrt(sizes[k] * sizes[k + 1]),) * 2]
+        for ratio in ratios:
+            short, long = sizes[k] / np.sqrt(ratio), sizes[k] * np.sqrt(ratio)
+            shapes += [(short, long), (long, short)]
+        # c = (cell + 1/2) · step
+        center = (np.arange(grid) + 0.5) * step
+        scale = np.empty((grid, grid, len(shapes), 4), np.float32)
+        scale[..., 0] = center[:, None, None]
+        scale[..., 1] = center[None, :, None]
+        scale[..., 2:] = shapes
+        scales.append(scale.reshape(-1, 4))
+    return np.concatenate(scales)

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainer_ssd import non_maximum_suppression
+from tests import reference
+from tests.helpers import to_numpy
+
+box = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+
+
+@given(rows=st.lists(st.tuples(box, st.sampled_from([0.1, 0.5, 0.9])), max_size=12),
+       thresh=st.sampled_from([0., 0.3, 0.5, 1.]))
+def test_equals_the_loop(rows, thresh):
+    bbox = np.array([b for b, _ in rows], 'd').reshape(-1, 4)
+    score = np.array([s for _, s in rows])
+    kept = non_maximum_suppression(bbox, thresh, score)
+    assert kept.dtype == np.int32
+    assert kept.tolist() == reference.non_maximum_suppression(bbox, thresh, score)
+    limited = non_maximum_suppression(bbox, thresh, score, limit=2)
+    assert limited.tolist() == kept.tolist()[:2]
+
+
+def test_without_scores_the_order_is_the_score(xp):
+    bbox = xp.asarray([(0, 0, 4, 4), (0, 0, 4, 4), (8, 8, 9, 9)], dtype='f')
+    assert to_numpy(non_maximum_suppression(bbox, 0.5)).tolist() == [0, 2]
+    score = xp.asarray([0.1, 0.9, 0.5], dtype='f')
+    assert to_numpy(non_maximum_suppression(bbox, 0.5, score)).tolist() == [1, 2]
+
+
+def test_many_boxes(xp):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 100, (300, 2))
+    bbox = np.c_[corner, corner + rng.uniform(10, 40, (300, 2))]
+    score = rng.random(300)
+    kept = non_maximum_suppression(xp.asarray(bbox), 0.45, xp.asarray(score))
+    assert to_numpy(kept).tolist() == reference.non_maximum_suppression(bbox, 0.45, score)
+
+
+def test_no_box_is_legal(xp):
+    assert len(non_maximum_suppression(xp.asarray(np.zeros((0, 4), 'f')), 0.5)) == 0
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'bbox': np.zeros(4)}, 'bbox has shape'),
+    ({'score': np.zeros(3)}, r'score has shape \(3,\): expected \(2,\)'),
+    ({'thresh': 1.5}, 'thresh = 1.5'),
+    ({'limit': -1}, 'limit = -1'),
+])
+def test_a_wrong_argument_is_named(change, message):
+    valid = {'bbox': np.zeros((2, 4)), 'thresh': 0.5, 'score': np.zeros(2), 'limit': None}
+    with pytest.raises(ValueError, match=message):
+        non_maximum_suppression(**{**valid, **change})
