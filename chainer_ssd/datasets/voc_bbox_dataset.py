@@ -1,0 +1,214 @@
+"""Data sets in the layout of Pascal VOC."""
+import os
+import warnings
+
+import chainer
+import numpy as np
+
+from chainer_ssd.datasets._image import read_image
+from chainer_ssd.datasets._suspect import is_valid, warn_of_suspects
+from chainer_ssd.datasets._voc_annotation import CORNERS, parse_annotation, to_number
+
+VOC_LABEL_NAMES = (
+    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
+    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
+    'tvmonitor')
+
+_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG')
+_NAMED_AT_MOST = 20
+
+
+class VOCBboxDataset(chainer.dataset.DatasetMixin):
+    """Images and boxes of a folder in Pascal VOC's layout.
+
+    Item i is ``(img, bbox, label)``, or ``(img, bbox, label, difficult)``:
+
+    ``img``: float32 (3, H, W), RGB, 0..255;
+    ``bbox``: float32 (R, 4), (y_min, x_min, y_max, x_max), pixels, 0-based: the file's minus 1;
+    ``label``: int32 (R,), positions in ``label_names``;
+    ``difficult``: bool (R,).
+
+    An image without objects has R = 0. All annotations are read and checked here, and the
+    images looked for; an image is opened when it is asked for.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder that holds Annotations/, ImageSets/Main/ and JPEGImages/ (.jpg, .jpeg, .png).
+    split : str
+        The list to read: ImageSets/Main/<split>.txt, one name a line.
+    label_names : sequence of str, optional
+        The classes, in order. Without it: the 20 of VOC if every name found is among them, else
+        the names found in this split, sorted; hand the training set's on to the other splits.
+    return_difficult : bool
+        True: all objects, with the flag. False: without those flagged difficult, which nobody
+        could tell from the others (ChainerCV's defaults leave them out as well).
+    on_invalid : {'drop', 'raise'}
+        What happens to a box that is inverted, without area, not finite or not a number.
+        'drop': it is left out; one warning gives the number and the files.
+
+    Attributes
+    ----------
+    ids : list of str
+        Names of the images, as the split lists them.
+    label_names : tuple of str
+        The classes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a list, annotation or image is missing.
+    ValueError
+        If an annotation is malformed, hostile (entities) or not VOC's; if a name is not in
+        ``label_names``; if a box is invalid and ``on_invalid`` is 'raise'; if the list is
+        empty. On access: if an image is broken, truncated, or deeper than 8 bits. The message
+        names the file.
+    ImportError
+        If defusedxml or Pillow is missing (``pip install "chainer_ssd[data]"``).
+
+    Warns
+    -----
+    UserWarning
+        Once per data set, naming the first file: boxes that reach outside their image, that
+        look like shares in [0, 1], or like (x, y) where (y, x) is due; an image whose size is
+        not the one in its annotation.
+
+    Notes
+    -----
+    Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge" (2010).
+    """
+
+    def __init__(
+            self, root, split, label_names=None, return_difficult=False, on_invalid='drop'):
+        if on_invalid not in ('drop', 'raise'):
+            raise ValueError(f"on_invalid = {on_invalid!r}: expected 'drop' or 'raise'")
+        root = os.fspath(root)
+        self.return_difficult = return_difficult
+        self.ids = _read_list(os.path.join(root, 'ImageSets', 'Main', f'{split}.txt'))
+        files = [os.path.join(root, 'Annotations', f'{name}.xml') for name in self.ids]
+        annotations = [parse_annotation(file) for file in files]
+        self._image_files = [
+            _find_image(os.path.join(root, 'JPEGImages', name)) for name in self.ids]
+        self._sizes = [annotation.size for annotation in annotations]
+        self._size_warned = False
+
+        # The objects of all images stand in one row; owner says whose each is.
+        owner = np.repeat(np.arange(len(files)), [len(a.names) for a in annotations])
+        names = [name for a in annotations for name in a.names]
+        corners = [texts for a in annotations for texts in a.corners]
+        difficult = np.array([flag for a in annotations for flag in a.difficults], dtype=bool)
+        self.label_names = _choose_label_names(label_names, set(names))
+        label = _to_label(names, self.label_names, owner, files)
+        bbox = _to_bbox(corners)
+        valid = is_valid(bbox)
+        if not valid.all():
+            _report_invalid(np.flatnonzero(~valid), owner, files, names, corners, on_invalid)
+        size = np.array([size or (np.nan, np.nan) for size in self._sizes])
+        warn_of_suspects(bbox[valid], size[owner[valid]], owner[valid], files)
+
+        kept = valid if return_difficult else valid & ~difficult
+        self._bbox, self._label, self._difficult = bbox[kept], label[kept], difficult[kept]
+        self._start = np.searchsorted(owner[kept], np.arange(len(files) + 1))
+
+    def __len__(self):
+        return len(self.ids)
+
+    def get_annotation(self, i):
+        """Item ``i`` without its image, which is not opened.
+
+        Parameters
+        ----------
+        i : int
+            Which item.
+
+        Returns
+        -------
+        tuple
+            ``(bbox, label)``, or ``(bbox, label, difficult)``: copies, free to be changed.
+        """
+        i = range(len(self))[i]
+        rows = slice(self._start[i], self._start[i + 1])
+        arrays = (self._bbox, self._label, self._difficult)
+        return tuple(a[rows].copy() for a in arrays[:3 if self.return_difficult else 2])
+
+    def get_example(self, i):
+        """Item ``i``; see the class.
+
+        Parameters
+        ----------
+        i : int
+            Which item.
+
+        Returns
+        -------
+        tuple
+            ``(img, bbox, label)``, or ``(img, bbox, label, difficult)``.
+
+        Raises
+        ------
+        ValueError
+            If the image cannot be read to its end.
+        """
+        size = self._sizes[i]
+        img = read_image(self._image_files[i], size)
+        if size not in (None, img.shape[1:]) and not self._size_warned:
+            self._size_warned = True
+            warnings.warn(
+                f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
+                'the boxes may belong to another picture', stacklevel=3)
+        return (img, *self.get_annotation(i))
+
+
+def _read_list(path):
+    with open(path, encoding='utf-8-sig') as lines:
+        names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise ValueError(f'{path}: lists no image')
+    return names
+
+
+def _find_image(stem):
+    for suffix in _SUFFIXES:
+        if os.path.isfile(stem + suffix):
+            return stem + suffix
+    raise FileNotFoundError(f'{stem}: no image with one of the suffixes {_SUFFIXES}')
+
+
+def _choose_label_names(label_names, found):
+    if label_names is None:
+        return VOC_LABEL_NAMES if found <= set(VOC_LABEL_NAMES) else tuple(sorted(found))
+    if isinstance(label_names, str) or not all(isinstance(name, str) for name in label_names):
+        raise TypeError(f'label_names = {label_names!r}: expected a sequence of str')
+    if len(set(label_names)) < len(label_names):
+        raise ValueError(f'label_names = {label_names!r}: expected each name once')
+    return tuple(label_names)
+
+
+def _to_label(names, label_names, owner, files):
+    position = {name: i for i, name in enumerate(label_names)}
+    for name, image in zip(names, owner):
+        if name not in position:
+            raise ValueError(
+                f'{files[image]}: the name {name!r} is not among label_names = {label_names}')
+    return np.array([position[name] for name in names], dtype=np.int32)
+
+
+def _to_bbox(corners):
+    values = [[to_number(text) for text in texts] for texts in corners]
+    with np.errstate(over='ignore'):  # past float32 it is inf, and so invalid
+        return (np.array(values).reshape(-1, 4) - 1).astype(np.float32)
+
+
+def _report_invalid(rows, owner, files, names, corners, on_invalid):
+    if on_invalid == 'raise':
+        row = rows[0]
+        which = row - np.searchsorted(owner, owner[row])
+        raise ValueError(
+            f'{files[owner[row]]}, object {which} ({names[row]!r}): {CORNERS} = {corners[row]}, '
+            'expected finite numbers with ymin < ymax and xmin < xmax')
+    bad_files = [files[i] for i in np.unique(owner[rows])]
+    more = len(bad_files) - _NAMED_AT_MOST
+    warnings.warn(
+        f'invalid boxes (inverted, without area or not finite) dropped: {len(rows)}, in '
+        + ', '.join(bad_files[:_NAMED_AT_MOST]) + (f' and {more} more files' if more > 0 else ''),
+        stacklevel=3)

@@ -1,0 +1,289 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainer_ssd.evaluation import eval_detection_voc
+from tests import reference
+from tests.conftest import GOLDEN
+
+N_GOLDEN = 35
+NAN = float('nan')
+
+
+def one_image(pred=(), gt=(), difficult=None):
+    """Arguments for one image of (box, label, score) and (box, label)."""
+    return {
+        'pred_bboxes': [np.array([p[0] for p in pred], dtype=np.float32).reshape(-1, 4)],
+        'pred_labels': [np.array([p[1] for p in pred], dtype=np.int32)],
+        'pred_scores': [np.array([p[2] for p in pred], dtype=np.float32)],
+        'gt_bboxes': [np.array([g[0] for g in gt], dtype=np.float32).reshape(-1, 4)],
+        'gt_labels': [np.array([g[1] for g in gt], dtype=np.int32)],
+        'gt_difficults': None if difficult is None else [np.array(difficult, dtype=bool)]}
+
+
+def oracle(images, iou_thresh, use_07_metric):
+    """AP per class of [(pred, gt)], pred = [(box, label, score)], gt = [(box, label, difficult)].
+
+    Follows the definition, one detection after the other, on plain numbers.
+    """
+    labels = [item[1] for pred, gt in images for item in pred + gt]
+    aps = []
+    for c in range(max(labels, default=-1) + 1):
+        ranking = []  # (score, image, place in the image's ranking, verdict)
+        n_positive = 0
+        for i, (pred, gt) in enumerate(images):
+            gt = [g for g in gt if g[1] == c]
+            n_positive += sum(not g[2] for g in gt)
+            mine = [p for p in pred if p[1] == c]
+            taken = set()
+            for place, r in enumerate(sorted(range(len(mine)), key=lambda r: (-mine[r][2], -r))):
+                box, _, score = mine[r]
+                overlaps = [reference.iou(inclusive(box), inclusive(g[0])) for g in gt]
+                best = overlaps.index(max(overlaps)) if overlaps else None
+                if best is None or overlaps[best] < iou_thresh:
+                    verdict = 'wrong'
+                elif gt[best][2]:
+                    verdict = 'uncounted'
+                else:
+                    verdict = 'wrong' if best in taken else 'right'
+                    taken.add(best)
+                ranking.append((-score, -i, -place, verdict))
+        curve = [(0., 0.)]
+        right = wrong = 0
+        for *_, verdict in sorted(ranking):
+            right += verdict == 'right'
+            wrong += verdict == 'wrong'
+            if n_positive:
+                curve.append((right / n_positive, right / (right + wrong) if right else 0.))
+        if not n_positive:
+            aps.append(NAN)
+        elif use_07_metric:
+            aps.append(sum(
+                max([p for r, p in curve if r >= t * 0.1], default=0.) for t in range(11)) / 11)
+        else:
+            aps.append(sum(
+                (b[0] - a[0]) * max(p for r, p in curve if r >= b[0])
+                for a, b in zip(curve, curve[1:])))
+    return aps
+
+
+def inclusive(box):
+    return box[0], box[1], box[2] + 1, box[3] + 1
+
+
+def arguments(images):
+    return {
+        'pred_bboxes': [[p[0] for p in pred] for pred, _ in images],
+        'pred_labels': [[p[1] for p in pred] for pred, _ in images],
+        'pred_scores': [[p[2] for p in pred] for pred, _ in images],
+        'gt_bboxes': [[g[0] for g in gt] for _, gt in images],
+        'gt_labels': [[g[1] for g in gt] for _, gt in images],
+        'gt_difficults': [[g[2] for g in gt] for _, gt in images]}
+
+
+@pytest.fixture(scope='module')
+def golden():
+    with np.load(GOLDEN / 'eval_voc.npz') as f:
+        return dict(f)
+
+
+@pytest.mark.parametrize('case', range(N_GOLDEN))
+def test_equals_chainercv(golden, case):
+    """ChainerCV 0.13.1's answers to random images: integer and float boxes, ties, difficult and
+    empty images, classes never seen, thresholds 0 to 1, both metrics."""
+    assert len(golden['n_image']) == N_GOLDEN
+    images = slice(*np.cumsum(np.append(0, golden['n_image']))[case:case + 2])
+
+    def split(name):
+        side = name.split('_')[0]
+        parts = np.split(golden[name], np.cumsum(golden[f'{side}_count'])[:-1])
+        return parts[images]
+
+    result = eval_detection_voc(
+        split('pred_bbox'), split('pred_label'), split('pred_score'),
+        split('gt_bbox'), split('gt_label'),
+        split('gt_difficult') if golden['has_difficult'][case] else None,
+        iou_thresh=golden['iou_thresh'][case], use_07_metric=golden['use_07_metric'][case])
+
+    classes = slice(*np.cumsum(np.append(0, golden['n_class']))[case:case + 2])
+    np.testing.assert_allclose(result['ap'], golden['ap'][classes], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result['map'], golden['map'][case], rtol=0, atol=1e-12)
+
+
+BOX = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 6)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+PRED = st.tuples(BOX, st.integers(0, 2), st.sampled_from([0.25, 0.5, 0.75]))
+GT = st.tuples(BOX, st.integers(0, 2), st.booleans())
+
+
+@settings(deadline=None, max_examples=300)
+@given(images=st.lists(st.tuples(st.lists(PRED, max_size=8), st.lists(GT, max_size=5)),
+                       max_size=4),
+       iou_thresh=st.sampled_from([0., 0.25, 0.5, 0.75, 1.]), use_07_metric=st.booleans())
+def test_equals_the_definition(images, iou_thresh, use_07_metric):
+    result = eval_detection_voc(
+        **arguments(images), iou_thresh=iou_thresh, use_07_metric=use_07_metric)
+    expected = oracle(images, iou_thresh, use_07_metric)
+    np.testing.assert_allclose(result['ap'], expected, rtol=0, atol=1e-12)
+    known = [ap for ap in expected if ap == ap]
+    np.testing.assert_allclose(
+        result['map'], sum(known) / len(known) if known else NAN, rtol=0, atol=1e-12)
+
+
+def test_many_ties_have_one_answer():
+    # Past 16 scores NumPy's default sort gives ties in an order of its own.
+    random = np.random.RandomState(0)
+    images = []
+    for _ in range(40):
+        corner = random.randint(0, 12, (24, 2))
+        boxes = [(y, x, y + 4, x + 4) for y, x in corner.tolist()]
+        images.append((
+            [(box, 0, score) for box, score in zip(boxes, random.randint(0, 3, 16).tolist())],
+            [(box, 0, False) for box in boxes[16:]]))
+    result = eval_detection_voc(**arguments(images))
+    assert 0.05 < result['map'] < 0.95
+    np.testing.assert_allclose(result['ap'], oracle(images, 0.5, False), rtol=0, atol=1e-12)
+
+
+def test_by_hand():
+    """Three truths; by falling score right, wrong, right: precision 1, 1/2, 2/3 at recall
+    1/3, 1/3, 2/3."""
+    pred = [((0, 0, 9, 9), 0, 0.9), ((50, 50, 59, 59), 0, 0.8), ((20, 20, 29, 29), 0, 0.7)]
+    gt = [((0, 0, 9, 9), 0), ((20, 20, 29, 29), 0), ((80, 80, 89, 89), 0)]
+    area = eval_detection_voc(**one_image(pred, gt))
+    np.testing.assert_allclose(area['ap'], [1 / 3 + 2 / 9])
+    assert type(area['map']) is float
+    eleven = eval_detection_voc(**one_image(pred, gt), use_07_metric=True)
+    np.testing.assert_allclose(eleven['ap'], [(4 * 1 + 3 * 2 / 3) / 11])
+
+
+def test_boxes_are_inclusive_pixels():
+    # rows 0..9 against 0..4: 5 / 10 pixels, though (4 − 0) / (9 − 0) is less than a half
+    shared = one_image([((0, 0, 4, 9), 0, 1)], [((0, 0, 9, 9), 0)])
+    assert eval_detection_voc(**shared)['map'] == 1
+    one_pixel = one_image([((3, 3, 3, 3), 0, 1)], [((3, 3, 3, 3), 0)])
+    assert eval_detection_voc(**one_pixel)['map'] == 1
+
+
+def test_only_the_first_detection_of_a_truth_is_right():
+    box = (0, 0, 9, 9)
+    twice = one_image([(box, 0, 0.5), (box, 0, 0.9)], [(box, 0), ((50, 50, 59, 59), 0)])
+    # right, wrong: half the recall at precision 1
+    assert eval_detection_voc(**twice)['map'] == 0.5
+
+
+def test_difficult_truth_neither_helps_nor_harms():
+    box, other = (0, 0, 9, 9), (20, 20, 29, 29)
+    pred = [(box, 0, 0.9), (other, 0, 0.8)]
+    gt = [(box, 0), (other, 0)]
+    assert eval_detection_voc(**one_image(pred, gt, [True, False]))['map'] == 1
+    assert eval_detection_voc(**one_image(pred[1:], gt, [True, False]))['map'] == 1
+    assert eval_detection_voc(**one_image(pred[1:], gt))['map'] == 0.5
+    only = eval_detection_voc(**one_image(pred, gt, [True, True]))
+    np.testing.assert_array_equal(only['ap'], [NAN])
+    no_flags = one_image(pred, gt)
+    no_flags['gt_difficults'] = [None]
+    assert eval_detection_voc(**no_flags)['map'] == 1
+
+
+def test_class_without_truth_is_nan_and_left_out():
+    box = (0, 0, 9, 9)
+    result = eval_detection_voc(**one_image([(box, 3, 0.9), (box, 1, 0.9)], [(box, 1)]))
+    np.testing.assert_array_equal(result['ap'], [NAN, 1, NAN, NAN])
+    assert result['map'] == 1
+
+
+@pytest.mark.parametrize('n_image', [0, 1, 2])
+def test_nothing_at_all(n_image):
+    result = eval_detection_voc(*[[np.zeros((0, 4))] * n_image, *[[np.zeros(0)] * n_image] * 2,
+                                  [np.zeros((0, 4))] * n_image, [np.zeros(0)] * n_image])
+    assert result['ap'].shape == (0,)
+    assert np.isnan(result['map'])
+
+
+def test_nothing_found():
+    result = eval_detection_voc(**one_image([], [((0, 0, 9, 9), 0)]))
+    np.testing.assert_array_equal(result['ap'], [0])
+
+
+def test_inverted_detection_overlaps_nothing():
+    gt = [((0, 0, 9, 9), 0)]
+    result = eval_detection_voc(**one_image([((9, 9, 0, 0), 0, 0.9), ((0, 0, 9, 9), 0, 0.5)], gt))
+    assert result['map'] == 0.5
+
+
+def test_iterables_lists_and_integers_do_and_nothing_is_changed():
+    images = [([((0, 0, 9, 9), 0, 0.5), ((1, 1, 9, 9), 1, 0.75)], [((0, 0, 9, 9), 0, False)]),
+              ([], [((2, 3, 4, 5), 1, False)])]
+    expected = eval_detection_voc(**arguments(images))
+    arrays = {name: [np.array(a) for a in column] for name, column in arguments(images).items()}
+    for column in arrays.values():
+        for array in column:
+            array.flags.writeable = False
+    for given_ in (arrays, {name: iter(column) for name, column in arrays.items()}):
+        result = eval_detection_voc(**given_)
+        np.testing.assert_array_equal(result['ap'], expected['ap'])
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10**6))
+def test_order_of_images_and_of_boxes_does_not_matter(seed):
+    random = np.random.RandomState(seed)
+    images = []
+    scores = iter(random.permutation(1000).tolist())
+    for _ in range(4):
+        boxes = [(y, x, y + 5, x + 5) for y, x in random.randint(0, 10, (9, 2)).tolist()]
+        images.append((
+            [(box, random.randint(2), next(scores)) for box in boxes[:6]],
+            [(box, random.randint(2), random.rand() < 0.2) for box in boxes[6:]]))
+    shuffled = [([pred[r] for r in random.permutation(len(pred))], gt)
+                for pred, gt in (images[i] for i in random.permutation(4))]
+    np.testing.assert_allclose(
+        eval_detection_voc(**arguments(shuffled))['ap'],
+        eval_detection_voc(**arguments(images))['ap'], rtol=0, atol=1e-12)
+
+
+GOOD = [([((0, 0, 9, 9), 0, 0.5)], [((0, 0, 9, 9), 0, False)])] * 3
+
+
+@pytest.mark.parametrize('name, value, error, message', [
+    ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
+    ('pred_bboxes', [[0, 0, 9, NAN]], ValueError, r'pred_bboxes\[2\], row 0: .*nan'),
+    ('pred_bboxes', [['a', 'b', 'c', 'd']], TypeError, r'pred_bboxes\[2\] has dtype'),
+    ('pred_labels', [-1], ValueError, r'pred_labels\[2\], row 0: -1'),
+    ('pred_labels', [0.5], TypeError, r'pred_labels\[2\] has dtype float64'),
+    ('pred_labels', [0, 1], ValueError, r'pred_labels\[2\] has shape \(2,\).*pred_bboxes\[2\]'),
+    ('pred_scores', [float('inf')], ValueError, r'pred_scores\[2\], row 0: inf'),
+    ('pred_scores', [], ValueError, r'pred_scores\[2\] has shape \(0,\): expected \(1,\)'),
+    ('pred_scores', ['high'], TypeError, r'pred_scores\[2\] has dtype'),
+    ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
+    ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\], row 0: .*inf'),
+    ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
+    ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
+    ('gt_difficults', [True, False], ValueError, r'gt_difficults\[2\] has shape \(2,\)'),
+])
+def test_bad_image_is_named(name, value, error, message):
+    given_ = arguments(GOOD)
+    given_[name] = given_[name][:2] + [value]
+    with pytest.raises(error, match=message):
+        eval_detection_voc(**given_)
+
+
+@pytest.mark.parametrize('name', arguments(GOOD))
+def test_unequal_lengths_are_named(name):
+    given_ = arguments(GOOD)
+    given_[name] = given_[name][:2]
+    with pytest.raises(ValueError, match=f'{name} ends after 2 images'):
+        eval_detection_voc(**given_)
+    given_[name] = itertools.repeat(given_[name][0], 4)
+    with pytest.raises(ValueError, match=f'ends after 3 images and {name} goes on'):
+        eval_detection_voc(**given_)
+
+
+@pytest.mark.parametrize('iou_thresh', [-0.1, 1.5, NAN])
+def test_bad_iou_thresh(iou_thresh):
+    with pytest.raises(ValueError, match='iou_thresh = '):
+        eval_detection_voc(**arguments(GOOD), iou_thresh=iou_thresh)
