@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from chainer_ssd import MultiboxCoder, encode, generate_default_bbox, match
+from tests import reference
+from tests.helpers import assert_close, to_numpy
+
+SPEC = {'grids': (8, 4), 'aspect_ratios': ((2,), (2, 3)), 'steps': (8, 16), 'sizes': (10, 24, 40)}
+
+
+def test_holds_the_default_boxes():
+    np.testing.assert_array_equal(
+        MultiboxCoder(**SPEC).default_bbox, generate_default_bbox(**SPEC))
+
+
+@pytest.mark.parametrize('variance', [(0.1, 0.2), (0.1, 0.1, 0.3, 0.2)])
+def test_encode_is_match_then_encode(variance):
+    coder = MultiboxCoder(**SPEC, variance=variance)
+    bbox, label = np.array([(3, 4, 20, 24), (30, 30, 60, 50)], 'f'), np.array([1, 0])
+    mb_loc, mb_label = coder.encode(bbox, label, iou_thresh=0.4)
+    expected = encode(coder.default_bbox, bbox, label, match(coder.default_bbox, bbox, 0.4),
+                      variance)
+    np.testing.assert_array_equal(mb_loc, expected[0])
+    np.testing.assert_array_equal(mb_label, expected[1])
+
+
+def test_decode_inverts_encode(xp):
+    coder = MultiboxCoder(**SPEC)
+    bbox, label = np.array([(3, 4, 20, 24), (30, 30, 60, 50)], 'f'), np.array([1, 0])
+    mb_loc, mb_label = coder.encode(bbox, label)
+    mb_conf = np.where(mb_label[:, None] == np.arange(3), 10, 0).astype('f')
+    coder.default_bbox = xp.asarray(coder.default_bbox)
+    found, found_label, score = coder.decode(xp.asarray(mb_loc), xp.asarray(mb_conf))
+    assert found.dtype == np.float32 and found_label.dtype == np.int32
+    assert score.dtype == np.float32
+    assert to_numpy(found_label).tolist() == [0, 1]
+    assert_close(found, bbox[::-1], 1e-5)
+    assert_close(score, np.full(2, np.exp(10) / (np.exp(10) + 2), 'f'), 1e-6)
+
+
+@pytest.mark.parametrize(('nms_thresh', 'score_thresh'), [(0.45, 0.6), (0.45, 0.01), (0.2, 0.3)])
+def test_decode_equals_the_loop(xp, nms_thresh, score_thresh):
+    coder = MultiboxCoder(**SPEC)
+    rng = np.random.default_rng(0)
+    mb_loc = rng.normal(size=(len(coder.default_bbox), 4))
+    mb_conf = rng.normal(scale=3, size=(len(coder.default_bbox), 4))
+    boxes = []
+    for (cy, cx, h, w), (dy, dx, dh, dw) in zip(coder.default_bbox.astype('d'), mb_loc):
+        boxes.append(reference.corners((cy + dy * 0.1 * h, cx + dx * 0.1 * w,
+                                        h * np.exp(dh * 0.2), w * np.exp(dw * 0.2))))
+    expected = []
+    for label in range(3):
+        score = [np.exp(-reference.cross_entropy(row.tolist(), label + 1)) for row in mb_conf]
+        rows = [i for i in range(len(boxes)) if score[i] >= score_thresh]
+        for i in reference.non_maximum_suppression(
+                [boxes[i] for i in rows], nms_thresh, [score[i] for i in rows]):
+            expected.append((boxes[rows[i]], label, score[rows[i]]))
+
+    coder.default_bbox = xp.asarray(coder.default_bbox)
+    bbox, label, score = map(to_numpy, coder.decode(
+        xp.asarray(mb_loc), xp.asarray(mb_conf), nms_thresh, score_thresh))
+    assert label.tolist() == [row[1] for row in expected]
+    np.testing.assert_allclose(bbox, [row[0] for row in expected], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(score, [row[2] for row in expected], rtol=1e-5)
+
+
+def test_nothing_found_is_empty(xp):
+    coder = MultiboxCoder(**SPEC)
+    n = len(coder.default_bbox)
+    coder.default_bbox = xp.asarray(coder.default_bbox)
+    bbox, label, score = coder.decode(
+        xp.asarray(np.zeros((n, 4), 'f')), xp.asarray(np.tile(np.array([9, 0, 0], 'f'), (n, 1))))
+    assert bbox.shape == (0, 4) and label.shape == (0,) and score.shape == (0,)
+
+
+@pytest.mark.gpu
+def test_moves_to_a_gpu_and_back():
+    import cupy
+    coder = MultiboxCoder(**SPEC)
+    assert isinstance(coder.to_gpu().default_bbox, cupy.ndarray)
+    assert isinstance(coder.to_cpu().default_bbox, np.ndarray)

@@ -1,0 +1,179 @@
+import pickle
+
+import chainer
+import chainer.functions as F
+import numpy as np
+import pytest
+
+from chainer_ssd import MultiboxTrainChain, SSDMini, generate_default_bbox
+
+
+def imgs_of(*sizes):
+    random = np.random.default_rng(0)
+    return [random.uniform(0, 255, (3, *size)).astype('f') for size in sizes]
+
+
+@pytest.fixture(scope='module')
+def model():
+    np.random.seed(0)
+    return SSDMini(3, insize=64)
+
+
+@pytest.mark.parametrize('insize', [32, 64, 192])
+def test_the_outputs_and_the_default_boxes_agree(insize):
+    model = SSDMini(5, insize)
+    mb_locs, mb_confs = model(np.stack(imgs_of((insize, insize), (insize, insize))))
+    n_box = len(model.coder.default_bbox)
+    assert n_box == 4 * sum((insize // stride)**2 for stride in (4, 8, 16, 32))
+    assert mb_locs.shape == (2, n_box, 4) and mb_confs.shape == (2, n_box, 6)
+    assert mb_locs.dtype == mb_confs.dtype == np.float32
+
+
+@pytest.mark.parametrize('scale', range(4))
+def test_every_output_looks_at_its_default_box(scale):
+    # Where the gradient of a logit is strong in the input, there the output looks.
+    np.random.seed(0)
+    model = SSDMini(1, 256)
+    step = (4, 8, 16, 32)[scale]
+    default_bbox = model.coder.default_bbox
+    first = 4 * sum((256 // stride)**2 for stride in (4, 8, 16, 32)[:scale])
+    grid = 256 // step
+    img = chainer.Variable(np.stack(imgs_of((256, 256))))
+    for row, column in ((grid // 4, grid // 2), (grid // 2 + 1, grid // 3)):
+        box = first + 4 * (row * grid + column)
+        img.cleargrad()
+        F.sum(model(img)[1][0, box:box + 4]).backward()
+        strength = (img.grad[0]**2).sum(axis=0)
+        center = [(strength.sum(axis=1 - axis) * np.arange(256)).sum() / strength.sum()
+                  for axis in (0, 1)]
+        assert np.abs(np.array(center) - default_bbox[box, :2]).max() < max(step / 2, 8)
+
+
+def test_the_finest_default_boxes_are_ordered_as_the_sub_pixels(model):
+    # A bias of its own for each part of a cell shows where each lands.
+    head = model.heads[0].copy(mode='copy')
+    head.conv.W.array[...] = 0
+    head.conv.b.array.reshape(4, 4, 8)[:, :, 0] = np.arange(4)[:, None]
+    y = head(np.zeros((1, 128, 2, 2), 'f')).array[0, :, 0].reshape(4, 4, 4)
+    np.testing.assert_array_equal(y[:, :, 0], [[0, 1, 0, 1], [2, 3, 2, 3]] * 2)
+    assert (y == y[:, :, :1]).all()
+    fine = generate_default_bbox((4,), ((2,),), (4,), (1, 1)).reshape(4, 4, 4, 4)
+    assert (np.diff(fine[:, 0, 0, 0]) == 4).all() and (np.diff(fine[0, :, 0, 1]) == 4).all()
+
+
+def test_an_untrained_model_expects_background(model):
+    mb_confs = model(np.stack(imgs_of((64, 64))))[1]
+    background = F.softmax(mb_confs, axis=2).array[..., 0]
+    assert 0.9 < np.median(background) < 1
+
+
+def test_predict_finds_what_the_outputs_say(model):
+    # A logit and an offset that are planted come back as a box in each image's own pixels.
+    truth = np.array([[16, 8, 40, 48]], 'f')
+    mb_loc, mb_label = model.coder.encode(truth, np.array([2]))
+
+    class Oracle(SSDMini):
+        def forward(self, imgs):
+            mb_conf = 20 * np.eye(4, dtype='f')[mb_label]
+            outputs = mb_loc, mb_conf
+            return [chainer.Variable(np.stack([y] * len(imgs))) for y in outputs]
+
+    oracle = Oracle(3, model.insize)
+    imgs = imgs_of((64, 64), (32, 128), (480, 640))
+    bboxes, labels, scores = oracle.predict(imgs)
+    assert len(bboxes) == len(labels) == len(scores) == 3
+    for img, bbox, label, score in zip(imgs, bboxes, labels, scores):
+        scale = np.array(img.shape[1:] * 2) / model.insize
+        np.testing.assert_allclose(bbox, truth * scale, rtol=1e-4)
+        assert label.tolist() == [2] and score > 0.99
+        assert (bbox.dtype, label.dtype, score.dtype) == ('f', 'i', 'f')
+
+
+def test_predict_keeps_within_the_image_and_leaves_the_mode_alone(model):
+    model.use_preset('evaluate')
+    imgs = imgs_of((50, 90))
+    before = imgs[0].copy()
+    with chainer.using_config('train', True):
+        bboxes, _, scores = model.predict(imgs)
+        assert chainer.config.train
+    np.testing.assert_array_equal(imgs[0], before)
+    assert len(bboxes[0]) and (bboxes[0] >= 0).all() and (bboxes[0] <= [50, 90, 50, 90]).all()
+    assert (scores[0] >= 0.01).all()
+    again = model.predict(imgs)
+    np.testing.assert_array_equal(again[0][0], bboxes[0])  # the running statistics stayed
+    assert model.predict([]) == ([], [], [])
+
+
+def test_presets():
+    model = SSDMini(1, 32)
+    assert (model.nms_thresh, model.score_thresh) == (0.45, 0.6)
+    model.use_preset('evaluate')
+    assert model.score_thresh == 0.01
+    with pytest.raises(ValueError, match="preset = 'fast'"):
+        model.use_preset('fast')
+
+
+def test_weights_go_to_a_file_and_back(model, tmp_path):
+    chainer.serializers.save_npz(tmp_path / 'model.npz', model)
+    other = SSDMini(3, insize=64)
+    chainer.serializers.load_npz(tmp_path / 'model.npz', other)
+    img = np.stack(imgs_of((64, 64)))
+    for copy in (other, pickle.loads(pickle.dumps(model))):
+        with chainer.using_config('train', False):
+            for a, b in zip(model(img), copy(img)):
+                np.testing.assert_array_equal(a.array, b.array)
+
+
+def test_all_parameters_are_there_from_the_start():
+    # A collective over parameters of unknown shape would hang.
+    assert all(param.is_initialized for param in SSDMini(2, 32).params())
+
+
+def test_without_norm_the_examples_do_not_see_each_other():
+    model = SSDMini(3, 64, norm=None)
+    imgs = np.stack(imgs_of((64, 64), (64, 64)))
+    for both, alone in zip(model(imgs), model(imgs[:1])):
+        np.testing.assert_allclose(both.array[:1], alone.array, rtol=1e-4, atol=1e-4)
+    assert not any('norm' in name for name, _ in model.namedparams())
+
+
+def test_norm_is_made_for_each_convolution():
+    made = []
+
+    def norm(n_channel):
+        made.append(chainer.links.BatchNormalization(n_channel, decay=0.5))
+        return made[-1]
+
+    model = SSDMini(3, 64, norm=norm)
+    assert len(made) == 1 + 3 + 4 * 2 + 2 + 2 and made[0] is model.stem.norm
+    assert {link for link in model.links() if isinstance(link, type(made[0]))} == set(made)
+
+
+def test_it_learns_one_example():
+    np.random.seed(0)
+    model = SSDMini(2, 64)
+    img, bbox = imgs_of((64, 64)), np.array([[10, 12, 40, 50], [44, 4, 60, 16]], 'f')
+    mb_loc, mb_label = model.coder.encode(bbox, np.array([0, 1]))
+    chain = MultiboxTrainChain(model)
+    optimizer = chainer.optimizers.Adam(alpha=2e-3).setup(chain)
+    first = None
+    for _ in range(40):
+        optimizer.update(chain, np.stack(img * 2), np.stack([mb_loc] * 2), np.stack([mb_label] * 2))
+        loss = chain(np.stack(img * 2), np.stack([mb_loc] * 2), np.stack([mb_label] * 2)).array
+        first = loss if first is None else first
+    assert loss < 0.1 * first
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ({'n_fg_class': 0}, 'n_fg_class = 0'),
+    ({'n_fg_class': 3, 'insize': 100}, 'insize = 100: expected a multiple of 32'),
+    ({'n_fg_class': 3, 'insize': 0}, 'insize = 0'),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SSDMini(**arguments)
+
+
+def test_images_of_another_size_are_refused(model):
+    with pytest.raises(ValueError, match=r'imgs has shape \(1, 3, 32, 64\)'):
+        model(np.zeros((1, 3, 32, 64), 'f'))

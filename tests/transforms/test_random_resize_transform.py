@@ -1,0 +1,45 @@
+import cv2
+import numpy as np
+import pytest
+
+from chainer_ssd.transforms import RandomResizeTransform
+
+
+def test_one_of_five_filters_each_as_often():
+    img = np.random.default_rng(0).integers(0, 256, (3, 30, 20))
+    pixels = np.ascontiguousarray(img.transpose(1, 2, 0).astype(np.uint8))
+    expected = {name: cv2.resize(pixels, (12, 12), interpolation=getattr(cv2, f'INTER_{name}'))
+                for name in ('LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4')}
+    counts = dict.fromkeys(expected, 0)
+    for seed in range(500):
+        result, bbox, _ = RandomResizeTransform(12)(
+            (img.astype('f'), [(3, 2, 15, 10)], [0]), np.random.default_rng(seed))
+        np.testing.assert_allclose(bbox, [(1.2, 1.2, 6, 6)], rtol=1e-6)
+        found = [name for name, pixels in expected.items()
+                 if np.abs(pixels.transpose(2, 0, 1) - result).max() <= 1]
+        assert len(found) == 1
+        counts[found[0]] += 1
+    assert all(70 < count < 130 for count in counts.values()), counts
+
+
+def test_what_has_the_size_already_is_untouched():
+    img = np.random.default_rng(0).random((3, 12, 12), np.float32)
+    result, _, _ = RandomResizeTransform(12)((img, [], []), np.random.default_rng(0))
+    np.testing.assert_array_equal(result, img)
+
+
+def test_pixels_are_rounded_and_bounded():
+    img = np.repeat(np.array([3, 0.4, 0.6, 254.7, 300], 'f'), 2).reshape(1, 1, 10)
+    img = np.broadcast_to(img, (3, 10, 10))
+    seen = set()
+    for seed in range(50):
+        result, _, _ = RandomResizeTransform(20)((img, [], []), np.random.default_rng(seed))
+        seen |= {tuple(result[0, 0])}
+    nearest = tuple(np.repeat([3, 0, 1, 255, 255], 4).astype('f'))
+    assert nearest in seen
+
+
+@pytest.mark.parametrize('size', [0, 1.5, -3])
+def test_a_wrong_size_is_named(size):
+    with pytest.raises(ValueError, match=f'size = {size}: expected a positive integer'):
+        RandomResizeTransform(size)

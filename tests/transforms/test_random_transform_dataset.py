@@ -1,0 +1,86 @@
+import pickle
+
+import chainer
+import pytest
+
+from chainer_ssd import RandomTransformDataset
+
+
+def draw(example, random):
+    return example, random.integers(1 << 60)
+
+
+def dataset_of(n=10, **kwargs):
+    return RandomTransformDataset(list(range(n)), draw, **kwargs)
+
+
+def batches(dataset, batchsize, n):
+    iterator = chainer.iterators.SerialIterator(
+        dataset, batchsize, order_sampler=dataset.next_epoch)
+    return [iterator.next() for _ in range(n)]
+
+
+def test_each_epoch_holds_each_example_once_in_another_order():
+    epochs = [[example for example, _ in batch] for batch in batches(dataset_of(), 10, 5)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 5
+
+
+def test_each_epoch_draws_anew_and_each_example_for_itself():
+    drawn = [number for batch in batches(dataset_of(), 10, 5) for _, number in batch]
+    assert len(set(drawn)) == 50
+
+
+def test_an_item_depends_on_seed_and_index_alone():
+    dataset = dataset_of(seed=3)
+    items = [dataset[i] for i in range(30)]
+    again = pickle.loads(pickle.dumps(dataset_of(seed=3)))
+    assert [again[i] for i in reversed(range(30))] == items[::-1]
+    assert [dataset_of(seed=4)[i] for i in range(30)] != items
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer's setDaemon, and fork
+@pytest.mark.parametrize('make', [
+    lambda dataset: chainer.iterators.SerialIterator(
+        dataset, 3, order_sampler=dataset.next_epoch),
+    lambda dataset: chainer.iterators.MultithreadIterator(
+        dataset, 3, n_threads=2, order_sampler=dataset.next_epoch),
+    lambda dataset: chainer.iterators.MultiprocessIterator(
+        dataset, 3, n_processes=2, order_sampler=dataset.next_epoch),
+], ids=['serial', 'thread', 'process'])
+def test_an_iterator_that_is_resumed_goes_on_as_if_nothing_had_been(make, tmp_path):
+    expected = batches(dataset_of(), 3, 12)
+    iterator = make(dataset_of())
+    assert [iterator.next() for _ in range(5)] == expected[:5]
+    chainer.serializers.save_npz(tmp_path / 'state.npz', iterator)
+    iterator.finalize()
+    resumed = make(dataset_of())
+    chainer.serializers.load_npz(tmp_path / 'state.npz', resumed)
+    assert [resumed.next() for _ in range(7)] == expected[5:]
+    resumed.finalize()
+
+
+@pytest.mark.parametrize('size', [2, 3])
+def test_ranks_together_see_what_one_process_sees(size):
+    whole = batches(dataset_of(12), 2 * size, 6)
+    ranks = [batches(dataset_of(12, rank=rank, size=size), 2, 6) for rank in range(size)]
+    for i, batch in enumerate(whole):
+        assert sorted(batch) == sorted(item for rank in ranks for item in rank[i])
+
+
+def test_ranks_have_as_many_items_though_the_number_is_odd():
+    parts = [dataset_of(11, rank=rank, size=3) for rank in range(3)]
+    assert [len(part) for part in parts] == [3, 3, 3]
+    seen = [part[3 + i][0] for part in parts for i in range(3)]
+    assert len(set(seen)) == 9
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ({'n': 1, 'size': 2}, 'dataset holds 1 items: expected 2 or more'),
+    ({'n': 0}, 'dataset holds 0 items'),
+    ({'rank': 2, 'size': 2}, 'rank = 2'),
+    ({'seed': -1}, 'seed = -1'),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dataset_of(**arguments)

@@ -1,0 +1,39 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from chainer_ssd import ResizeTransform
+
+
+def example(height, width):
+    img = np.zeros((3, height, width), 'f')
+    img[:, height // 4:height // 2, width // 4:width // 2] = 200
+    bbox = np.array([[height / 4, width / 4, height / 2, width / 2]], 'f')
+    return img, bbox, np.array([1])
+
+
+@pytest.mark.parametrize('shape', [(32, 48), (64, 64), (128, 96), (32, 128)])
+def test_the_box_stays_on_its_object(shape):
+    before = example(*shape)
+    img, bbox, label = pickle.loads(pickle.dumps(ResizeTransform(64)))(before)
+    assert img.shape == (3, 64, 64) and img.dtype == bbox.dtype == np.float32
+    np.testing.assert_allclose(bbox, [[16, 16, 32, 32]])
+    assert (img[:, 18:30, 18:30] > 199).all() and img[:, :14].max() < 1
+    assert label is before[2] or label == before[2]
+    np.testing.assert_array_equal(before[0], example(*shape)[0])
+
+
+def test_shrinking_averages_so_that_nothing_small_is_skipped():
+    img = np.zeros((3, 64, 64), 'f')
+    img[:, 33, 33] = 160
+    small = ResizeTransform(16)((img, np.zeros((0, 4), 'f'), np.zeros(0, 'i')))[0]
+    assert small[0, 8, 8] == pytest.approx(10) and small[0].sum() == pytest.approx(10)
+
+
+def test_nothing_is_needed_where_the_size_is_right(monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'cv2', None)
+    before = example(64, 64)
+    assert ResizeTransform(64)(before)[0] is before[0]
+    with pytest.raises(ImportError, match=r'chainer_ssd\[data\]'):
+        ResizeTransform(32)(before)
