@@ -1,0 +1,183 @@
+"""A small training over MPI in which something may go wrong, and which may be resumed.
+
+``mpiexec -n N python -m mpi4py job.py OUT [options]``; rank 0 ends by writing OUT/weights.npz.
+Dropout draws from NumPy's global generator, the model's own noise from Python's, the data from
+(seed, epoch, index) in worker processes.
+"""
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import chainer
+import chainer.functions as F
+import chainermn
+import numpy as np
+
+from chainer_ssd.distributed import PositiveCount
+from chainer_ssd.extensions.nan_policy import NaNPolicy
+from chainer_ssd.extensions.snapshot import Snapshot
+from chainer_ssd.extensions.watchdog import Watchdog
+from chainer_ssd.links import MultiboxTrainChain
+from chainer_ssd.transforms.random_transform_dataset import RandomTransformDataset
+
+N_BOX, N_CLASS, N_IMAGE = 18, 4, 23
+
+
+class Model(chainer.Chain):
+    """Two layers, with dropout and noise between them."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.hidden = chainer.links.Linear(27, 16)
+            self.out = chainer.links.Linear(16, N_BOX * (4 + N_CLASS))
+
+    def forward(self, imgs):
+        h = F.dropout(F.relu(self.hidden(imgs)), 0.3) * (1 + 0.01 * random.gauss(0, 1))
+        h = F.reshape(self.out(h), (len(imgs), N_BOX, 4 + N_CLASS))
+        return h[:, :, :4], h[:, :, 4:]
+
+
+class Fault:
+    """What goes wrong: ``NAME@RANK@ITERATION``; transforms are told the iteration by a file."""
+
+    def __init__(self, text, rank, out):
+        self.what, at, iteration = (text or 'none@0@0').split('@')
+        self.here, self.iteration = int(at) == rank, int(iteration)
+        self.flag = os.path.join(out, 'now')
+
+    def is_due(self, name, iteration):
+        return self.here and self.what == name and iteration >= self.iteration
+
+    def __call__(self, trainer):
+        """As an extension of the trainer."""
+        iteration = trainer.updater.iteration
+        if self.here and iteration >= self.iteration and self.what.startswith('transform'):
+            open(self.flag, 'w').close()
+        if self.is_due('extension', iteration):
+            raise OSError('the disk is gone')
+        if self.is_due('exit', iteration):
+            sys.exit()
+        if self.is_due('stop', iteration):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if self.is_due('kill', iteration):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.is_due('thread', iteration) and iteration == self.iteration:
+            threading.Thread(target=lambda: 1 / 0, name='reader').start()
+        if self.is_due('sleep', iteration):
+            time.sleep(3600)
+        if self.is_due('object', iteration):  # an extension that only this rank runs
+            trainer.updater.get_optimizer('main').communicator.allreduce_obj(6.)
+        if self.is_due('pause', iteration) and iteration == self.iteration:
+            end = time.monotonic() + 8
+            while time.monotonic() < end:  # as an evaluation: long, and busy
+                np.sort(np.random.RandomState(0).rand(100_000))
+
+    def transform(self, example, rng):
+        if self.here and self.what.startswith('transform') and os.path.exists(self.flag):
+            if self.what == 'transform':
+                raise ValueError('this image is broken')
+            if self.what == 'transform-kill':
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.what == 'transform-exit':
+                sys.exit(3)
+        x, loc, label = example
+        return x + rng.normal(scale=0.1, size=x.shape).astype('f'), loc, label
+
+
+def make_trainer(args, comm, fault):
+    rng = np.random.default_rng(0)
+    label = (rng.random((N_IMAGE, N_BOX)) < 0.3) * rng.integers(1, N_CLASS, (N_IMAGE, N_BOX))
+    data = list(zip(rng.normal(size=(N_IMAGE, 27)).astype('f'),
+                    rng.normal(size=(N_IMAGE, N_BOX, 4)).astype('f'), label.astype('i')))
+    data = RandomTransformDataset(data, fault.transform, 0, comm.rank, comm.size)
+    options = {'order_sampler': data.next_epoch}
+    if args.workers:
+        iterator = chainer.iterators.MultiprocessIterator(
+            data, 2, n_processes=args.workers, shared_mem=4096, **options)
+    else:
+        iterator = chainer.iterators.SerialIterator(data, 2, **options)
+    np.random.seed(comm.rank)
+    random.seed(comm.rank)
+    chain = MultiboxTrainChain(Model(), comm=PositiveCount(comm))
+    optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
+    optimizer.setup(chain)
+    optimizer.update()  # the first sends rank 0's weights round, and no more
+    optimizer.add_hook(NaNPolicy(args.nan, comm))
+    updater = Updater(iterator, optimizer, fault=fault)
+    trainer = chainer.training.Trainer(updater, (args.iterations, 'iteration'), args.out)
+    trainer.extend(fault, name='fault')
+    return trainer
+
+
+class Updater(chainer.training.StandardUpdater):
+    def __init__(self, *args, fault):
+        super().__init__(*args)
+        self.fault = fault
+
+    def update_core(self):
+        if self.fault.is_due('hang', self.iteration):
+            time.sleep(3600)
+        if self.fault.is_due('loop', self.iteration):
+            while True:
+                pass
+        if self.fault.is_due('nan', self.iteration) and self.iteration == self.fault.iteration:
+            self.fault.here = False
+            self.get_optimizer('main').target.model.out.b.array  # noqa: B018
+            target = self.get_optimizer('main').target
+            self.loss_func = lambda *arrays: target(*arrays) * np.float32('nan')
+        super().update_core()
+        self.loss_func = None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    add = parser.add_argument
+    add('out')
+    add('--iterations', type=int, default=12)
+    add('--fault')
+    add('--watchdog', type=float, default=0)
+    add('--workers', type=int, default=0)
+    add('--snapshot', type=int, default=0)
+    add('--resume', action='store_true')
+    add('--nan', default='raise')
+    add('--slow', type=float, default=0, help='seconds added to each iteration')
+    args = parser.parse_args()
+    comm = chainermn.create_communicator('naive')
+    os.makedirs(args.out, exist_ok=True)
+    if args.watchdog:
+        with Watchdog(comm, args.watchdog) as watchdog:
+            train(args, comm, watchdog)
+    else:
+        train(args, comm, None)
+
+
+def train(args, comm, watchdog):
+    fault = Fault(args.fault, comm.rank, args.out)
+    if fault.is_due('start', 0):
+        raise FileNotFoundError('no such data set')
+    trainer = make_trainer(args, comm, fault)
+    if watchdog is not None:
+        trainer.extend(watchdog)
+    if args.slow:
+        trainer.extend(lambda _: time.sleep(args.slow), name='slow')
+    if args.snapshot:
+        snapshot = Snapshot(args.out, comm)
+        trainer.extend(snapshot, trigger=(args.snapshot, 'iteration'))
+        if args.resume:
+            iteration = snapshot.resume(trainer)
+            if comm.rank == 0:
+                print(f'resumed from {iteration}', flush=True)
+    trainer.run()
+    if comm.rank == 0:
+        optimizer = trainer.updater.get_optimizer('main')
+        chainer.serializers.save_npz(os.path.join(args.out, 'weights.npz'), optimizer.target)
+        print(f'done after {trainer.updater.iteration} iterations', flush=True)
+
+
+if __name__ == '__main__':
+    main()

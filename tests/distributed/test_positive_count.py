@@ -1,0 +1,109 @@
+import copy
+import pickle
+
+import chainer
+import numpy as np
+import pytest
+
+from chainer_ssd import MultiboxTrainChain, multibox_loss
+from chainer_ssd.distributed import PositiveCount, RanksOutOfStepError
+
+
+class Communicator:
+    """Two ranks of which the other always counted 4; without ``mpi_comm``, as a user's may be.
+
+    The other rank stands where this one does, unless ``step`` says otherwise.
+    """
+
+    rank, size = 1, 2
+
+    def __init__(self, step=None):
+        self.asked, self.step = [], step
+
+    def allreduce_obj(self, value):
+        if isinstance(value, list):
+            return value + [(0, f'in training after {self.step} updates')]
+        self.asked.append(value[0])
+        s = value[1] if self.step is None else 2 * self.step + 1
+        return value + np.array([4, s, s * s])
+
+
+def arrays(n_positive):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((2, 10), 'i')
+    labels[0, :n_positive] = 1
+    return (rng.normal(size=(2, 10, 4)).astype('f'), rng.normal(size=(2, 10, 3)).astype('f'),
+            rng.normal(size=(2, 10, 4)).astype('f'), labels)
+
+
+@pytest.mark.parametrize(('local', 'mean'), [(6, 5.), (0, 2.), (1, 2.5)])
+def test_a_communicator_without_mpi_is_asked_for_objects(local, mean):
+    comm = Communicator()
+    assert PositiveCount(comm).mean(np.array(local)) == mean
+    assert comm.asked == [local]
+
+
+def test_one_is_made_for_a_communicator_and_kept():
+    comm = Communicator()
+    count = PositiveCount.of(comm)
+    assert PositiveCount.of(comm) is count
+    assert PositiveCount.of(count) is count
+    assert PositiveCount.of(Communicator()) is not count
+
+
+@pytest.mark.parametrize('step', [0, 7, 100_000, 3_000_000])
+def test_ranks_in_step_are_left_in_peace(step):
+    count = PositiveCount(Communicator(step % 2**19))
+    count.step = step
+    assert count.mean(2) == 3
+
+
+@pytest.mark.parametrize(('step', 'train'), [(6, True), (8, True), (7, False), (3_000_000, True)])
+def test_ranks_out_of_step_get_an_error_that_says_where_they_are(step, train):
+    count = PositiveCount(Communicator(7))
+    count.step = step
+    found = f'ranks .0. in training after 7 updates; ranks .1. in {"training" if train else "eval"}'
+    with chainer.using_config('train', train):
+        with pytest.raises(RanksOutOfStepError, match=found):
+            count.mean(2)
+
+
+def test_a_copied_model_shares_it_and_pickle_refuses_it():
+    count = PositiveCount(Communicator())
+    chain = MultiboxTrainChain(chainer.Chain(), comm=count)
+    assert copy.deepcopy(chain).comm is count
+    with pytest.raises(TypeError, match='cannot be pickled'):
+        pickle.dumps(count)
+
+
+@pytest.mark.parametrize('wrap', [lambda comm: comm, PositiveCount])
+def test_the_loss_is_divided_by_the_mean(wrap):
+    comm = Communicator()
+    with_comm = multibox_loss(*arrays(6), 3, wrap(comm))
+    alone = multibox_loss(*arrays(6), 3)
+    for a, b in zip(with_comm, alone):
+        np.testing.assert_allclose(a.array * 5, b.array * 6, rtol=1e-6)
+    assert comm.asked == [6]
+
+
+def test_a_rank_without_positives_takes_part():
+    comm = Communicator()
+    loc_loss, conf_loss = multibox_loss(*arrays(0), 3, comm)
+    assert comm.asked == [0]
+    assert loc_loss.array == 0 and conf_loss.array == 0
+
+
+def test_a_rank_without_images_takes_part():
+    comm = Communicator()
+    empty = tuple(array[:0] for array in arrays(0))
+    chain = MultiboxTrainChain(None, comm=comm)
+    loss = chain(np.zeros((0, 3, 8, 8), 'f'), *empty[2:])
+    assert comm.asked == [0]
+    assert loss.array == 0
+
+
+def test_errors_name_the_rank():
+    mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = arrays(3)
+    gt_mb_labels[1, 4] = 3
+    with pytest.raises(ValueError, match=r'^rank 1: gt_mb_labels\[1, 4\] = 3'):
+        multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, 3, Communicator())
