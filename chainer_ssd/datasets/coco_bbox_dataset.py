@@ -169,7 +169,7 @@ def _read(file):
         raise ValueError(f'{file}: not a well-formed JSON file: {error!r}') from error
     for key in 'images', 'annotations', 'categories':
         if not isinstance(coco, dict) or not isinstance(coco.get(key), list):
-            raise ValueError(f'{file}: no list {key!r}, as COCO\'s object detection format has it')
+            raise ValueError(f"{file}: no list {key!r}, as COCO's object detection format has it")
         if not all(isinstance(item, dict) for item in coco[key]):
             raise ValueError(f'{file}: {key!r} holds something that is not a JSON object')
     return coco

@@ -83,7 +83,7 @@ def select(x, mask):
 
 
 def huber_loss(x, t):
-    """Sum of the Huber loss with δ = 1, also called smooth L1.
+    """Huber loss with δ = 1 of each row, also called smooth L1.
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ def huber_loss(x, t):
 
     Returns
     -------
-    chainer.Variable, scalar
-        Sum over all elements.
+    chainer.Variable of shape (N,)
+        Sums over the four.
     """
-    return F.sum(F.huber_loss(x, t.astype(x.dtype, copy=False), 1, reduce='no'))
+    return F.huber_loss(x, t.astype(x.dtype, copy=False), 1)
 
 
 def softmax_cross_entropy(x, t):
-    """Sum of the softmax cross entropy, right for logits of any size.
+    """Softmax cross entropy of each row, right for logits of any size.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ def softmax_cross_entropy(x, t):
 
     Returns
     -------
-    chainer.Variable, scalar
-        Sum over the rows.
+    chainer.Variable of shape (N,)
+        One loss a row.
     """
     # −log softmax(x)_t = log Σ_c exp(x_c − m) − (x_t − m): the shift cancels in the value and in
     # the gradient, but not in the rounding
     x = x - x.array.max(axis=1, keepdims=True)
-    return F.sum(F.logsumexp(x, axis=1) - F.select_item(x, t.astype('i', copy=False)))
+    return F.logsumexp(x, axis=1) - F.select_item(x, t.astype('i', copy=False))
 
 
 def selected_losses(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, n):
@@ -138,7 +138,7 @@ def selected_losses(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_
     loc_loss, conf_loss : chainer.Variable, scalars
         Differentiable any number of times.
     """
-    loc_loss = huber_loss(select(mb_locs, positive), gt_mb_locs[positive]) / n
+    loc_loss = huber_loss(select(mb_locs, positive), gt_mb_locs[positive])
     selected = positive | hard_negative
-    conf_loss = softmax_cross_entropy(select(mb_confs, selected), gt_mb_labels[selected]) / n
-    return loc_loss, conf_loss
+    conf_loss = softmax_cross_entropy(select(mb_confs, selected), gt_mb_labels[selected])
+    return F.sum(loc_loss) / n, F.sum(conf_loss) / n

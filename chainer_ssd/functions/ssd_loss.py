@@ -19,7 +19,7 @@ from chainer_ssd.functions._ground_truth import (
     split_images,
     swap_xy,
 )
-from chainer_ssd.functions._rows import select
+from chainer_ssd.functions._rows import huber_loss, select, softmax_cross_entropy
 from chainer_ssd.ops import corner_to_center, hard_example_mining, hard_negative_mining
 from chainer_ssd.ops.matching import Matcher
 
@@ -171,9 +171,9 @@ def ssd_loss(location, confidence, gt_box, gt_label, prior_box, prior_box_var=No
 
         xp = get_array_module(column)
         selected = mined.positive | mined.hard_negative
-        conf_loss = _cross_entropy(select(confidence, selected), column[selected])
+        conf_loss = softmax_cross_entropy(select(confidence, selected), column[selected])
         loc = select(location, mined.positive)
-        loc_loss = _smooth_l1(loc, targets.mb_locs[mined.positive])
+        loc_loss = huber_loss(loc, targets.mb_locs[mined.positive])
         loss = xp.zeros(column.size, loc.dtype)
         for weight, mask, rows in ((conf_loss_weight, selected, conf_loss),
                                    (loc_loss_weight, mined.positive, loc_loss)):
@@ -235,10 +235,10 @@ def mine(location, confidence, targets, column, mining_type, neg_pos_ratio, samp
     with chainer.no_backprop_mode():
         rows = confidence.reshape(column.size, confidence.shape[2])
         rows = chainer.as_variable(rows.astype(xp.promote_types(rows.dtype, 'f'), copy=False))
-        loss = _cross_entropy(rows, column.ravel()).array.reshape(column.shape)
+        loss = softmax_cross_entropy(rows, column.ravel()).array.reshape(column.shape)
         if mine_with_loc_loss:
             loc = select(chainer.as_variable(location), positive)
-            loss[positive] += _smooth_l1(loc, targets.mb_locs[positive]).array
+            loss[positive] += huber_loss(loc, targets.mb_locs[positive]).array
 
     if mining_type == 'hard_example':
         selected = hard_example_mining(loss, sample_size)
@@ -254,16 +254,6 @@ def _normalizer(positive, normalize, comm):
         return 1. if comm is None else 1. / comm.size
     n = float(positive.sum())
     return n if comm is None else PositiveCount.of(comm).mean(n)
-
-
-def _smooth_l1(x, t):
-    return F.huber_loss(x, t.astype(x.dtype, copy=False), 1)
-
-
-def _cross_entropy(x, t):
-    # Of each row: −log softmax(x)_t = log Σ_c exp(x_c − m) − (x_t − m)
-    x = x - x.array.max(axis=1, keepdims=True)
-    return F.logsumexp(x, axis=1) - F.select_item(x, t.astype('i', copy=False))
 
 
 def _check_choices(**choices):

@@ -10,6 +10,9 @@ from chainer_ssd._array import checks_values, get_array_module
 #: Bytes of intermediate results that a core's cache holds.
 _CACHE = 1 << 19
 
+#: Added to nothing it is still a divisor.
+_TINY = float(np.finfo(np.float32).tiny)
+
 
 def bbox_iou(bbox_a, bbox_b):
     """Intersection over union of every pair of boxes.
@@ -57,7 +60,7 @@ def iou_of_planes(a, b):
     sizes = xp.empty((2, block, n_b), a.dtype)
     zero = xp.zeros(n_b, a.dtype)
     # Never 0, so that two empty boxes have IoU 0.
-    area_a = xp.maximum((a[2] - a[0]) * (a[3] - a[1]), xp.finfo(a.dtype).tiny)[:, None]
+    area_a = xp.maximum((a[2] - a[0]) * (a[3] - a[1]), _TINY)[:, None]
     area_b = (b[2] - b[0]) * (b[3] - b[1])
     a, b = a[:, :, None], b[:, None]
     for start in range(0, n_a, block):

@@ -52,23 +52,27 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
     else:
         rest = xp.argsort(-score, kind='stable')
     planes = xp.ascontiguousarray(as_float(bbox, 'bbox')[rest].T)
+    place = xp.arange(_BLOCK)
+    better = place[:, None] < place
     kept = [rest[:0]]
     missing = len(bbox) if limit is None else limit
     while len(rest) and missing > 0:
         block, planes = planes[:, :_BLOCK], planes[:, _BLOCK:]
-        stays = _stays(xp, iou_of_planes(block, block) >= thresh)
+        n_block = block.shape[1]
+        stays = _stays((iou_of_planes(block, block) >= thresh) & better[:n_block, :n_block])
         kept.append(rest[:_BLOCK][stays][:missing])
         missing -= len(kept[-1])
-        survives = ~(iou_of_planes(block[:, stays], planes) >= thresh).any(axis=0)
-        rest, planes = rest[_BLOCK:][survives], planes[:, survives]
+        rest = rest[_BLOCK:]
+        if len(rest):
+            survives = ~(iou_of_planes(block[:, stays], planes) >= thresh).any(axis=0)
+            rest, planes = rest[survives], planes[:, survives]
     return xp.concatenate(kept).astype(np.int32)
 
 
-def _stays(xp, overlaps):
-    # A box stays if no better box that stays overlaps it. Each turn applies this sentence to the
+def _stays(suppresses):
+    # A box stays if no better box that stays suppresses it. Each turn applies this sentence to the
     # last guess; what the n best boxes say is right after n turns, and mostly after a handful.
-    overlaps = xp.triu(overlaps, 1)
-    stays, guess = ~overlaps.any(axis=0), None
+    guess, stays = None, ~suppresses.any(axis=0)
     while guess is None or (guess != stays).any():
-        stays, guess = ~overlaps[stays].any(axis=0), stays
+        guess, stays = stays, ~suppresses[stays].any(axis=0)
     return stays

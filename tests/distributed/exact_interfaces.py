@@ -10,8 +10,7 @@ import chainer.functions as F
 import chainermn
 import numpy as np
 
-from chainer_ssd.functions.ssd_loss import ssd_loss
-from chainer_ssd.functions.ssd_pytorch import MultiBoxLoss
+from chainer_ssd import MultiBoxLoss, ssd_loss
 
 N_BOX, N_CLASS = 24, 4
 PRIOR = np.array([(x, y, x + w, y + 3) for x in range(3) for y in range(4) for w in (2, 4)], 'f')

@@ -65,8 +65,8 @@ def mined(mb_confs, label, k):
 
 
 @given(seed=st.integers(0, 2 ** 32 - 1), batch=st.integers(0, 4), n_box=st.integers(1, 200),
-       n_class=st.integers(1, 90), dtype=st.sampled_from('efd'), share=st.sampled_from([0, .02, .4]),
-       scale=st.sampled_from([0, .1, 2, 30]), k=st.sampled_from([0, .5, 3, 2.2, 1000]))
+       n_class=st.integers(1, 90), dtype=st.sampled_from('efd'),
+       share=st.sampled_from([0, .02, .4]), scale=st.sampled_from([0, .1, 2, 30]), k=st.sampled_from([0, .5, 3, 2.2, 1000]))
 @settings(max_examples=150, deadline=None)
 def test_equals_the_definition(seed, batch, n_box, n_class, dtype, share, scale, k):
     assert_equals_definition(*make(seed, batch, n_box, n_class, dtype, share, scale), k)
@@ -94,7 +94,7 @@ def test_the_slack_covers_the_rounding(dtype, scale, n_class):
         definition = background_loss(x[None])[0]
     # The order of two losses can only differ where both errors together reach their distance.
     assert (2 * abs(loss - definition) <= slack * (1 + definition)).all()
-    assert slack < (1e-12 if dtype == 'd' else 2e-4)
+    assert slack < 1e4 * np.finfo(dtype).eps
 
 
 def test_blocks_do_not_show(monkeypatch):
@@ -189,7 +189,9 @@ class Communicator:
 
     def allreduce_obj(self, value):
         self.calls += 1
-        return value + 7
+        total = 2 * value  # the other rank says the same, but for the count
+        total[0] = value[0] + 7
+        return total
 
 
 @pytest.mark.parametrize('share', [0, .1])
@@ -263,7 +265,8 @@ def test_dead_memory_is_warm_again():
     x[:] = 1
     address, view = x.ctypes.data, x[1:]
     del x
-    assert _warm_memory.zeros((3, 1001), 'f').ctypes.data != address
+    other = _warm_memory.zeros((3, 1001), 'f')
+    assert other.ctypes.data != address and view.all()
     del view
     again = _warm_memory.zeros((3, 1001), 'f')
     assert again.ctypes.data == address and not again.any()

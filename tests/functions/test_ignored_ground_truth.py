@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from chainer.dataset import concat_examples
 
-from chainer_ssd import EncodeTransform, MatchTransform, VOCBboxDataset, multibox_loss
-from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd import (
+    COCOBboxDataset,
+    EncodeTransform,
+    MatchTransform,
+    VOCBboxDataset,
+    multibox_loss,
+)
 from tests.datasets import coco_folder, voc_folder
 from tests.helpers import to_numpy
 

@@ -6,9 +6,8 @@ import chainer.functions as F
 import numpy as np
 import pytest
 
-from chainer_ssd import encode, match, multibox_loss
-from chainer_ssd.functions.ssd_loss import mine, paddle_targets, ssd_loss
-from chainer_ssd.functions.ssd_pytorch import MultiBoxLoss
+from chainer_ssd import MultiBoxLoss, encode, match, multibox_loss, ssd_loss
+from chainer_ssd.functions.ssd_loss import mine, paddle_targets
 from chainer_ssd.ops import corner_to_center
 from tests.conftest import GOLDEN
 from tests.helpers import assert_close, to_numpy

@@ -9,8 +9,8 @@ from chainer import gradient_check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainer_ssd import encode, match, multibox_loss
-from chainer_ssd.functions.ssd_loss import mine, paddle_targets, ssd_loss
+from chainer_ssd import encode, match, multibox_loss, ssd_loss
+from chainer_ssd.functions.ssd_loss import mine, paddle_targets
 from chainer_ssd.ops import corner_to_center
 from tests.functions import reference_interfaces as reference
 from tests.helpers import assert_close, to_numpy

@@ -5,7 +5,7 @@ from chainer import gradient_check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainer_ssd.functions.ssd_pytorch import MultiBoxLoss
+from chainer_ssd import MultiBoxLoss
 from tests.functions import reference_interfaces as reference
 from tests.helpers import assert_close, to_numpy
 
@@ -121,7 +121,7 @@ def test_forms_of_the_arguments_are_one(xp, form):
         targets = [chainer.Variable(xp.asarray(target)) for target in targets]
         priors = chainer.Variable(xp.asarray(priors))
     if form == 'more priors':  # as data parallel replicas of ssd.pytorch's network hand them over
-        priors = np.concatenate([priors, priors])
+        priors = np.concatenate([priors, 2 * priors])
     if form == 'integers':
         targets = [target.astype(int) for target in targets]
     found = criterion()((xp.asarray(loc), xp.asarray(conf), priors), targets)

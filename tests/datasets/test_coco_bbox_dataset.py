@@ -1,0 +1,216 @@
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from chainer.iterators import MultiprocessIterator
+
+from chainer_ssd import COCOBboxDataset
+from tests.datasets.coco_folder import coco, write
+from tests.datasets.voc_folder import picture
+
+TWO = coco([(3, 90, [10, 20, 20, 30], 0), (7, 2, [0, 0, 80, 60], 1), (3, 2, [5.5, 6, 2, 1.5], 0),
+            (3, 90, [40, 40, 10, 10], 1)])
+
+
+def test_example(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, TWO), return_crowd=True)
+    assert len(dataset) == 2
+    assert dataset.ids == [3, 7]
+    assert dataset.label_names == ('cat', 'dog')
+    img, bbox, label, crowd = dataset[0]
+    np.testing.assert_array_equal(img, picture(seed=3).transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        bbox, np.array([[20, 10, 50, 30], [6, 5.5, 7.5, 7.5], [40, 40, 50, 50]]))
+    np.testing.assert_array_equal(label, [1, 0, 1])
+    np.testing.assert_array_equal(crowd, [False, False, True])
+    assert [a.dtype for a in (img, bbox, label, crowd)] == ['f', 'f', 'i', '?']
+    np.testing.assert_array_equal(dataset[1][1], [[0, 0, 60, 80]])
+    np.testing.assert_array_equal(dataset[1][3], [True])
+
+
+def test_without_the_flag_crowds_are_left_out(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, TWO))
+    img, bbox, label = dataset[0]
+    np.testing.assert_array_equal(bbox, [[20, 10, 50, 30], [6, 5.5, 7.5, 7.5]])
+    np.testing.assert_array_equal(label, [1, 0])
+    assert [a.shape for a in dataset[1]] == [(3, 60, 80), (0, 4), (0,)]
+
+
+def test_data_set_without_any_object(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, coco([])), return_crowd=True)
+    bbox, label, crowd = dataset.get_annotation(1)
+    assert (bbox.shape, label.shape, crowd.shape) == ((0, 4), (0,), (0,))
+    assert [a.dtype for a in (bbox, label, crowd)] == ['f', 'i', '?']
+
+
+def test_annotations_without_iscrowd_are_no_crowds(tmp_path):
+    content = coco([(3, 2, [1, 2, 3, 4], 0)])
+    del content['annotations'][0]['iscrowd']
+    assert not COCOBboxDataset(*write(tmp_path, content), return_crowd=True)[0][3].any()
+
+
+def test_sparse_ids_become_labels_in_order(tmp_path):
+    content = coco([(3, i, [1, 1, 5, 5], 0) for i in (90, 1, 44)],
+                   categories=((90, 'toothbrush'), (1, 'person'), (44, 'bottle')))
+    dataset = COCOBboxDataset(*write(tmp_path, content))
+    assert dataset.label_names == ('person', 'bottle', 'toothbrush')
+    np.testing.assert_array_equal(dataset[0][2], [2, 0, 1])
+
+
+def test_label_names_give_the_order(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, TWO), label_names=['dog', 'bird', 'cat'])
+    assert dataset.label_names == ('dog', 'bird', 'cat')
+    np.testing.assert_array_equal(dataset[0][2], [0, 2])
+
+
+def test_annotation_without_the_image(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, TWO))
+    for image in (tmp_path / 'images').iterdir():
+        image.write_bytes(b'')
+    assert len(dataset.get_annotation(0)) == 2
+    with pytest.raises(ValueError, match='000003.png: cannot be read as an image'):
+        dataset[0]
+
+
+def test_what_is_handed_out_may_be_changed(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, TWO), return_crowd=True)
+    first = [a.copy() for a in dataset[0]]
+    for array in dataset[0] + dataset.get_annotation(0):
+        array[...] = 0
+    for before, after in zip(first, dataset[0]):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.filterwarnings('ignore:.*(setDaemon|fork).*:DeprecationWarning')
+def test_iterator_of_worker_processes(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, TWO), return_crowd=True)
+    assert pickle.loads(pickle.dumps(dataset)).ids == dataset.ids
+    iterator = MultiprocessIterator(dataset, 2, repeat=False, shuffle=False, n_processes=1)
+    try:
+        batch = iterator.next()
+    finally:
+        iterator.finalize()
+    for got, expected in zip(batch, (dataset[0], dataset[1])):
+        for a, b in zip(got, expected):
+            np.testing.assert_array_equal(a, b)
+
+
+INVALID = {'inverted': [10, 10, -5, 5], 'no width': [10, 10, 0, 5], 'no height': [10, 10, 5, 0],
+           'nan': [float('nan'), 10, 5, 5], 'inf': [10, 10, float('inf'), 5],
+           'too large': [1e300, 10, 5, 5], 'far too large': [10 ** 400, 10, 5, 5],
+           'too small': [1e8, 1, 1e-3, 1], 'three': [10, 10, 5], 'text': ['10', 10, 5, 5],
+           'none': None}
+
+
+@pytest.mark.parametrize('bbox', INVALID.values(), ids=INVALID)
+def test_invalid_box(tmp_path, bbox):
+    content = coco([(3, 2, [1, 2, 3, 4], 0), (7, 2, bbox, 0), (7, 90, [1, 1, 2, 2], 0)])
+    files = write(tmp_path, content)
+    with pytest.warns(UserWarning, match=r'dropped: 1, in .*000007.png$') as caught:
+        dataset = COCOBboxDataset(*files)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(dataset.get_annotation(1)[0], [[1, 1, 3, 3]])
+    with pytest.raises(ValueError, match='instances.json, annotation 101 of .*000007.png: bbox = '):
+        COCOBboxDataset(*files, on_invalid='raise')
+
+
+def test_a_missing_box_is_an_invalid_one(tmp_path):
+    content = coco([(3, 2, [1, 2, 3, 4], 0)])
+    del content['annotations'][0]['bbox']
+    with pytest.warns(UserWarning, match='dropped: 1'):
+        assert len(COCOBboxDataset(*write(tmp_path, content))[0][1]) == 0
+
+
+@pytest.mark.parametrize(('bbox', 'message'), [
+    ([70, 10, 20, 10], 'reach outside their image: 1, in 1 files'),
+    ([10, 62, 10, 15], 'fit their image only with x and y swapped'),
+    ([0.1, 0.1, 0.5, 0.5], r'look like shares in \[0, 1\]'),
+])
+def test_suspect_box(tmp_path, bbox, message):
+    with pytest.warns(UserWarning, match=f'{message}.*000003.png') as caught:
+        COCOBboxDataset(*write(tmp_path, coco([(3, 2, bbox, 0)])))
+    assert len(caught) == 1
+
+
+def test_images_of_unknown_size_are_no_suspects(tmp_path):
+    content = coco([(3, 2, [70, 10, 20, 10], 0)])
+    for image in content['images']:
+        del image['height'], image['width']
+    assert COCOBboxDataset(*write(tmp_path, content))[0][1].shape == (1, 4)
+
+
+def test_size_that_is_not_the_images(tmp_path):
+    dataset = COCOBboxDataset(*write(tmp_path, coco([], size=(61, 80))))
+    with pytest.warns(UserWarning, match=r'000003.png: \(H, W\) is \(60, 80\), \(61.0, 80.0\) in'):
+        dataset[0]
+    with warnings.catch_warnings():  # once
+        warnings.simplefilter('error')
+        dataset[1]
+
+
+def without(content, key):
+    return {k: v for k, v in content.items() if k != key}
+
+
+def changed(key, row, field, value):
+    content = json.loads(json.dumps(TWO))
+    content[key][row][field] = value
+    return content
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (without(TWO, 'images'), "no list 'images'"),
+    (without(TWO, 'annotations'), "no list 'annotations'"),
+    (without(TWO, 'categories'), "no list 'categories'"),
+    ({**TWO, 'categories': {}}, "no list 'categories'"),
+    ({**TWO, 'annotations': [3]}, "'annotations' holds something that is not a JSON object"),
+    ([TWO], "no list 'images'"),
+    ({**TWO, 'images': [], 'annotations': []}, 'lists no image'),
+    (changed('images', 0, 'id', 3), r'images\[1\]: id 3 is there twice'),
+    (changed('images', 0, 'id', '7'), r"images\[0\]: id is '7', expected an integer"),
+    (changed('images', 0, 'file_name', None), 'image 7: no file_name'),
+    (changed('categories', 0, 'id', 90), r'categories\[1\]: id 90 is there twice'),
+    (changed('categories', 0, 'name', None), 'a category without a name'),
+    (changed('categories', 0, 'name', 'dog'), 'expected each name once'),
+    (changed('annotations', 2, 'image_id', 4), 'annotation 102: there is no image with its .* 4'),
+    (changed('annotations', 2, 'image_id', [3]), r'annotation 102: there is no image .* \[3\]'),
+    (changed('annotations', 2, 'category_id', 3), 'annotation 102: there is no category .* 3'),
+    (changed('annotations', 2, 'iscrowd', 2), 'annotation 102: iscrowd is 2, expected 0 or 1'),
+])
+def test_a_file_that_is_not_cocos_is_named(tmp_path, content, message):
+    files = write(tmp_path, TWO, json.dumps(content))
+    with pytest.raises(ValueError, match=f'instances.json.*{message}'):
+        COCOBboxDataset(*files)
+
+
+@pytest.mark.parametrize('text', ['', '{"images": [', '[' * 200000, '\x00'],
+                         ids=['empty', 'cut off', 'nested', 'binary'])
+def test_what_is_not_json_is_named(tmp_path, text):
+    with pytest.raises(ValueError, match='instances.json: not a well-formed JSON file'):
+        COCOBboxDataset(*write(tmp_path, TWO, text))
+
+
+def test_a_name_that_is_not_among_label_names(tmp_path):
+    with pytest.raises(ValueError, match="annotation 101: the name 'cat' is not among label_names"):
+        COCOBboxDataset(*write(tmp_path, TWO), label_names=['dog'])
+
+
+@pytest.mark.parametrize(('options', 'error', 'message'), [
+    ({'on_invalid': 'keep'}, ValueError, "on_invalid = 'keep'"),
+    ({'label_names': 'dog'}, TypeError, "label_names = 'dog'"),
+    ({'label_names': ['dog', 'dog', 'cat']}, ValueError, 'expected each name once'),
+])
+def test_a_wrong_option_is_named(tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        COCOBboxDataset(*write(tmp_path, TWO), **options)
+
+
+def test_missing_files(tmp_path):
+    file, images = write(tmp_path, TWO)
+    (images / '000000000007.png').unlink()
+    with pytest.raises(FileNotFoundError, match='000007.png: no such image, which .*json'):
+        COCOBboxDataset(file, images)
+    with pytest.raises(FileNotFoundError, match='other.json'):
+        COCOBboxDataset(tmp_path / 'other.json', images)
