@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -12,6 +13,10 @@ import chainer_ssd  # noqa: F401  (before chainer: it mends Chainer where no sta
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile('default', deadline=None)
+hypothesis.settings.load_profile('default')
 
 
 class _ReadOnlyNumPy:
@@ -38,20 +43,41 @@ def xp(request):
     return np if request.param == 'numpy' else _ReadOnlyNumPy()
 
 
-@pytest.fixture
-def mpiexec():
-    """``mpiexec(n, script, *args)``: runs a script on n ranks and returns what it printed."""
+@pytest.fixture(scope='session')
+def start_mpiexec():
+    """``start_mpiexec(n, script, *args)``: starts a script on n ranks and returns the process."""
     beside = Path(sys.executable).with_name('mpiexec')
     command = str(beside) if beside.exists() else shutil.which('mpiexec')
     assert command, 'mpiexec is missing: pip install "chainer_ssd[mpi]"'
+    started = []
 
-    def run(n, script, *args, timeout=240):
+    def start(n, script, *args):
         env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1',
                'OMP_NUM_THREADS': '1'}
-        done = subprocess.run(
+        started.append(subprocess.Popen(
             [command, '-n', str(n), sys.executable, '-m', 'mpi4py', str(script), *map(str, args)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, timeout=timeout)
-        assert done.returncode == 0, f'{n} ranks: exit {done.returncode}\n{done.stdout}'
-        return done.stdout
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def mpiexec(start_mpiexec):
+    """``mpiexec(n, script, *args)``: runs a script on n ranks and returns what it printed."""
+    def run(n, script, *args, timeout=240, expect=0):
+        process = start_mpiexec(n, script, *args)
+        try:
+            printed = process.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        ended = 'fails' if process.returncode else 0
+        assert ended == expect, f'{n} ranks: exit {process.returncode}\n{printed}'
+        return printed
 
     return run

@@ -30,4 +30,4 @@ def read_image(path, size=None):
         raise
     except Exception as error:  # each format's plugin raises what it likes on a broken file
         raise ValueError(f'{path}: cannot be read as an image: {error}') from error
-    return pixels.transpose(2, 0, 1).astype(np.float32, order='C')
+    return np.asarray(pixels.transpose(2, 0, 1), np.float32)

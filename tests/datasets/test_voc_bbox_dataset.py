@@ -7,7 +7,8 @@ import pytest
 from chainer.dataset import concat_examples
 from chainer.iterators import MultiprocessIterator, SerialIterator
 
-from chainer_ssd.datasets import VOC_LABEL_NAMES, VOCBboxDataset
+from chainer_ssd import VOCBboxDataset
+from chainer_ssd.datasets.voc_bbox_dataset import VOC_LABEL_NAMES
 from tests.conftest import ROOT
 from tests.datasets.voc_folder import annotation, picture, write
 
