@@ -1,19 +1,20 @@
 # make demo | test | test-gpu | test-matrix | lint | bench | venv | clean
 #   PYTHON=python3.12        the Python that .venv is made with
 #   PY=/path/to/python       an environment that has everything already: no .venv is made
-#   DEMO_ARGS='...'          more arguments for examples/train.py
+#   CUDA=cuda12x             the extra that test-gpu installs
+#   DEMO_ARGS, TEST_ARGS     more arguments for examples/train.py, for pytest
 
 PYTHON ?= python3
 VENV ?= .venv
-ifdef PY
-ENVIRONMENT :=
-else
+CUDA ?= cuda13x
+ifndef PY
 PY := $(VENV)/bin/python
 ENVIRONMENT := $(VENV)/ready
+GPU_ENVIRONMENT := $(VENV)/ready-$(CUDA)
 endif
 
 # Chainer's setup.py needs an older setuptools than pip takes. The first variable reaches the
-# isolated build up to pip 25, the second since; both paths are relative, for neither may hold a space.
+# isolated build up to pip 25, the second since. Relative paths: neither may hold a space.
 export PIP_CONSTRAINT := build-constraints.txt
 export PIP_BUILD_CONSTRAINT := build-constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -26,12 +27,12 @@ demo: $(ENVIRONMENT)
 test: $(ENVIRONMENT)
 	$(PY) -m pytest $(TEST_ARGS)
 
-test-gpu: $(ENVIRONMENT)
+test-gpu: $(GPU_ENVIRONMENT)
 	$(PY) -m tests.gpu
 	$(PY) -m pytest -m gpu $(TEST_ARGS)
 
 test-matrix:
-	$(PYTHON) scripts/test_matrix.py $(PYTHONS)
+	$(PYTHON) scripts/matrix.py $(PYTHONS)
 
 lint: $(ENVIRONMENT)
 	$(PY) -m ruff check .
@@ -43,7 +44,12 @@ venv: $(VENV)/ready
 
 $(VENV)/ready: setup.py pyproject.toml build-constraints.txt chainer_ssd.pth
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --use-pep517 --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --use-pep517 --editable '.[dev]'
+	touch $@
+
+$(VENV)/ready-$(CUDA): $(VENV)/ready
+	$(VENV)/bin/python -m tests.gpu driver
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev,$(CUDA)]'
 	touch $@
 
 clean:

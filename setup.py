@@ -1,4 +1,6 @@
 """Metadata and extras; what the build needs beyond them stands in pyproject.toml."""
+from pathlib import Path
+
 from setuptools import Distribution, find_packages, setup
 
 from distutils.command.install_data import install_data  # isort: skip (setuptools provides it)
@@ -27,7 +29,9 @@ mpi = ['mpi4py>=4', 'mpich']
 setup(
     name='chainer_ssd',
     version='0.1.0',
-    description='The SSD multibox training objective for Chainer, on one CPU, one GPU or many nodes',
+    description='The SSD multibox training objective for Chainer: one CPU, one GPU or many nodes',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     author='the chainer_ssd authors',
     license='MIT',
     license_files=['LICENSE'],
@@ -37,6 +41,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['chainer_ssd', 'chainer_ssd.*']),
+    package_data={'chainer_ssd._kernels': ['*.cu']},
     py_modules=['chainer_ssd_startup'],
     data_files=[('', ['chainer_ssd.pth'])],
     distclass=WithStartupHook,
@@ -48,8 +53,8 @@ setup(
         'eval': eval_,
         'plot': plot,
         'mpi': mpi,
-        'cuda12x': ['cupy-cuda12x>=13,<15'],
-        'cuda13x': ['cupy-cuda13x>=13.6,<15'],
+        'cuda12x': ['cupy-cuda12x[ctk]>=13.6,<15', 'nvidia-nccl-cu12'],
+        'cuda13x': ['cupy-cuda13x[ctk]>=13.6,<15', 'nvidia-nccl-cu13'],
         'dev': [
             *data, *eval_, *plot, *mpi,
             'hypothesis',

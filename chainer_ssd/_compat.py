@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from importlib.machinery import PathFinder, SourceFileLoader
-from typing import Callable, Dict, NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Patch(NamedTuple):
     """If ``needed()``, each of ``words`` becomes what it maps to."""
 
     needed: Callable[[], bool]
-    words: Dict[str, str]
+    words: dict[str, str]
 
 
 PATCHES = {
@@ -47,6 +47,11 @@ PATCHES = {
             '    _check_osx_numpy_backend()\n    _check_optional_dependencies()\n': '\n\n',
         },
     ),
+    # Line 322, where a batch is padded: out as a third positional argument warns since NumPy 2.4.
+    'chainer.dataset.convert': Patch(
+        lambda: NUMPY >= (2, 4),
+        {'maximum(shape, array.shape, shape)': 'maximum(shape, array.shape, out=shape)'},
+    ),
     # Lines 10 and 252: NumPy 2.0 took np.sctypes away.
     'chainer.functions.array.as_strided': Patch(
         lambda: NUMPY >= (2, 0),
@@ -55,9 +60,9 @@ PATCHES = {
             "np.sctypes['float']": '(np.float16, np.float32, np.float64, np.longdouble)',
         },
     ),
-    # Lines 179-196: NumPy 1.24 took numpy.float, Python's float, away.
+    # Lines 179-196: numpy.float, Python's float, warns since NumPy 1.20; 1.24 took it away.
     'chainer.functions.array.resize_images': Patch(
-        lambda: NUMPY >= (1, 24),
+        lambda: NUMPY >= (1, 20),
         {'dtype=numpy.float)': 'dtype=float)'},
     ),
     # Line 137: int() of a one-element array warns since NumPy 1.25 and raises since 2.5, on all
@@ -118,3 +123,11 @@ def install():
     for name in PATCHES.keys() & sys.modules.keys():
         if is_due(name):
             importlib.reload(sys.modules[name])
+
+
+def register_config():
+    """Adds ``chainer.config.use_fused_multibox`` (``'auto'`` or ``'never'``), once."""
+    import chainer
+
+    if not hasattr(chainer.global_config, 'use_fused_multibox'):
+        chainer.global_config.use_fused_multibox = 'auto'

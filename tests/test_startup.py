@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import textwrap
 import zipfile
 from pathlib import Path
@@ -23,8 +22,8 @@ MENDED = 'chainer.functions.array.as_strided'
 
 
 def run(command, **kwargs):
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=180, **kwargs)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          timeout=180, **kwargs)
     assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
     return done
 
@@ -81,8 +80,7 @@ def wheels(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheels')
     source = copy_sources(folder / 'chainer_ssd')
     sdist = build('build_sdist', source, folder / 'sdist')
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder / 'unpacked')
+    run([sys.executable, '-m', 'tarfile', '-e', sdist, folder / 'unpacked'])
     unpacked, = (folder / 'unpacked').iterdir()
     return {
         'wheel': build('build_wheel', source, folder / 'wheel'),
@@ -128,7 +126,7 @@ def test_wheels_hold_the_package_and_the_hook(wheels):
             names[kind] = set(wheel.namelist())
         assert 'chainer_ssd.pth' in names[kind]
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / 'chainer_ssd').rglob('*')
-               if path.is_file() and path.suffix != '.pyc'}
+               if path.suffix in ('.py', '.cu')}
     assert {name for name in names['wheel'] if '.dist-info/' not in name} == {
         'chainer_ssd.pth', 'chainer_ssd_startup.py'} | sources
     assert names['sdist'] == names['wheel']
@@ -203,14 +201,38 @@ def test_worker_processes(environment, tmp_path, method):
     assert used == ('PatchedLoader' if _compat.NUMPY >= (2, 0) else 'SourceFileLoader')
 
 
+ITERATE = '''
+import multiprocessing, sys
+import chainer
+
+if __name__ == '__main__':
+    multiprocessing.set_start_method(sys.argv[1])
+    iterator = chainer.iterators.MultiprocessIterator(
+        chainer.datasets.TupleDataset(range(6)), 2, repeat=False, shuffle=False, n_processes=2)
+    print([number for batch in iterator for number, in batch])
+    iterator.finalize()
+'''
+
+
+@pytest.mark.parametrize('environment', ['wheel'], indirect=True)
+@pytest.mark.parametrize('method', ['fork', 'forkserver', 'spawn'])
+def test_multiprocess_iterator(environment, tmp_path, method):
+    """A worker that cannot import Chainer dies, the pool starts another, and so for ever."""
+    script = tmp_path / 'iterate.py'
+    script.write_text(ITERATE)
+    assert environment(script, method).stdout.strip() == '[0, 1, 2, 3, 4, 5]'
+
+
 # --- what it costs and what it leaves alone
 
 @pytest.mark.parametrize('environment', ['wheel'], indirect=True)
-def test_start_up_imports_nothing_else(environment):
-    code = 'import sys; print(sorted(sys.modules))'
-    hooked = set(eval(environment('-c', code).stdout))
-    assert hooked - set(eval(environment('-S', '-c', 'import site; ' + code).stdout)) == {
-        'chainer_ssd_startup'}
+def test_start_up_imports_nothing_else(environment, tmp_path):
+    without = Environment(tmp_path / 'env')
+    without.add_dependencies()
+    with_hook, without_hook = (
+        set(eval(env('-c', 'import sys; print(sorted(sys.modules))').stdout))
+        for env in (environment, without))
+    assert with_hook - without_hook == {'chainer_ssd_startup'}
 
 
 @pytest.mark.parametrize('environment', ['wheel'], indirect=True)

@@ -63,8 +63,9 @@ def check_targets(gt_mb_locs, gt_mb_labels, n_class, comm):
             f'expected -1 (ignored), 0 (background) or a class below {n_class}, the number of '
             'columns of mb_confs')
     positive = box[label > 0]
-    wrong = positive[~xp.isfinite(gt_mb_locs.reshape(-1, 4)[positive]).all(axis=1)]
-    if len(wrong):
+    finite = xp.isfinite(gt_mb_locs.reshape(-1, 4)[positive])
+    if not finite.all():
+        wrong = positive[~finite.all(axis=1)]
         image, box = divmod(int(wrong[0]), gt_mb_labels.shape[1])
         raise ValueError(f'{where_(comm)}gt_mb_locs[{image}, {box}] = '
                          f'{tuple(gt_mb_locs[image, box].tolist())}: expected finite offsets')

@@ -120,7 +120,8 @@ class FusedMultiboxLoss(chainer.FunctionNode):
         if chainer.config.enable_backprop:  # the gradients are to be differentiated
             return self._gradients_of_definition(indexes, inputs, grad_outputs)
         inputs = [x.array for x in inputs]
-        grads = [g if g is None else g.array for g in grad_outputs]
+        grads = [g.array if g is not None and i in indexes else None
+                 for i, g in enumerate(grad_outputs)]
         of_host = isinstance(inputs[0], np.ndarray)
         gradients = (self._gradients_cpu if of_host else self._gradients_gpu)(inputs, grads)
         return tuple(None if gradients[i] is None else chainer.as_variable(gradients[i])
