@@ -57,7 +57,12 @@ def mine(mb_confs, positive, not_background, k):
     near, image = near[keep], image[keep]
 
     # More than n left: they lie nearer to each other than the slack, and the definition decides.
-    for crowded in np.flatnonzero(np.bincount(image, minlength=n_image) > n):
+    count = np.bincount(image, minlength=n_image)
+    if count[count > n].sum() > loss.size // 4:
+        mask = np.zeros(loss.shape, bool)
+        mask.ravel()[not_background] = True
+        return np.flatnonzero(hard_negative_mining(background_loss(mb_confs), mask, n))
+    for crowded in np.flatnonzero(count > n):
         own = near[image == crowded] - crowded * n_box
         exact = background_loss(mb_confs[crowded:crowded + 1].take(own, axis=1))
         chosen = hard_negative_mining(exact, np.zeros(exact.shape, bool), n[crowded:crowded + 1])

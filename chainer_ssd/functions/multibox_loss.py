@@ -3,14 +3,7 @@ import chainer
 
 from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions._check import check_predictions, check_ratio, check_targets
-from chainer_ssd.functions._rows import (  # noqa: F401
-    background_loss,
-    huber_loss,
-    n_hard_negative,
-    select,
-    selected_losses,
-    softmax_cross_entropy,
-)
+from chainer_ssd.functions._rows import background_loss, n_hard_negative, selected_losses
 from chainer_ssd.functions.fused_multibox_loss import FusedMultiboxLoss, serves
 from chainer_ssd.ops import hard_negative_mining
 

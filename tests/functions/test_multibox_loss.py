@@ -4,7 +4,7 @@ import chainer
 import numpy as np
 import pytest
 from chainer import gradient_check
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd import encode, match, multibox_loss
@@ -15,6 +15,13 @@ from tests.helpers import assert_close, to_numpy
 
 CHAINERCV_CASES = ['empty_image', 'many_gts', 'no_overlap_gt', 'plain_a', 'plain_b', 'plain_c',
                    'ratio_1_5', 'ratio_50', 'shared_best', 'ssd300']
+
+
+@pytest.fixture(params=['auto', 'never'], autouse=True)
+def use_fused_multibox(request):
+    """Every test meets the node and the definition."""
+    with chainer.using_config('use_fused_multibox', request.param):
+        yield
 
 
 def make(seed=0, batch=3, n_box=40, n_class=5, dtype='f', share=0.1):
@@ -81,7 +88,8 @@ def test_equals_chainercv(case, xp):
             assert_close(norm, golden[f'chainercv.{name}_l2'], 2e-5)
 
 
-@settings(max_examples=60, deadline=None)
+# The fixture holds for all examples of a test alike.
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2 ** 32 - 1), batch=st.integers(0, 3), n_box=st.integers(1, 30),
        n_class=st.integers(2, 6), share=st.sampled_from([0., 0.1, 0.5, 1.]),
        k=st.sampled_from([0, 0.3, 1.5, 3, 1000]))

@@ -1,0 +1,1 @@
+"""CUDA sources and their lazily compiled launchers, CuPy arrays in and out."""

@@ -1,0 +1,50 @@
+"""``python -m tests.benchmarks [loss match ...] [--seconds 5] [--out FILE] [--plot FILE]``."""
+import os
+
+# Before NumPy is imported, which reads them once.
+for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
+    os.environ[name] = '1'
+
+import argparse  # noqa: E402
+import importlib  # noqa: E402
+import platform  # noqa: E402
+import warnings  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from tests.benchmarks import _report, _timing  # noqa: E402
+
+warnings.simplefilter('ignore')
+MODULES = sorted(path.stem[len('bench_'):] for path in Path(__file__).parent.glob('bench_*.py'))
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='python -m tests.benchmarks')
+    parser.add_argument('modules', nargs='*', metavar='module', help=f'all of {MODULES}')
+    parser.add_argument('--seconds', type=float, default=5, help='for each comparison')
+    parser.add_argument('--out', type=Path, help='where the table is written, too')
+    parser.add_argument('--plot', type=Path, help='a picture of it (needs matplotlib)')
+    args = parser.parse_args()
+    for name in args.modules:
+        if name not in MODULES:
+            parser.error(f'no benchmark {name!r}: expected some of {MODULES}')
+
+    text = [f'Python {platform.python_version()}, NumPy {np.__version__}, one thread of '
+            f'{platform.machine()} {_report.processor()}']
+    print(text[0], flush=True)
+    done = []
+    for name in args.modules or MODULES:
+        for case in importlib.import_module(f'tests.benchmarks.bench_{name}').cases():
+            done.append((case, _timing.compare(case, args.seconds)))
+            text.append(_report.table(*done[-1]))
+            print(text[-1], flush=True)
+            done[-1] = (case._replace(ways={}), done[-1][1])  # their arrays may go
+            del case
+    if args.out:
+        args.out.write_text('\n'.join(text) + '\n', encoding='utf-8')
+    if args.plot:
+        _report.plot(done, args.plot)
+
+
+main()
