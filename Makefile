@@ -1,4 +1,4 @@
-# make demo | test | test-gpu | test-matrix | lint | bench | venv | clean
+# make demo | test | test-slow | test-multihost | test-gpu | test-matrix | lint | bench | venv | clean
 #   PYTHON=python3.12        the Python that .venv is made with
 #   PY=/path/to/python       an environment that has everything already: no .venv is made
 #   CUDA=cuda12x             the extra that test-gpu installs
@@ -19,13 +19,19 @@ export PIP_CONSTRAINT := build-constraints.txt
 export PIP_BUILD_CONSTRAINT := build-constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-gpu test-matrix lint bench venv clean
+.PHONY: demo test test-slow test-multihost test-gpu test-matrix lint bench venv clean
 
 demo: $(ENVIRONMENT)
 	$(PY) examples/train.py --dataset shapes --out result $(DEMO_ARGS)
 
 test: $(ENVIRONMENT)
 	$(PY) -m pytest $(TEST_ARGS)
+
+test-slow: $(ENVIRONMENT)
+	$(PY) -m pytest -m slow --ignore tests/multihost $(TEST_ARGS)
+
+test-multihost: $(ENVIRONMENT)
+	$(PY) -m pytest -m slow -rs tests/multihost $(TEST_ARGS)
 
 test-gpu: $(GPU_ENVIRONMENT)
 	$(PY) -m tests.gpu

@@ -13,6 +13,7 @@ import chainer_ssd  # noqa: F401  (before chainer: it mends Chainer where no sta
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
+PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile('default', deadline=None)
@@ -52,7 +53,7 @@ def start_mpiexec():
     started = []
 
     def start(n, script, *args):
-        env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1',
+        env = {**os.environ, 'PYTHONPATH': PYTHONPATH, 'OPENBLAS_NUM_THREADS': '1',
                'OMP_NUM_THREADS': '1'}
         started.append(subprocess.Popen(
             [command, '-n', str(n), sys.executable, '-m', 'mpi4py', str(script), *map(str, args)],

@@ -1,6 +1,10 @@
 """What the losses and extensions ask of a communicator. None is imported here: one is handed in."""
-from chainer_ssd.distributed.agreement import gather_values, raise_together
+from chainer_ssd.distributed.agreement import from_rank_0, gather_values, raise_together
 from chainer_ssd.distributed.messenger import Messenger
 from chainer_ssd.distributed.positive_count import PositiveCount, RanksOutOfStepError
+from chainer_ssd.distributed.shards import gather_shards, shard_of
 
-__all__ = ['Messenger', 'PositiveCount', 'RanksOutOfStepError', 'gather_values', 'raise_together']
+__all__ = [
+    'Messenger', 'PositiveCount', 'RanksOutOfStepError', 'from_rank_0', 'gather_shards',
+    'gather_values', 'raise_together', 'shard_of',
+]

@@ -22,6 +22,24 @@ def gather_values(comm, value):
                                          key=lambda pair: pair[0])]
 
 
+def from_rank_0(comm, value):
+    """Rank 0's value, on every rank.
+
+    Parameters
+    ----------
+    comm : chainermn.CommunicatorBase or None
+        None: one rank.
+    value : object
+        Rank 0's; pickled by MPI. Other ranks' values are not looked at.
+
+    Returns
+    -------
+    object
+        The value.
+    """
+    return value if comm is None else comm.bcast_obj(None if comm.rank else value)
+
+
 def raise_together(comm, error):
     """Raises on every rank what failed on one. A collective call.
 

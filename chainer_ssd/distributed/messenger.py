@@ -2,13 +2,14 @@
 import contextlib
 import json
 import os
+import resource
 import secrets
 import selectors
 import socket
 import struct
 import time
 
-from chainer_ssd.distributed.agreement import raise_together
+from chainer_ssd.distributed.agreement import from_rank_0, raise_together
 
 CONNECT = 30  # seconds for all ranks to connect
 SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
@@ -41,9 +42,8 @@ class Messenger:
             return
         error = None
         with _listener(self.size) if self.rank == 0 else contextlib.nullcontext() as listener:
-            invitation = comm.bcast_obj(
-                (secrets.token_hex(16), _addresses(), listener.getsockname()[1])
-                if self.rank == 0 else None)
+            invitation = from_rank_0(comm, self.rank == 0 and (
+                secrets.token_hex(16), _addresses(), listener.getsockname()[1]))
             try:
                 if self.rank == 0:
                     self._accept(listener, invitation[0])
@@ -54,6 +54,11 @@ class Messenger:
         raise_together(comm, error)
 
     def _accept(self, listener, token):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:  # room for a connection of each rank
+            room = soft + self.size
+            resource.setrlimit(resource.RLIMIT_NOFILE, (
+                room if hard == resource.RLIM_INFINITY else min(room, hard), hard))
         end = time.monotonic() + CONNECT
         while len(self._peers) < self.size - 1:
             listener.settimeout(max(0.01, end - time.monotonic()))

@@ -84,15 +84,17 @@ class PositiveCount:
         """
         # Equal s on all S ranks: S Σ s² = (Σ s)² (Cauchy and Schwarz), exact as s² < 2⁴⁰.
         s = (2 * self.step + bool(chainer.config.train)) % 2**20
-        self._local[:] = float(n_positive), s, s * s
+        n_positive = float(n_positive)
+        local, total = self._local, self._sum
+        local[0], local[1], local[2] = n_positive, s, s * s
         if self._mpi_comm is None:
-            total, sum_s, sum_s2 = self._comm.allreduce_obj(self._local.copy())
+            total = self._comm.allreduce_obj(local.copy())
         else:
-            self._mpi_comm.Allreduce(self._local, self._sum)  # MPI_SUM is mpi4py's default
-            total, sum_s, sum_s2 = self._sum
+            self._mpi_comm.Allreduce(local, total)  # MPI_SUM is mpi4py's default
+        count, sum_s, sum_s2 = total.tolist()
         if self.size * int(sum_s2) != int(sum_s) ** 2:
             raise RanksOutOfStepError(self._out_of_step())
-        return float(total) / self.size
+        return count / self.size
 
     def _out_of_step(self):
         # All ranks come here together: one more collective tells each where the others are.

@@ -2,6 +2,7 @@
 
 ``mpiexec -n N python -m mpi4py exact_gradients.py N`` prints a line for each case.
 """
+import itertools
 import sys
 
 import chainer
@@ -53,10 +54,17 @@ def gradients(chain):
     return {name: param.grad.copy() for name, param in chain.namedparams()}
 
 
-def check(comm, case, shares):
+# Relative to a gradient's largest entry; in float16 some roundings of 5e-4.
+TOLERANCES = {'float32': 1e-5, 'float16': 4e-3}
+
+
+def check(comm, case, shares, dtype):
     rng = np.random.default_rng(0)  # the same on every rank, so that each knows the whole batch
     parts = [make(rng, share) for share in shares]
-    model = Model()
+    parts = [(imgs.astype(dtype), *targets) for imgs, *targets in parts]
+    tolerance = TOLERANCES[dtype]
+    with chainer.using_config('dtype', np.dtype(dtype)):
+        model = Model()
     comm.bcast_data(model)
 
     alone = MultiboxTrainChain(model, alpha=0.7)
@@ -73,12 +81,16 @@ def check(comm, case, shares):
     found = gradients(chain)
 
     mean_loss = comm.allreduce_obj(float(loss.array)) / comm.size
-    assert abs(mean_loss - float(whole_loss.array)) <= 1e-5 * abs(float(whole_loss.array)), case
+    assert whole_loss.dtype == loss.dtype == np.float32
+    expected_loss = float(whole_loss.array)
+    assert abs(mean_loss - expected_loss) <= tolerance * abs(expected_loss), case
     worst = 0.
     for name, grad in expected.items():
+        assert grad.dtype == found[name].dtype == dtype
+        grad = grad.astype('f8')
         scale = np.abs(grad).max()
         assert (case == 'no positives at all') == (scale == 0), case
-        np.testing.assert_allclose(found[name], grad, rtol=0, atol=1e-5 * scale, err_msg=case)
+        np.testing.assert_allclose(found[name], grad, rtol=0, atol=tolerance * scale, err_msg=case)
         worst = max(worst, np.abs(found[name] - grad).max() / (scale or 1))
     return worst
 
@@ -87,11 +99,11 @@ def main():
     comm = chainermn.create_communicator('naive')
     assert comm.size == int(sys.argv[1]), f'{comm.size} ranks run, not {sys.argv[1]}'
     assert comm.size > 1, 'one rank shows nothing'
-    for case, shares in CASES.items():
+    for dtype, (case, shares) in itertools.product(TOLERANCES, CASES.items()):
         worst = comm.gather_obj(
-            check(comm, case, [shares[rank % len(shares)] for rank in range(comm.size)]))
+            check(comm, case, [shares[rank % len(shares)] for rank in range(comm.size)], dtype))
         if comm.rank == 0:
-            print(f'equal: {case} ({max(worst):.1e})', flush=True)
+            print(f'equal: {case}, {dtype} ({max(worst):.1e})', flush=True)
 
 
 if __name__ == '__main__':

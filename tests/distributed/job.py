@@ -79,7 +79,7 @@ class Fault:
 
     def transform(self, example, rng):
         if self.here and self.what.startswith('transform') and os.path.exists(self.flag):
-            if self.what == 'transform':
+            if self.what in ('transform', 'transform-worker'):
                 raise ValueError('this image is broken')
             if self.what == 'transform-kill':
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -89,7 +89,7 @@ class Fault:
         return x + rng.normal(scale=0.1, size=x.shape).astype('f'), loc, label
 
 
-def make_trainer(args, comm, fault):
+def make_trainer(args, comm, fault, policy):
     rng = np.random.default_rng(0)
     label = (rng.random((N_IMAGE, N_BOX)) < 0.3) * rng.integers(1, N_CLASS, (N_IMAGE, N_BOX))
     data = list(zip(rng.normal(size=(N_IMAGE, 27)).astype('f'),
@@ -107,7 +107,8 @@ def make_trainer(args, comm, fault):
     optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
     optimizer.setup(chain)
     optimizer.update()  # the first sends rank 0's weights round, and no more
-    optimizer.add_hook(NaNPolicy(args.nan, comm))
+    if args.nan != 'ignore':
+        optimizer.add_hook(policy)
     updater = Updater(iterator, optimizer, fault=fault)
     trainer = chainer.training.Trainer(updater, (args.iterations, 'iteration'), args.out)
     trainer.extend(fault, name='fault')
@@ -127,7 +128,6 @@ class Updater(chainer.training.StandardUpdater):
                 pass
         if self.fault.is_due('nan', self.iteration) and self.iteration == self.fault.iteration:
             self.fault.here = False
-            self.get_optimizer('main').target.model.out.b.array  # noqa: B018
             target = self.get_optimizer('main').target
             self.loss_func = lambda *arrays: target(*arrays) * np.float32('nan')
         super().update_core()
@@ -144,7 +144,7 @@ def main():
     add('--workers', type=int, default=0)
     add('--snapshot', type=int, default=0)
     add('--resume', action='store_true')
-    add('--nan', default='raise')
+    add('--nan', choices=('raise', 'skip', 'ignore'), default='raise')
     add('--slow', type=float, default=0, help='seconds added to each iteration')
     args = parser.parse_args()
     comm = chainermn.create_communicator('naive')
@@ -158,9 +158,10 @@ def main():
 
 def train(args, comm, watchdog):
     fault = Fault(args.fault, comm.rank, args.out)
-    if fault.is_due('start', 0):
+    if fault.is_due('start', fault.iteration):
         raise FileNotFoundError('no such data set')
-    trainer = make_trainer(args, comm, fault)
+    policy = NaNPolicy('raise' if args.nan == 'ignore' else args.nan)
+    trainer = make_trainer(args, comm, fault, policy)
     if watchdog is not None:
         trainer.extend(watchdog)
     if args.slow:
@@ -176,7 +177,9 @@ def train(args, comm, watchdog):
     if comm.rank == 0:
         optimizer = trainer.updater.get_optimizer('main')
         chainer.serializers.save_npz(os.path.join(args.out, 'weights.npz'), optimizer.target)
-        print(f'done after {trainer.updater.iteration} iterations', flush=True)
+        finite = all(np.isfinite(param.array).all() for param in optimizer.target.params())
+        print(f'done after {trainer.updater.iteration} iterations, {policy.n_skipped} skipped, '
+              f'all weights {"" if finite else "not "}finite', flush=True)
 
 
 if __name__ == '__main__':

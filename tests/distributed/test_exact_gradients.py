@@ -2,17 +2,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.exact_gradients import CASES
+from tests.distributed.exact_gradients import CASES, TOLERANCES
 
 SCRIPT = Path(__file__).with_name('exact_gradients.py')
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize('n', [2, 3])
+@pytest.mark.parametrize('n', [2, 3, 4, pytest.param(8, marks=pytest.mark.slow)])
 def test_averaged_gradients_are_those_of_one_process(mpiexec, n):
     printed = mpiexec(n, SCRIPT, n)
     for case in CASES:
-        assert f'equal: {case} (' in printed
+        for dtype in TOLERANCES:
+            assert f'equal: {case}, {dtype} (' in printed
 
 
 @pytest.mark.mpi

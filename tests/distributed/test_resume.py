@@ -42,7 +42,8 @@ def ranks_of(out):
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
             command = Path('/proc', pid, 'cmdline').read_bytes().split(b'\0')
-            parents[int(pid)] = int(Path('/proc', pid, 'stat').read_text().rsplit(')')[1].split()[1])
+            stat = Path('/proc', pid, 'stat').read_text()
+            parents[int(pid)] = int(stat.rsplit(')')[1].split()[1])
         except (OSError, IndexError):
             continue
         if b'mpi4py' in command and str(out).encode() in command and b'-n' not in command[1:3]:

@@ -1,0 +1,189 @@
+"""Ends the job on every rank when one rank fails, freezes or stalls."""
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+from chainer.training import Extension
+
+from chainer_ssd.distributed import Messenger
+from chainer_ssd.extensions._main_thread import MainThread
+from chainer_ssd.extensions._orphans import end_workers_with_parent
+from chainer_ssd.extensions._verdict import Verdict
+
+GRACE = 1  # seconds between a rank's last message and its end: launchers kill those that remain
+
+
+class Watchdog(Extension):
+    """Context manager, and Trainer extension, that ends all ranks when one fails.
+
+    ::
+
+        with Watchdog(comm, timeout=600) as watchdog:
+            trainer = ...
+            trainer.extend(watchdog)
+            trainer.run()
+
+    What ends the job, at once: an exception or ``sys.exit`` that leaves the block, or the trainer,
+    on one rank; an exception in any thread; a data worker (a daemonic child process) that dies by a
+    signal or with a status; a rank that dies. After ``timeout`` seconds: a frozen rank or host, an
+    unreachable one; no iteration finished on any rank. While extensions run (evaluation, snapshots)
+    and before the training no iteration is asked for: it is enough that one rank's main thread
+    does something other than wait.
+
+    Every living rank then writes one message to the standard error, which names rank, iteration
+    and cause, and ends with status 1. Ranks leave the block together.
+
+    A thread of each rank sends a heartbeat to rank 0 over TCP and looks at the main thread from
+    outside: it makes no call of MPI, of whichever kind, and the training makes none of it. Time in
+    which this process does not run itself (a suspended job) does not count.
+
+    Parameters
+    ----------
+    comm : chainermn.CommunicatorBase, optional
+        All its ranks construct this together. None: one process, whose threads, data workers and
+        iterations are watched all the same; an exception ends it as it would without a watchdog.
+    timeout : float
+        Seconds. Longer than the longest iteration.
+
+    Raises
+    ------
+    ValueError
+        If ``timeout`` is not above 0.
+    RuntimeError
+        On every rank, if one cannot reach rank 0 by TCP.
+
+    Notes
+    -----
+    Without a block, as an extension only, it watches from its construction to the end of
+    ``trainer.run()``.
+    """
+
+    trigger = 1, 'iteration'
+    priority = 1000  # the first to hear of the end of a training
+
+    def __init__(self, comm=None, timeout=600):
+        if not timeout > 0:
+            raise ValueError(f'timeout = {timeout}: expected a number of seconds above 0')
+        self._main = MainThread()
+        self._messenger = Messenger(comm)
+        self.rank, self.size = self._messenger.rank, self._messenger.size
+        # Between heartbeats. Rank 0 hears at most 200 a second.
+        self.interval = min(max(1, self.size / 200), timeout / 20)
+        self._verdict = Verdict(self.rank, self.size, timeout)
+        self._failure, self._left, self._all_left = None, False, threading.Event()
+        self._next_beat = 0
+        self._in_block, self._outer_error, self._workers = False, None, {}
+        end_workers_with_parent()
+        self._pid, self._hook = os.getpid(), threading.excepthook
+        threading.excepthook = self._thread_failed
+        self._thread = threading.Thread(target=self._watch, name='watchdog', daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        self._in_block = True
+        return self
+
+    def __exit__(self, exc_type, error, tb):
+        if error is not None and self.size > 1:
+            if not isinstance(error, SystemExit):
+                traceback.print_exception(exc_type, error, tb)
+            self._fail(_described(error))
+        self._leave()
+
+    def initialize(self, trainer):
+        """Called by the trainer when it begins."""
+        self._main.updater, self._outer_error = trainer.updater, sys.exc_info()[1]
+
+    def __call__(self, trainer):
+        """Called by the trainer after each iteration; costs nothing."""
+
+    def finalize(self):
+        """Called by the trainer when it ends, also by an exception."""
+        error = sys.exc_info()[1]
+        if error is not None and error is not self._outer_error and self.size > 1:
+            self._fail(_described(error))
+        if not self._in_block:
+            self._leave()
+
+    def _leave(self):
+        self._left, self._next_beat = True, 0
+        self._messenger.wake()
+        self._all_left.wait()
+        threading.excepthook = self._hook
+
+    def _fail(self, cause):
+        self._failure = self._failure or f'rank {self.rank}{_after(self._main.iteration)}: {cause}'
+        self._messenger.wake()
+        if threading.current_thread() is threading.main_thread():
+            self._thread.join(10)  # it ends the process
+            os._exit(1)
+
+    def _thread_failed(self, args):
+        self._hook(args)
+        if os.getpid() == self._pid and not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread else 'unknown'
+            self._fail(f'thread {name}: {_described(args.exc_value)}')
+
+    def _watch(self):
+        try:
+            while not self._all_left.is_set():
+                self._look()
+        except Exception as error:
+            self._end(f'rank {self.rank}: the watchdog itself failed: {_described(error)}')
+
+    def _look(self):
+        if time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + self.interval
+            self._check_workers()
+            beat = {**self._main.sample(), 'left': self._left}
+            self._messenger.send(beat)
+            self._verdict.hear(self.rank, beat)
+        if self._failure:
+            self._messenger.send({'failed': self._failure})
+            self._end(self._failure)
+        for rank, message in self._messenger.receive(self._next_beat - time.monotonic()):
+            self._verdict.hear(rank, message)
+        text = self._verdict.text()
+        if text is not None:
+            self._messenger.send({'failed': text})
+            self._end(text)
+        if self._verdict.all_left:
+            self._messenger.send({'all left': True})
+            self._all_left.set()
+
+    def _check_workers(self):
+        for worker in multiprocessing.active_children():
+            if worker.daemon:
+                self._workers[worker.pid] = worker
+        for pid, worker in list(self._workers.items()):
+            status = worker.exitcode
+            if status is not None:
+                del self._workers[pid]
+            if status not in (None, 0, -signal.SIGTERM):  # pools end their workers by SIGTERM
+                how = f'status {status}' if status > 0 else signal.Signals(-status).name
+                self._fail(f'data worker {pid} died ({how})')
+
+    def _end(self, text):
+        message = f'watchdog on rank {self.rank}: {text}\n'
+        os.write(2, message.encode())
+        threading.Thread(target=sys.stdout.flush, daemon=True).start()  # it may block
+        time.sleep(GRACE)
+        os._exit(1)
+
+
+def _after(iteration):
+    return '' if iteration is None else f', after iteration {iteration}'
+
+
+def _described(error):
+    """Type, text and line of an exception."""
+    text = ''.join(traceback.format_exception_only(type(error), error)).strip().split('\n')[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames:
+        last = frames[-1]
+        text += f' (in {last.name}, {os.path.basename(last.filename)}:{last.lineno})'
+    return text

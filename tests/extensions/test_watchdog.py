@@ -1,0 +1,181 @@
+"""The watchdog in one process, and its judgement; real ranks are in tests/distributed."""
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from chainer_ssd import Watchdog
+from chainer_ssd.extensions import _verdict
+from chainer_ssd.extensions._main_thread import MainThread
+from chainer_ssd.extensions._verdict import Verdict
+
+
+class Clock:
+    now = 0.
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_verdict, 'time', clock)
+    return clock
+
+
+def beat(iteration=5, updates=True, runs=False, waits=False, left=False, place='f (a.py:1)'):
+    return {'iteration': iteration, 'updates': updates, 'runs': runs, 'waits': waits,
+            'left': left, 'place': place}
+
+
+def after(clock, verdict, seconds, beats):
+    """The verdict after some seconds in which each rank of ``beats`` says so again and again."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now += 1
+        for rank, message in beats.items():
+            verdict.hear(rank, message)
+        text = verdict.text()
+        if text is not None:
+            return text
+    return None
+
+
+def test_silence_ends_the_job_after_the_timeout(clock):
+    verdict = Verdict(0, 3, 100)
+    assert after(clock, verdict, 20, {r: beat(runs=True, updates=False) for r in range(3)}) is None
+    rest = {r: beat(runs=True, updates=False) for r in (0, 2)}
+    assert after(clock, verdict, 99, rest) is None
+    text = after(clock, verdict, 3, rest)
+    assert text.startswith('rank 1 has been silent for 10')
+    assert 'last seen after iteration 5 in f (a.py:1)' in text
+
+
+def test_other_ranks_hear_of_rank_0_only(clock):
+    verdict = Verdict(2, 3, 100)
+    assert after(clock, verdict, 300, {0: beat(), 2: beat()}) is None
+    assert after(clock, verdict, 120, {2: beat()}).startswith('rank 0 has been silent')
+
+
+def test_a_stall_names_who_does_not_wait(clock):
+    verdict = Verdict(0, 3, 100)
+    waiting = beat(waits=True, place='recv (mpi.py:2)')
+    beats = {0: waiting, 1: beat(runs=True, place='loop (b.py:9)'), 2: waiting}
+    text = after(clock, verdict, 110, beats)
+    assert re.match(r'nothing has gone on for 10\d s: rank 1 after iteration 5 in loop \(b.py:9\); '
+                    r'waiting: ranks 0, 2 after iteration 5 in recv \(mpi.py:2\)$', text)
+
+
+def test_ranks_that_all_wait_are_no_cause_of_each_other(clock):
+    text = after(clock, Verdict(0, 2, 100), 110, {0: beat(waits=True), 1: beat(waits=True)})
+    assert 'all ranks wait for each other' in text
+
+
+def test_iterations_evaluation_and_preparation_are_no_stall(clock):
+    verdict = Verdict(0, 2, 100)
+    for iteration in range(30):  # slow iterations
+        assert after(clock, verdict, 50, {0: beat(iteration), 1: beat(iteration)}) is None
+    evaluation = {0: beat(30, updates=False, runs=True), 1: beat(30, waits=True)}
+    assert after(clock, verdict, 1000, evaluation) is None
+    assert after(clock, verdict, 110, {0: beat(30, updates=False), 1: beat(30, waits=True)})
+
+
+def test_a_suspended_job_is_not_blamed(clock):
+    verdict = Verdict(0, 2, 100)
+    beats = {0: beat(updates=False, runs=True), 1: beat()}
+    for _ in range(5):
+        assert after(clock, verdict, 10, beats) is None
+        clock.now += 3600
+        assert verdict.text() is None
+
+
+def test_the_first_failure_is_the_cause_and_a_lost_connection_is_one(clock):
+    verdict = Verdict(0, 3, 100)
+    verdict.hear(1, beat())
+    verdict.hear(1, None)
+    verdict.hear(2, {'failed': 'rank 2: later'})
+    assert verdict.text() == 'rank 1 died without a word; last seen after iteration 5 in f (a.py:1)'
+
+
+def test_ranks_leave_together(clock):
+    verdict = Verdict(0, 2, 100)
+    verdict.hear(0, beat(left=True))
+    verdict.hear(1, beat())
+    assert not verdict.all_left
+    verdict.hear(1, beat(left=True))
+    assert verdict.all_left and verdict.text() is None
+
+
+def test_a_thousand_ranks_fit_into_a_message(clock):
+    verdict = Verdict(0, 1024, 100)
+    text = after(clock, verdict, 110, {r: beat(waits=r != 7) for r in range(1024)})
+    assert 'rank 7 after' in text and 'and 1015 more' in text and len(text) < 300
+
+
+def test_the_main_thread_is_seen_from_another():
+    main, seen, stop = MainThread(), [], threading.Event()
+
+    def look():
+        while not stop.wait(0.05):
+            seen.append(main.sample())
+
+    def busy(seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            sum(range(1000))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    busy(0.5)
+    n = len(seen)
+    time.sleep(0.5)
+    stop.set()
+    thread.join()
+    assert all(look['runs'] for look in seen[1:n - 1]) and 'busy' in seen[n // 2]['place']
+    assert not any(look['runs'] for look in seen[n + 2:-1]) and len(seen) > n + 3
+    assert not any(look['waits'] or look['updates'] for look in seen)
+
+
+@pytest.mark.parametrize('timeout', [0, -1, float('nan')])
+def test_a_wrong_timeout_is_named(timeout):
+    with pytest.raises(ValueError, match=f'timeout = {timeout}: expected'):
+        Watchdog(timeout=timeout)
+
+
+def test_one_process_ends_as_it_would_without():
+    hook = threading.excepthook
+    with Watchdog(timeout=60):
+        assert threading.excepthook != hook
+    assert threading.excepthook == hook
+    with pytest.raises(OSError, match='disk'):
+        with Watchdog(timeout=60):
+            raise OSError('disk')
+
+
+@pytest.mark.parametrize(('what', 'expected'), [
+    ("threading.Thread(target=lambda: 1 / 0, name='reader').start()",
+     'rank 0: thread reader: ZeroDivisionError'),
+    ('pool = multiprocessing.Pool(2); time.sleep(0.5); os.kill(pool._pool[0].pid, 9)',
+     r'rank 0: data worker \d+ died \(SIGKILL\)'),
+    ('pass', 'nothing has gone on for 2 s: rank 0 before the training in <module>'),
+])
+def test_one_process_is_ended_by_what_would_hang_it(tmp_path, what, expected):
+    script = tmp_path / 'script.py'
+    script.write_text(textwrap.dedent(f"""
+        import multiprocessing, os, threading, time
+        from chainer_ssd import Watchdog
+        if __name__ == '__main__':
+            with Watchdog(timeout=2):
+                {what}
+                time.sleep(60)
+    """))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=40,
+                          env={**os.environ, 'PYTHONPATH': os.getcwd()})
+    assert done.returncode == 1
+    assert re.search(f'^watchdog on rank 0: {expected}', done.stderr, re.MULTILINE), done.stderr

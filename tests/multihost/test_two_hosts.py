@@ -1,0 +1,142 @@
+"""Two hosts, each a network namespace with its own address, and MPI over TCP between them."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = ROOT / 'tests/distributed/job.py'
+HOSTS = {'1': '10.203.77.1', '2': '10.203.77.2'}
+TIMEOUT = 5
+OPTIONS = ('--iterations', '30', '--snapshot', '3', '--workers', '1', '--watchdog', str(TIMEOUT))
+
+pytestmark = [
+    pytest.mark.mpi, pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which('ip'),
+                       reason='network namespaces need root and iproute2'),
+]
+
+
+def ip(*args, host=None, check=True):
+    inside = ('netns', 'exec', f'chainer_ssd_{host}', 'ip') if host else ()
+    subprocess.run(['ip', *inside, *args], check=check, capture_output=True)
+
+
+@pytest.fixture
+def hosts():
+    """Lays the hosts and the cable between them, and takes them away."""
+    for host in HOSTS:
+        ip('netns', 'del', f'chainer_ssd_{host}', check=False)
+    for host in HOSTS:
+        ip('netns', 'add', f'chainer_ssd_{host}')
+    ip('link', 'add', 'eth0', 'netns', 'chainer_ssd_1', 'type', 'veth',
+       'peer', 'name', 'eth0', 'netns', 'chainer_ssd_2')
+    for host, address in HOSTS.items():
+        ip('addr', 'add', f'{address}/24', 'dev', 'eth0', host=host)
+        ip('link', 'set', 'eth0', 'up', host=host)
+        ip('link', 'set', 'lo', 'up', host=host)
+    yield HOSTS
+    for host in HOSTS:
+        for pid in pids(host):
+            os.kill(pid, signal.SIGKILL)
+        ip('netns', 'del', f'chainer_ssd_{host}')
+
+
+def pids(host):
+    found = subprocess.run(['ip', 'netns', 'pids', f'chainer_ssd_{host}'], capture_output=True,
+                           text=True, check=True).stdout
+    return [int(pid) for pid in found.split()]
+
+
+def start(out, *options):
+    """One rank on each host; each rank's errors go to ``out/errors<rank>``."""
+    mpiexec = str(Path(sys.executable).with_name('mpiexec'))
+    rank = (f'exec {sys.executable} -m mpi4py {JOB} {out} {" ".join(options)} '
+            f'2> {out}/errors$PMI_RANK')
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1',
+           # MPICH must not find out that the hosts share a memory.
+           'MPIR_CVAR_NOLOCAL': '1', 'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'eth0'}
+    return subprocess.Popen(
+        ['ip', 'netns', 'exec', 'chainer_ssd_1', mpiexec, '-launcher', 'ssh', '-launcher-exec',
+         str(Path(__file__).with_name('in_namespace.sh')), '-iface', 'eth0',
+         '-hosts', ','.join(HOSTS.values()), '-ppn', '1', '-n', '2', 'sh', '-c', rank],
+        env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def train(out, *options):
+    out.mkdir(exist_ok=True)
+    process = start(out, *OPTIONS, *options)
+    printed = process.communicate(timeout=120)[0]
+    errors = ''.join(path.read_text() for path in sorted(out.glob('errors*')))
+    assert process.returncode == 0, printed + errors
+    with np.load(out / 'weights.npz') as npz:
+        return printed, {name: npz[name].tobytes() for name in npz.files}
+
+
+def said(out, rank):
+    path = out / f'errors{rank}'
+    return re.findall(r'^watchdog on rank \d: (.*)', path.read_text(), re.MULTILINE)
+
+
+def cut_the_link(hosts):
+    ip('link', 'set', 'eth0', 'down', host='2')
+
+
+def freeze_a_host(hosts):
+    for pid in pids('2'):
+        os.kill(pid, signal.SIGSTOP)
+
+
+def mend(hosts):
+    for pid in [pid for host in hosts for pid in pids(host)]:
+        os.kill(pid, signal.SIGKILL)
+    ip('link', 'set', 'eth0', 'up', host='2')
+
+
+@pytest.mark.parametrize(('break_', 'living'), [(cut_the_link, (0, 1)), (freeze_a_host, (0,))])
+def test_living_ranks_end_in_time_and_the_run_resumes(hosts, tmp_path, break_, living):
+    _, expected = train(tmp_path / 'unbroken')
+
+    out = tmp_path / 'broken'
+    out.mkdir()
+    process = start(out, *OPTIONS, '--slow', '0.2')
+    end = time.monotonic() + 60
+    while not list(out.glob('*06_rank*.json')) and time.monotonic() < end:
+        time.sleep(0.05)
+    began = time.monotonic()
+    break_(hosts)
+    while time.monotonic() < began + TIMEOUT + 5 and not all(said(out, rank) for rank in living):
+        time.sleep(0.1)
+    seconds = time.monotonic() - began
+    for rank in living:
+        assert re.search(f'rank {1 - rank} has been silent for .* last seen after iteration',
+                         said(out, rank)[0])
+    time.sleep(2)  # the grace that a rank gives the others
+    errors = [path.read_text() for path in sorted(out.glob('errors*'))]
+    ranks = [pid for pid in pids('1') + pids('2') if is_rank(pid)]
+    assert len(ranks) == 2 - len(living), errors
+    mend(hosts)
+    process.communicate(timeout=20)
+    assert process.returncode
+
+    printed, found = train(out, '--resume')
+    assert int(re.search(r'resumed from (\d+)', printed)[1]) < 12  # MPI was cut too, in mid-run
+    assert found == expected
+    print(f'{break_.__name__}: {len(living)} living ranks ended within {seconds:.1f} s; {printed}')
+
+
+def is_rank(pid):
+    try:
+        parts = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
+        parent = int(Path(f'/proc/{pid}/stat').read_text().rsplit(')')[1].split()[1])
+        return parts[1:3] == [b'-m', b'mpi4py'] and b'-m' not in Path(
+            f'/proc/{parent}/cmdline').read_bytes().split(b'\0')[:2]
+    except (OSError, IndexError):
+        return False
