@@ -2,6 +2,7 @@
 import chainer
 import chainer.functions as F
 
+from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions import multibox_loss
 from chainer_ssd.functions.multibox_loss import n_hard_negative
 
@@ -58,11 +59,13 @@ class MultiboxTrainChain(chainer.Chain):
         else:
             mb_locs = self.xp.zeros_like(gt_mb_locs)
             mb_confs = mb_locs[:, :, :1]
+        if self.comm is not None:
+            PositiveCount.of(self.comm).step = self._updates()
         loc_loss, conf_loss = multibox_loss(
             mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, self.k, self.comm)
         loss = self.alpha * loc_loss + conf_loss
         if not len(imgs):
-            loss = sum((_connected_zero(param) for param in self.params()), loss)
+            loss = sum((_connected_zero(param, loss.dtype) for param in self.params()), loss)
         chainer.report({
             'loss': loss, 'loss/loc': loc_loss, 'loss/conf': conf_loss,
             'n_positive': (gt_mb_labels > 0).sum(),
@@ -70,7 +73,12 @@ class MultiboxTrainChain(chainer.Chain):
         }, self)
         return loss
 
+    def _updates(self):
+        """How often an optimizer has updated the parameters."""
+        rules = (param.update_rule for param in self.params())
+        return next((rule.t for rule in rules if rule is not None and rule.enabled), 0)
 
-def _connected_zero(param):
+
+def _connected_zero(param, dtype):
     # The sum of no element: 0 whatever the parameter holds, with a gradient of zeros.
-    return F.sum(F.flatten(param)[:0])
+    return F.cast(F.sum(F.flatten(param)[:0]), dtype)

@@ -8,20 +8,23 @@ import numpy as np
 class RandomTransformDataset(chainer.dataset.DatasetMixin):
     """A data set that is shuffled and transformed anew each epoch, by (seed, epoch) alone.
 
-    Item i belongs to epoch e = i // len(self). It is ``transform(dataset[j], random)``, where j is
-    element i % len(self) of the permutation drawn from (seed, e), and ``random`` a generator made
-    from (seed, e, j). No state is left behind: whatever iterator, worker process or resumed run
-    asks for item i gets the same arrays, bit for bit.
+    In one process item i belongs to epoch e = i // len(self). It is ``transform(dataset[j],
+    random)``, where j is element i % len(self) of the permutation drawn from (seed, e), and
+    ``random`` a generator made from (seed, e, j). No state is left behind: whatever iterator,
+    worker process or resumed run asks for item i gets the same arrays, bit for bit.
 
     An iterator counts on from epoch to epoch with :meth:`next_epoch`::
 
         train = RandomTransformDataset(dataset, FlipTransform())
         iterator = SerialIterator(train, 8, order_sampler=train.next_epoch)
 
-    Its snapshot then holds all that a resumed run needs. Over MPI, rank r of n takes every n-th
-    element from the r-th on, the same number on every rank (up to n - 1 images wait for another
-    epoch), so that n ranks with batches of b see in each iteration what one process with batches
-    of n · b sees.
+    Its snapshot then holds all that a resumed run needs.
+
+    Over MPI the permutations of all epochs form one stream, and rank r of n takes every n-th
+    element from the r-th on: n ranks with batches of b see in each iteration what one process with
+    batches of n · b sees, every image once an epoch, and all ranks the same number of images and
+    iterations. Where n does not divide the number of images, ``len`` (and so an iterator's epoch)
+    is rounded down: the stream goes on where it stopped.
 
     Parameters
     ----------
@@ -69,9 +72,11 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
         object
             What ``transform`` returns.
         """
-        epoch, position = divmod(int(i), len(self))
-        order = _permutation(len(self.dataset), self.seed, epoch)
-        j = int(order[position * self.size + self.rank])
+        # Counted from epoch 1 on, where iterators begin: see next_epoch.
+        place = (int(i) - len(self)) * self.size + self.rank
+        epoch, position = divmod(place, len(self.dataset))
+        epoch += 1
+        j = int(_permutation(len(self.dataset), self.seed, epoch)[position])
         return self.transform(self.dataset[j], np.random.default_rng((self.seed, epoch, j)))
 
     @staticmethod

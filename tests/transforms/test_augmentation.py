@@ -122,6 +122,20 @@ def test_an_image_without_boxes_is_augmented_like_any_other():
         assert img.shape == (3, 24, 24) and bbox.shape == (0, 4) and label.shape == (0,)
 
 
+def test_how_the_pixels_stand_in_memory_makes_no_difference():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    alike = [planes, planes.astype('f'), planes.astype('d'), pixels.transpose(2, 0, 1),
+             pixels.astype('f').transpose(2, 0, 1), planes[:, ::-1].copy()[:, ::-1],
+             pixels[:, ::-1].copy()[:, ::-1].transpose(2, 0, 1)]
+    for seed in range(40):
+        results = [SSDAugmentation(40)((img, [(5, 5, 30, 40)], [0]), np.random.default_rng(seed))
+                   for img in alike]
+        for img, bbox, _ in results[1:]:
+            np.testing.assert_array_equal(img, results[0][0])
+            np.testing.assert_array_equal(bbox, results[0][1])
+
+
 class Numbered(chainer.dataset.DatasetMixin):
     def __len__(self):
         return 7

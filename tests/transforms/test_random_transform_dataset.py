@@ -68,6 +68,20 @@ def test_ranks_together_see_what_one_process_sees(size):
         assert sorted(batch) == sorted(item for rank in ranks for item in rank[i])
 
 
+@pytest.mark.parametrize(('n', 'size', 'batchsize'), [(11, 2, 2), (11, 3, 1), (7, 4, 2)])
+def test_ranks_see_every_image_once_an_epoch_in_equal_batches(n, size, batchsize):
+    ranks = [batches(dataset_of(n, rank=rank, size=size), batchsize, 4 * n) for rank in range(size)]
+    whole = batches(dataset_of(n), batchsize * size, 4 * n)
+    stream = []
+    for i, batch in enumerate(whole):
+        parts = [rank[i] for rank in ranks]
+        assert {len(part) for part in parts} == {batchsize}
+        assert sorted(batch) == sorted(item for part in parts for item in part)
+        stream += [part[k] for k in range(batchsize) for part in parts]
+    for epoch in range(4):
+        assert sorted(j for j, _ in stream[epoch * n:(epoch + 1) * n]) == list(range(n))
+
+
 def test_ranks_have_as_many_items_though_the_number_is_odd():
     parts = [dataset_of(11, rank=rank, size=3) for rank in range(3)]
     assert [len(part) for part in parts] == [3, 3, 3]

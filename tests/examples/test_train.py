@@ -1,0 +1,164 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chainer
+import numpy as np
+import pytest
+
+from chainer_ssd import SSDMini
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / 'examples' / 'train.py'
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1'}
+LABEL_NAMES = ['blue', 'red']
+TINY = ['--insize', '32', '--batchsize', '4', '--iteration', '8', '--snapshot-interval', '3']
+
+
+def train(*args):
+    command = [sys.executable, TRAIN, *args]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=240)
+
+
+def weights(out):
+    with np.load(out / 'model.npz') as file:
+        return dict(file)
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """Six images for training and three for testing, in Pascal VOC's layout."""
+    cv2 = pytest.importorskip('cv2')
+    root = tmp_path_factory.mktemp('voc')
+    for folder in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+        (root / folder).mkdir(parents=True)
+    random = np.random.RandomState(0)
+    for i in range(9):
+        img, objects = np.full((48, 64, 3), 200, np.uint8), ''
+        for _ in range(random.randint(1, 4)):
+            label = random.randint(2)
+            y, x = random.randint(0, 28), random.randint(0, 44)
+            img[y:y + 20, x:x + 20] = (255, 0, 0) if label == 0 else (0, 0, 255)
+            objects += (f'<object><name>{LABEL_NAMES[label]}</name><difficult>0</difficult><bndbox>'
+                        f'<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + 20}</xmax>'
+                        f'<ymax>{y + 20}</ymax></bndbox></object>')
+        (root / 'Annotations' / f'{i}.xml').write_text(
+            f'<annotation><size><width>64</width><height>48</height><depth>3</depth></size>'
+            f'{objects}</annotation>')
+        cv2.imwrite(str(root / 'JPEGImages' / f'{i}.jpg'), img)
+    (root / 'ImageSets/Main/trainval.txt').write_text('0\n1\n2\n3\n4\n5\n')
+    (root / 'ImageSets/Main/test.txt').write_text('6\n7\n8\n')
+    return root
+
+
+@pytest.fixture(scope='module')
+def whole(root, tmp_path_factory):
+    """A run that nothing stopped."""
+    out = tmp_path_factory.mktemp('whole')
+    done = train('--dataset', 'voc', '--root', root, *TINY, '--out', out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_out_holds_the_weights_the_names_and_the_result(whole, root):
+    out, said = whole
+    result = json.loads((out / 'result.json').read_text())
+    assert json.loads((out / 'label_names.json').read_text()) == LABEL_NAMES
+    assert set(result['ap']) == set(LABEL_NAMES)
+    assert result['map'] == pytest.approx(np.mean(list(result['ap'].values())))
+    assert result['iteration'] == 8 and result['insize'] == 32 and result['seconds'] > 0
+    assert '--root' in result['command'] and str(root) in result['command']
+    assert result['versions'] == {
+        'python': sys.version.split()[0], 'numpy': np.__version__,
+        'chainer': chainer.__version__, 'chainer_ssd': result['versions']['chainer_ssd']}
+    for name in LABEL_NAMES:
+        assert f'{result["ap"][name]:.4f}  {name}' in said
+    log = json.loads((out / 'log').read_text())
+    assert [entry['iteration'] for entry in log] == list(range(1, 9))
+    assert {'main/loss', 'main/loss/loc', 'main/loss/conf'} <= set(log[0])
+    assert 'validation/main/map' in log[3]
+
+
+def test_the_weights_load_and_are_what_was_evaluated(whole, root):
+    from chainer_ssd import VOCBboxDataset, eval_detection_voc
+    out, _ = whole
+    model = SSDMini(len(LABEL_NAMES), insize=32)
+    chainer.serializers.load_npz(out / 'model.npz', model)
+    model.use_preset('evaluate')
+    imgs, bboxes, labels = zip(*VOCBboxDataset(root, 'test', LABEL_NAMES))
+    result = eval_detection_voc(*model.predict(imgs), bboxes, labels)
+    expected = json.loads((out / 'result.json').read_text())['map']
+    assert result['map'] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_run_that_was_killed_and_resumed_reaches_the_same_weights_bit_for_bit(
+        whole, root, tmp_path):
+    command = ['--dataset', 'voc', '--root', root, *TINY, '--out', tmp_path]
+    running = subprocess.Popen(
+        [sys.executable, TRAIN, *command], env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    snapshot = tmp_path / 'snapshot_00000003_rank0.json'
+    deadline = time.monotonic() + 120
+    while not snapshot.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert snapshot.exists()
+    (tmp_path / 'model.npz').unlink(missing_ok=True)  # a fast machine may have come to the end
+
+    done = train(*command, '--resume', 'auto')
+    assert done.returncode == 0, done.stderr
+    expected, resumed = weights(whole[0]), weights(tmp_path)
+    assert set(resumed) == set(expected)
+    for name in expected:
+        np.testing.assert_array_equal(resumed[name], expected[name], err_msg=name)
+    with np.load(snapshot.with_suffix('.npz')) as file:  # and the snapshot had not been the end
+        stopped = dict(file)
+    name = 'stem/conv/W'
+    assert (stopped[f'trainer/updater/model:main/model/{name}'] != expected[name]).any()
+    iterations = [entry['iteration'] for entry in json.loads((tmp_path / 'log').read_text())]
+    assert iterations == list(range(1, 9))
+
+
+@pytest.mark.mpi
+def test_ranks_together_take_the_step_of_one_process(mpiexec, root, tmp_path):
+    common = ['--dataset', 'voc', '--root', root, '--insize', '32', '--iteration', '1']
+    mpiexec(2, TRAIN, *common, '--batchsize', '3', '--communicator', 'naive',
+            '--out', tmp_path / 'two')
+    done = train(*common, '--batchsize', '6', '--out', tmp_path / 'one')
+    assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path / 'one'), weights(tmp_path / 'two')
+    assert set(one) == set(two)
+    for name in one:
+        if name.endswith('/W'):
+            # Adam's first step is the sign of the gradient times alpha = 0.016: where the gradient
+            # is nearly 0 its sign is anyone's, elsewhere the weights agree.
+            apart = np.abs(one[name] - two[name])
+            assert apart.max() <= 0.033 and (apart > 1e-4).mean() < 0.02, name
+        if name.endswith('/avg_mean'):
+            np.testing.assert_allclose(one[name], two[name], rtol=1e-4, atol=1e-5)
+    assert json.loads((tmp_path / 'two' / 'result.json').read_text())['iteration'] == 1
+
+
+@pytest.mark.parametrize('args, message', [
+    (['--dataset', 'voc'], '--dataset voc needs --root'),
+    (['--dataset', 'voc', '--root', 'nowhere'], 'nowhere'),
+    (['--dataset', 'voc', '--root', '{root}', '--train-split', 'train'], 'train.txt'),
+    (['--dataset', 'voc', '--root', '{root}', '--train-split', 'empty'], 'empty.txt: lists no'),
+    (['--dataset', 'voc', '--root', '{root}', '--resume', 'nothing'], 'nothing: no snapshot'),
+    (['--insize', '100'], 'insize = 100: expected a multiple of 32'),
+    (['--batchsize', '0'], '0: expected 1 or more'),
+    (['--iteration', '5', '--epoch', '5'], 'not allowed with'),
+    (['--seed', '-1'], 'between 0 and'),
+    (['--resume', str(TRAIN)], 'no snapshot of such a training'),
+])
+def test_bad_arguments_are_told_in_one_line(args, message, root, tmp_path):
+    (root / 'ImageSets/Main/empty.txt').write_text('\n')
+    done = train(*(arg.format(root=root) for arg in args), '--out', tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())

@@ -1,0 +1,43 @@
+"""examples/train.py on ranks: the global loss, faults, and resuming."""
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.examples.test_train import root  # noqa: F401  (a fixture)
+
+TRAIN = Path(__file__).resolve().parents[2] / 'examples/train.py'
+TINY = ('--insize', 32, '--batchsize', 1, '--communicator', 'naive')
+
+
+def log_of(out):
+    return json.loads((out / 'log').read_text())
+
+
+@pytest.mark.mpi
+def test_the_log_is_of_all_ranks_and_a_resumed_run_ends_alike(mpiexec, root, tmp_path):  # noqa: F811
+    whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
+    options = ('--dataset', 'voc', '--root', root, *TINY, '--iteration', 10)
+    mpiexec(2, TRAIN, *options, '--out', whole, '--snapshot-interval', 7)
+    entries = log_of(whole)
+    assert len(entries) == 10 and all(entry['main/loss'] > 0 for entry in entries)
+    # Batches of one image: a count of one rank is whole, a mean of two may be a half.
+    assert any(entry['main/n_positive'] % 1 == 0.5 for entry in entries)
+
+    mpiexec(2, TRAIN, *options, '--out', resumed, '--resume', whole)
+    assert log_of(resumed)[7:] and [
+        {**entry, 'elapsed_time': 0} for entry in log_of(resumed)] == [
+        {**entry, 'elapsed_time': 0} for entry in entries]
+    with np.load(whole / 'model.npz') as a, np.load(resumed / 'model.npz') as b:
+        assert set(a.files) == set(b.files)
+        for name in a.files:
+            assert a[name].tobytes() == b[name].tobytes(), name
+
+
+@pytest.mark.mpi
+def test_what_one_rank_meets_is_told_by_all(mpiexec, tmp_path):
+    printed = mpiexec(2, TRAIN, *TINY, '--resume', tmp_path, '--out', tmp_path, expect='fails')
+    assert set(re.findall(r'^watchdog on rank (\d): rank \d: ValueError: --resume .*: no snapshot',
+                          printed, re.MULTILINE)) == {'0', '1'}
