@@ -45,8 +45,6 @@ def check(start_mpiexec, n, out, name, rank):
         assert said.keys() | ({rank} if name == 'stop' else set()) == set(range(n)), printed
     expected = fault.message.format(rank=rank, after=AFTER)
     for text in said.values():
-        if name == 'nan':
-            expected = expected.replace('rank .*', '')
         assert re.search(expected, text), text
     return seconds
 
@@ -90,7 +88,8 @@ def test_print_the_table(start_mpiexec, tmp_path_factory, capsys):
         if 'not finite' in printed:
             today += ', weights NaN'
         seconds = check(start_mpiexec, 2, tmp_path_factory.mktemp('ours'), name, 1)
-        rows.append(f'| {fault.row} | {today} | ends, named | {seconds:.1f} |')
+        ours = 'ends' if name == 'kill' else 'ends, named'  # there the launcher may be faster
+        rows.append(f'| {fault.row} | {today} | {ours} | {seconds:.1f} |')
     with capsys.disabled():
         print('\n' + '\n'.join(rows))
         print(f'(timeout of the watchdog {TIMEOUT} s; seconds of the whole job, with its start)')
