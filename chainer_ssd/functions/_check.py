@@ -75,7 +75,3 @@ def check_ratio(name, k):
     """Refuses a ratio of negatives to positives that is not a number of at least 0."""
     if not isinstance(k, numbers.Real) or not 0 <= k < math.inf:
         raise ValueError(f'{name} = {k}: expected a finite number >= 0')
-
-
-def _first(xp, mask):
-    return tuple(int(axis[0]) for axis in xp.nonzero(mask))
