@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 
 from chainer.training import Extension
 
@@ -78,6 +79,9 @@ class Watchdog(Extension):
         self._next_beat = 0
         self._in_block, self._outer_error, self._workers = False, None, {}
         end_workers_with_parent()
+        self._has_forked = False
+        watchdog = weakref.ref(self)  # what is registered at fork stays so for ever
+        os.register_at_fork(after_in_parent=lambda: watchdog() and watchdog()._forked())
         self._pid, self._hook = os.getpid(), threading.excepthook
         threading.excepthook = self._thread_failed
         self._thread = threading.Thread(target=self._watch, name='watchdog', daemon=True)
@@ -122,6 +126,11 @@ class Watchdog(Extension):
             self._thread.join(10)  # it ends the process
             os._exit(1)
 
+    def _forked(self):
+        # A worker is looked at when it is born: one that dies young is reaped by its pool at once.
+        self._has_forked = True
+        self._messenger.wake()
+
     def _thread_failed(self, args):
         self._hook(args)
         if os.getpid() == self._pid and not issubclass(args.exc_type, SystemExit):
@@ -136,6 +145,10 @@ class Watchdog(Extension):
             self._end(f'rank {self.rank}: the watchdog itself failed: {_described(error)}')
 
     def _look(self):
+        if self._has_forked:
+            self._has_forked = False
+            time.sleep(0.01)  # until multiprocessing knows its child
+            self._check_workers()
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + self.interval
             self._check_workers()
