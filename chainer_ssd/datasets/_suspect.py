@@ -3,10 +3,22 @@ import warnings
 
 import numpy as np
 
+_NAMED_AT_MOST = 20
+
 
 def is_valid(bbox):
     """bool (N,): finite and with area."""
     return np.isfinite(bbox).all(axis=1) & (bbox[:, :2] < bbox[:, 2:]).all(axis=1)
+
+
+def warn_of_dropped(rows, owner, files):
+    """Warns, once, that the boxes ``rows`` were left out, and names their files."""
+    bad_files = [files[i] for i in np.unique(owner[rows])]
+    more = len(bad_files) - _NAMED_AT_MOST
+    warnings.warn(
+        f'invalid boxes (inverted, without area or not finite) dropped: {len(rows)}, in '
+        + ', '.join(bad_files[:_NAMED_AT_MOST]) + (f' and {more} more files' if more > 0 else ''),
+        stacklevel=4)
 
 
 def warn_of_suspects(bbox, size, owner, files):

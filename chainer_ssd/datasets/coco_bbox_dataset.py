@@ -1,18 +1,14 @@
 """Data sets in the format of COCO's object detection annotations."""
 import json
 import os
-import warnings
 
-import chainer
 import numpy as np
 
-from chainer_ssd.datasets._image import read_image
-from chainer_ssd.datasets._suspect import is_valid, warn_of_suspects
-
-_NAMED_AT_MOST = 20
+from chainer_ssd.datasets._bbox_dataset import BboxDataset
+from chainer_ssd.datasets._suspect import is_valid, warn_of_dropped, warn_of_suspects
 
 
-class COCOBboxDataset(chainer.dataset.DatasetMixin):
+class COCOBboxDataset(BboxDataset):
     """Images and boxes of a COCO annotation file.
 
     Item i is ``(img, bbox, label)``, or ``(img, bbox, label, crowd)``:
@@ -88,8 +84,7 @@ class COCOBboxDataset(chainer.dataset.DatasetMixin):
             raise ValueError(f'{file}: lists no image')
         self.ids = list(images)
         files = [_find_image(image, image_root, file) for image in images.values()]
-        self._image_files, self._sizes = files, [_size(image) for image in images.values()]
-        self._size_warned = False
+        sizes = [_size(image) for image in images.values()]
         self.label_names, label_of = _choose_labels(label_names, categories, file)
 
         # The objects of all images stand in one row; owner says whose each is.
@@ -105,60 +100,12 @@ class COCOBboxDataset(chainer.dataset.DatasetMixin):
         valid = is_valid(bbox)
         if not valid.all():
             _report_invalid(np.flatnonzero(~valid), owner, files, annotations, file, on_invalid)
-        size = np.array([size or (np.nan, np.nan) for size in self._sizes])
+        size = np.array([size or (np.nan, np.nan) for size in sizes])
         warn_of_suspects(bbox[valid], size[owner[valid]], owner[valid], files)
 
         kept = valid if return_crowd else valid & ~crowd
-        self._bbox, self._label, self._crowd = bbox[kept], label[kept], crowd[kept]
-        self._start = np.searchsorted(owner[kept], np.arange(len(files) + 1))
-
-    def __len__(self):
-        return len(self.ids)
-
-    def get_annotation(self, i):
-        """Item ``i`` without its image, which is not opened.
-
-        Parameters
-        ----------
-        i : int
-            Which item.
-
-        Returns
-        -------
-        tuple
-            ``(bbox, label)``, or ``(bbox, label, crowd)``: copies, free to be changed.
-        """
-        i = range(len(self))[i]
-        rows = slice(self._start[i], self._start[i + 1])
-        arrays = (self._bbox, self._label, self._crowd)
-        return tuple(a[rows].copy() for a in arrays[:3 if self.return_crowd else 2])
-
-    def get_example(self, i):
-        """Item ``i``; see the class.
-
-        Parameters
-        ----------
-        i : int
-            Which item.
-
-        Returns
-        -------
-        tuple
-            ``(img, bbox, label)``, or ``(img, bbox, label, crowd)``.
-
-        Raises
-        ------
-        ValueError
-            If the image cannot be read to its end.
-        """
-        size = self._sizes[i]
-        img = read_image(self._image_files[i], size)
-        if size not in (None, img.shape[1:]) and not self._size_warned:
-            self._size_warned = True
-            warnings.warn(
-                f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
-                'the boxes may belong to another picture', stacklevel=3)
-        return (img, *self.get_annotation(i))
+        columns = bbox[kept], label[kept], crowd[kept]
+        self._hold(files, sizes, owner[kept], columns if return_crowd else columns[:2])
 
 
 def _read(file):
@@ -255,9 +202,4 @@ def _report_invalid(rows, owner, files, annotations, file, on_invalid):
             f'{file}, annotation {annotation.get("id")!r} of {files[owner[rows[0]]]}: bbox = '
             f'{annotation.get("bbox")!r}, expected finite [x, y, width, height] with width > 0 '
             'and height > 0')
-    bad_files = [files[i] for i in np.unique(owner[rows])]
-    more = len(bad_files) - _NAMED_AT_MOST
-    warnings.warn(
-        f'invalid boxes (inverted, without area or not finite) dropped: {len(rows)}, in '
-        + ', '.join(bad_files[:_NAMED_AT_MOST]) + (f' and {more} more files' if more > 0 else ''),
-        stacklevel=3)
+    warn_of_dropped(rows, owner, files)

@@ -1,12 +1,10 @@
 """Data sets in the layout of Pascal VOC."""
 import os
-import warnings
 
-import chainer
 import numpy as np
 
-from chainer_ssd.datasets._image import read_image
-from chainer_ssd.datasets._suspect import is_valid, warn_of_suspects
+from chainer_ssd.datasets._bbox_dataset import BboxDataset
+from chainer_ssd.datasets._suspect import is_valid, warn_of_dropped, warn_of_suspects
 from chainer_ssd.datasets._voc_annotation import CORNERS, parse_annotation, to_number
 
 VOC_LABEL_NAMES = (
@@ -15,10 +13,9 @@ VOC_LABEL_NAMES = (
     'tvmonitor')
 
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG')
-_NAMED_AT_MOST = 20
 
 
-class VOCBboxDataset(chainer.dataset.DatasetMixin):
+class VOCBboxDataset(BboxDataset):
     """Images and boxes of a folder in Pascal VOC's layout.
 
     Item i is ``(img, bbox, label)``, or ``(img, bbox, label, difficult)``:
@@ -87,10 +84,9 @@ class VOCBboxDataset(chainer.dataset.DatasetMixin):
         self.ids = _read_list(os.path.join(root, 'ImageSets', 'Main', f'{split}.txt'))
         files = [os.path.join(root, 'Annotations', f'{name}.xml') for name in self.ids]
         annotations = [parse_annotation(file) for file in files]
-        self._image_files = [
+        image_files = [
             _find_image(os.path.join(root, 'JPEGImages', name)) for name in self.ids]
-        self._sizes = [annotation.size for annotation in annotations]
-        self._size_warned = False
+        sizes = [annotation.size for annotation in annotations]
 
         # The objects of all images stand in one row; owner says whose each is.
         owner = np.repeat(np.arange(len(files)), [len(a.names) for a in annotations])
@@ -103,60 +99,12 @@ class VOCBboxDataset(chainer.dataset.DatasetMixin):
         valid = is_valid(bbox)
         if not valid.all():
             _report_invalid(np.flatnonzero(~valid), owner, files, names, corners, on_invalid)
-        size = np.array([size or (np.nan, np.nan) for size in self._sizes])
+        size = np.array([size or (np.nan, np.nan) for size in sizes])
         warn_of_suspects(bbox[valid], size[owner[valid]], owner[valid], files)
 
         kept = valid if return_difficult else valid & ~difficult
-        self._bbox, self._label, self._difficult = bbox[kept], label[kept], difficult[kept]
-        self._start = np.searchsorted(owner[kept], np.arange(len(files) + 1))
-
-    def __len__(self):
-        return len(self.ids)
-
-    def get_annotation(self, i):
-        """Item ``i`` without its image, which is not opened.
-
-        Parameters
-        ----------
-        i : int
-            Which item.
-
-        Returns
-        -------
-        tuple
-            ``(bbox, label)``, or ``(bbox, label, difficult)``: copies, free to be changed.
-        """
-        i = range(len(self))[i]
-        rows = slice(self._start[i], self._start[i + 1])
-        arrays = (self._bbox, self._label, self._difficult)
-        return tuple(a[rows].copy() for a in arrays[:3 if self.return_difficult else 2])
-
-    def get_example(self, i):
-        """Item ``i``; see the class.
-
-        Parameters
-        ----------
-        i : int
-            Which item.
-
-        Returns
-        -------
-        tuple
-            ``(img, bbox, label)``, or ``(img, bbox, label, difficult)``.
-
-        Raises
-        ------
-        ValueError
-            If the image cannot be read to its end.
-        """
-        size = self._sizes[i]
-        img = read_image(self._image_files[i], size)
-        if size not in (None, img.shape[1:]) and not self._size_warned:
-            self._size_warned = True
-            warnings.warn(
-                f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
-                'the boxes may belong to another picture', stacklevel=3)
-        return (img, *self.get_annotation(i))
+        columns = bbox[kept], label[kept], difficult[kept]
+        self._hold(image_files, sizes, owner[kept], columns if return_difficult else columns[:2])
 
 
 def _read_list(path):
@@ -206,9 +154,4 @@ def _report_invalid(rows, owner, files, names, corners, on_invalid):
         raise ValueError(
             f'{files[owner[row]]}, object {which} ({names[row]!r}): {CORNERS} = {corners[row]}, '
             'expected finite numbers with ymin < ymax and xmin < xmax')
-    bad_files = [files[i] for i in np.unique(owner[rows])]
-    more = len(bad_files) - _NAMED_AT_MOST
-    warnings.warn(
-        f'invalid boxes (inverted, without area or not finite) dropped: {len(rows)}, in '
-        + ', '.join(bad_files[:_NAMED_AT_MOST]) + (f' and {more} more files' if more > 0 else ''),
-        stacklevel=3)
+    warn_of_dropped(rows, owner, files)
