@@ -28,10 +28,16 @@ class MultiboxCoder:
     ----------
     default_bbox : float32 array of shape (K, 4)
         (cy, cx, h, w) in pixels of the network's input.
+    scale : int32 array of shape (K,)
+        The scale that each default box belongs to: 0 the finest, up to ``len(grids) - 1``. Always
+        on the CPU.
     """
 
     def __init__(self, grids, aspect_ratios, steps, sizes, variance=(0.1, 0.2)):
         self.default_bbox = generate_default_bbox(grids, aspect_ratios, steps, sizes)
+        self.scale = np.repeat(
+            np.arange(len(grids), dtype=np.int32),
+            [grid**2 * (2 + 2 * len(ratios)) for grid, ratios in zip(grids, aspect_ratios)])
         self.variance = variance
 
     def to_cpu(self):

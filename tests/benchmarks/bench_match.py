@@ -38,10 +38,10 @@ def make(n_truth, seed):
     return bbox, rng.integers(0, 20, n_truth).astype('i')
 
 
-def chainercv_encode(bbox, label):
+def chainercv_encode(bbox, label, default_bbox=DEFAULT_BBOX):
     """The computation that ChainerCV makes: (K, R, 2) corners, argmax of all for each match."""
-    iou = chainercv_bbox_iou(center_to_corner(DEFAULT_BBOX), bbox)
-    index = np.full(len(DEFAULT_BBOX), -1)
+    iou = chainercv_bbox_iou(center_to_corner(default_bbox), bbox)
+    index = np.full(len(default_bbox), -1)
     free = iou.copy()
     while True:
         box, truth = np.unravel_index(free.argmax(), free.shape)
@@ -57,8 +57,8 @@ def chainercv_encode(bbox, label):
     size = matched[:, 2:] - matched[:, :2]
     center = matched[:, :2] + size / 2
     loc = np.empty_like(matched)
-    loc[:, :2] = (center - DEFAULT_BBOX[:, :2]) / (0.1 * DEFAULT_BBOX[:, 2:])
-    loc[:, 2:] = np.log(size / DEFAULT_BBOX[:, 2:]) / 0.2
+    loc[:, :2] = (center - default_bbox[:, :2]) / (0.1 * default_bbox[:, 2:])
+    loc[:, 2:] = np.log(size / default_bbox[:, 2:]) / 0.2
     mb_label = label[index] + 1
     mb_label[index < 0] = 0
     return loc.astype('f'), mb_label.astype('i')

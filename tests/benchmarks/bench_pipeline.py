@@ -22,7 +22,7 @@ def cases():
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         write_voc(Path(folder))
-        files = VOCBboxDataset(folder, 'trainval')
+        files = VOCBboxDataset(folder, 'trainval', dtype=np.uint8)
         memory = [files[i] for i in range(len(files))]
         for title, asked, dataset, get in (
                 ('JPEG file', '4 x at least, aim 5 x images/s', files, read(Path(folder), memory)),
@@ -86,28 +86,28 @@ def check(ways):
     assert abs(means[0] + MEAN.mean() - means[1]) < 30
 
 
-def chainercv_way(get):
+def chainercv_way(get, n_image=N_IMAGE, size=SIZE, default_bbox=DEFAULT_BBOX):
     """The computation that ChainerCV makes: every step on the whole image, in floats."""
     random, examples = python_random.Random(0), []
-    for i in range(N_IMAGE):
+    for i in range(n_image):
         img, bbox, label = get(i)
         img = distort(img, random)
         if random.randrange(2):
             img, bbox = expand(img, bbox, random)
         img, bbox, label = crop(img, bbox, label, random)
-        scale = SIZE / np.array(img.shape[1:], 'f')
+        scale = size / np.array(img.shape[1:], 'f')
         interpolation = random.choice((cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_NEAREST,
                                        cv2.INTER_CUBIC, cv2.INTER_LANCZOS4))
-        img = cv2.resize(img.transpose(1, 2, 0), (SIZE, SIZE), interpolation=interpolation)
+        img = cv2.resize(img.transpose(1, 2, 0), (size, size), interpolation=interpolation)
         img, bbox = img.transpose(2, 0, 1), bbox * np.tile(scale, 2)
         if random.randrange(2):
             img, bbox = img[:, :, ::-1], bbox.copy()
-            bbox[:, 1::2] = SIZE - bbox[:, 3::-2]
+            bbox[:, 1::2] = size - bbox[:, 3::-2]
         img = img - MEAN
         if len(bbox):
-            mb_loc, mb_label = chainercv_encode(bbox, label)
+            mb_loc, mb_label = chainercv_encode(bbox, label, default_bbox)
         else:
-            mb_loc, mb_label = np.zeros(DEFAULT_BBOX.shape, 'f'), np.zeros(len(DEFAULT_BBOX), 'i')
+            mb_loc, mb_label = np.zeros(default_bbox.shape, 'f'), np.zeros(len(default_bbox), 'i')
         examples.append((img, mb_loc, mb_label))
     return examples
 

@@ -1,73 +1,84 @@
-"""What share of a whole training step the loss takes: 1 / (times faster than the step)."""
-import chainer
-import chainer.functions as F
-import chainer.links as L
-import numpy as np
+"""What share of a training step the loss and the data pipeline take, before and after.
 
-from chainer_ssd import MultiboxTrainChain, SSDMini
+Before: both as ChainerCV has them; after: as we have them. A share is 1 / (x faster).
+"""
+import tempfile
+from pathlib import Path
+
+import chainer
+import cv2
+from chainer.datasets import TransformDataset
+
+from chainer_ssd import (
+    EncodeTransform,
+    MatchTransform,
+    RandomTransformDataset,
+    SSDAugmentation,
+    SSDMini,
+    VOCBboxDataset,
+    multibox_loss,
+)
+from chainer_ssd.links import SSD300
 from tests.benchmarks._timing import Case
-from tests.benchmarks.bench_loss import chainercv_multibox_loss, gradients, make, with_config
+from tests.benchmarks.bench_loss import K, chainercv_multibox_loss, gradients, make
+from tests.benchmarks.bench_pipeline import HEIGHT, WIDTH, chainercv_way, read, write_voc
+
+N_FG_CLASS = 20
 
 
 def cases():
-    """A small network, and one with SSD300's convolutions and default boxes."""
-    for name, network, batch, size in [
-            ('SSDMini', lambda: SSDMini(n_fg_class=20, insize=160), 16, 160),
-            ('SSD300-sized', SSD300Sized, 1, 300)]:
-        chain = MultiboxTrainChain(network())
-        imgs = np.random.default_rng(0).uniform(0, 255, (batch, 3, size, size)).astype('f')
-        with chainer.no_backprop_mode():
-            n_box, n_class = chain.model(imgs)[1].shape[1:]
-        arrays = make(batch, n_box, n_class)
-        optimizer = chainer.optimizers.MomentumSGD(1e-6).setup(chain)
-
-        def step(chain=chain, imgs=imgs, targets=arrays[2:], optimizer=optimizer):
-            optimizer.update(chain, imgs, *targets)
-
-        yield Case(
-            title=f'training step, {name}: B={batch}, K={n_box:,}, C={n_class}',
-            ways={
-                'whole step, our node': step,
-                "its loss, ChainerCV's way": lambda a=arrays: gradients(
-                    chainercv_multibox_loss, *a),
-                'its loss, our definition': lambda a=arrays: with_config('never', *a),
-                'its loss, our node': lambda a=arrays: with_config('auto', *a),
-            },
-            reference='whole step, our node', per_call=batch)
+    """A small network and a large one, each before and after."""
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_voc(Path(folder))
+        for Model, batch in (SSDMini, 8), (SSD300, 2):
+            for when, loss, pipeline in (("ChainerCV's way", chainercv_multibox_loss, theirs),
+                                         ('ours', multibox_loss, ours)):
+                model = Model(N_FG_CLASS)
+                examples = pipeline(Path(folder), model, batch)
+                n_box = len(model.coder.default_bbox)
+                arrays = make(batch, n_box, N_FG_CLASS + 1)
+                yield Case(
+                    title=f'training step, {Model.__name__}, {when}: B={batch}, K={n_box:,}, '
+                          f'C={N_FG_CLASS + 1}, from JPEG files of {WIDTH} x {HEIGHT}',
+                    ways={'whole step': step(model, loss, examples),
+                          'its data pipeline': examples,
+                          'its loss': lambda loss=loss, arrays=arrays: gradients(loss, *arrays)},
+                    reference='whole step', per_call=batch)
 
 
-class SSD300Sized(chainer.Chain):
-    """Layers about as large as SSD300's (Liu et al. (2016), figure 2), and its default boxes."""
+def step(model, loss, examples):
+    """A whole iteration: examples, forward, loss, backward, update."""
+    chain = Chain(model, loss)
+    optimizer = chainer.optimizers.MomentumSGD(1e-6).setup(chain)
+    return lambda: optimizer.update(chain, *chainer.dataset.concat_examples(examples()))
 
-    #: channels of 3 x 3 convolutions; 'P': halve; 'H': predict from here; (channels, stride, pad)
-    LAYERS = [64, 64, 'P', 128, 128, 'P', 256, 256, 256, 'P', 512, 512, 512, 'H', 'P', 512, 512,
-              512, 1024, 'H', 256, (512, 2, 1), 'H', 128, (256, 2, 1), 'H', 128, (256, 1, 0), 'H',
-              128, (256, 1, 0), 'H']
-    N_BOX = [4, 6, 6, 6, 4, 4]  # for each cell of the six
 
-    def __init__(self, n_class=21):
+class Chain(chainer.Chain):
+    """A model and a loss."""
+
+    def __init__(self, model, loss):
         super().__init__()
-        self.n_class = n_class
+        self.loss = loss
         with self.init_scope():
-            self.convs = chainer.ChainList(*[
-                L.Convolution2D(None, layer, 3, 1, 1) if isinstance(layer, int)
-                else L.Convolution2D(None, layer[0], 3, *layer[1:])
-                for layer in self.LAYERS if layer not in ('P', 'H')])
-            self.locs = chainer.ChainList(*[
-                L.Convolution2D(None, 4 * n, 3, 1, 1) for n in self.N_BOX])
-            self.confs = chainer.ChainList(*[
-                L.Convolution2D(None, n_class * n, 3, 1, 1) for n in self.N_BOX])
+            self.model = model
 
-    def forward(self, x):
-        convs, heads = iter(self.convs), zip(self.locs, self.confs)
-        predictions = []
-        for layer in self.LAYERS:
-            if layer == 'P':
-                x = F.max_pooling_2d(x, 2)  # rounds up: 300, 150, 75, 38, 19
-            elif layer == 'H':
-                predictions.append([
-                    F.reshape(F.transpose(head(x), (0, 2, 3, 1)), (len(x), -1, size))
-                    for head, size in zip(next(heads), (4, self.n_class))])
-            else:
-                x = F.relu(next(convs)(x))
-        return tuple(F.concat(parts) for parts in zip(*predictions))
+    def forward(self, imgs, gt_mb_locs, gt_mb_labels):
+        loc_loss, conf_loss = self.loss(*self.model(imgs), gt_mb_locs, gt_mb_labels, K)
+        return loc_loss + conf_loss
+
+
+def theirs(folder, model, batch):
+    """ChainerCV's pipeline."""
+    files = VOCBboxDataset(folder, 'trainval')
+    get = read(folder, [files[i] for i in range(batch)])
+    return lambda: chainercv_way(get, batch, model.insize, model.coder.default_bbox)
+
+
+def ours(folder, model, batch):
+    """Our pipeline."""
+    dataset = RandomTransformDataset(
+        VOCBboxDataset(folder, 'trainval'), SSDAugmentation(model.insize))
+    for Transform in MatchTransform, EncodeTransform:
+        dataset = TransformDataset(dataset, Transform(model.coder.default_bbox))
+    return lambda: [dataset[i] for i in range(batch)]

@@ -13,6 +13,16 @@ def test_holds_the_default_boxes():
         MultiboxCoder(**SPEC).default_bbox, generate_default_bbox(**SPEC))
 
 
+def test_tells_the_scale_of_each_default_box():
+    coder = MultiboxCoder(**SPEC)
+    alone = [generate_default_bbox(*([column[i]] for column in (
+        SPEC['grids'], SPEC['aspect_ratios'], SPEC['steps'])), SPEC['sizes'][i:i + 2])
+        for i in range(2)]
+    assert coder.scale.dtype == np.int32 and coder.scale.shape == coder.default_bbox.shape[:1]
+    for i, default_bbox in enumerate(alone):
+        np.testing.assert_array_equal(coder.default_bbox[coder.scale == i], default_bbox)
+
+
 @pytest.mark.parametrize('variance', [(0.1, 0.2), (0.1, 0.1, 0.3, 0.2)])
 def test_encode_is_match_then_encode(variance):
     coder = MultiboxCoder(**SPEC, variance=variance)
