@@ -1,0 +1,69 @@
+"""Which default boxes learn from which ground truth, and which negatives, while a Trainer runs."""
+import numpy as np
+from chainer.backends import cuda
+
+from chainer_ssd.extensions._vis_report import VisReport
+from chainer_ssd.functions.multibox_loss import background_loss, n_hard_negative
+from chainer_ssd.ops import hard_negative_mining
+from chainer_ssd.visualizations import draw_match
+
+
+class MatchVisReport(VisReport):
+    """Trainer extension that draws what the loss sees of training images.
+
+    Writes a picture of each of the first examples of the training pipeline into the trainer's
+    folder: the ground truths with their matched default boxes, scale by scale, those without any,
+    and the negatives that :func:`chainer_ssd.multibox_loss` mines with the present weights. See
+    :func:`chainer_ssd.draw_match`. It does not disturb training: the model runs in test mode (so
+    batch normalisation uses its running statistics, other than in the loss itself), no iterator
+    is advanced, the random generators are put back.
+
+    Parameters
+    ----------
+    iterator : chainer.dataset.Iterator or sequence
+        A data set, or an iterator over it, of examples ``(img, bbox, label, index)`` as
+        :class:`chainer_ssd.MatchTransform` returns them, after augmentation: the training's own
+        before :class:`chainer_ssd.EncodeTransform`. Over
+        :class:`chainer_ssd.RandomTransformDataset` every call draws the same augmented images.
+    chain : MultiboxTrainChain
+        ``chain.model`` with its ``coder``, and the mining ratio ``chain.k``.
+    label_names : sequence of str, optional
+        The classes, in the order of the labels.
+    filename, n_image, comm
+        See :class:`chainer_ssd.DetectionVisReport`.
+
+    Raises
+    ------
+    ValueError, ImportError, RuntimeError
+        See :class:`chainer_ssd.DetectionVisReport`.
+    """
+
+    def __init__(self, iterator, chain, label_names=None,
+                 filename='match_iter={iteration}_idx={index}.png', n_image=2, comm=None):
+        super().__init__(iterator, filename, n_image, comm)
+        self.chain, self.label_names = chain, label_names
+
+    def draw(self, example):
+        """One picture.
+
+        Parameters
+        ----------
+        example : tuple
+            ``(img, bbox, label, index)``.
+
+        Returns
+        -------
+        uint8 array of shape (3, H, W)
+            See :func:`chainer_ssd.draw_match`.
+        """
+        img, bbox, label, index = example
+        model, coder = self.chain.model, self.chain.model.coder
+        _, mb_confs = model(model.device.send(np.asarray(img, np.float32)[None]))
+        conf_loss = cuda.to_cpu(background_loss(mb_confs.array))
+        # 1 for any class: mining asks only what is positive, background or ignored.
+        mb_labels = np.select([index >= 0, index == -1], [1, 0], -1)[None]
+        hard_negative = hard_negative_mining(
+            conf_loss, mb_labels > 0, n_hard_negative(mb_labels, self.chain.k), mb_labels < 0)
+        return draw_match(
+            img, bbox, label, index, cuda.to_cpu(coder.default_bbox), coder.scale,
+            hard_negative[0], conf_loss[0], self.label_names)

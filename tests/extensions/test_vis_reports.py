@@ -1,0 +1,265 @@
+import os
+import random
+
+import chainer
+import numpy as np
+import pytest
+from PIL import Image
+
+import chainer_ssd
+from chainer_ssd import (
+    EncodeTransform,
+    MatchTransform,
+    MultiboxTrainChain,
+    RandomTransformDataset,
+    ResizeTransform,
+    ShapesBboxDataset,
+    SSDAugmentation,
+    SSDMini,
+)
+from chainer_ssd.extensions import DetectionVisReport, MatchVisReport
+from chainer_ssd.functions.multibox_loss import background_loss
+from chainer_ssd.visualizations import draw_detection
+from tests import reference
+
+NAMES = ShapesBboxDataset.label_names
+SIZE = 64
+IGNORED = slice(100, 200)
+
+
+class Careless:
+    """Draws from the global generators, as a transform should not."""
+
+    def __call__(self, example):
+        np.random.uniform()
+        random.random()
+        return example
+
+
+def pipeline(model, n=6):
+    """The training set as matching leaves it."""
+    data = RandomTransformDataset(ShapesBboxDataset(n, SIZE), SSDAugmentation(SIZE))
+    for transform in (Careless(), MatchTransform(model.coder.default_bbox)):
+        data = chainer.datasets.TransformDataset(data, transform)
+    return data
+
+
+def trainer_of(out, reports, n_iteration=3):
+    """A short training with BatchNormalization; ``reports(chain, matched, test)`` extend it."""
+    np.random.seed(0)
+    random.seed(0)
+    model = SSDMini(len(NAMES), SIZE)
+    model.use_preset('evaluate')
+    chain = MultiboxTrainChain(model)
+    optimizer = chainer.optimizers.MomentumSGD(1e-3).setup(chain)
+    matched = pipeline(model)
+    encoded = chainer.datasets.TransformDataset(
+        matched, EncodeTransform(model.coder.default_bbox))
+    iterator = chainer.iterators.SerialIterator(encoded, 2)  # shuffles by the global generator
+    trainer = chainer.training.Trainer(
+        chainer.training.StandardUpdater(iterator, optimizer), (n_iteration, 'iteration'), out)
+    for report in reports(chain, iterator, matched, ShapesBboxDataset(3, SIZE, seed=1)):
+        trainer.extend(report, trigger=(1, 'iteration'))
+    return trainer
+
+
+def state(trainer):
+    target = {}
+    chainer.serializers.DictionarySerializer(target).save(trainer.updater)
+    return target, random.getstate(), np.random.get_state()
+
+
+def both(chain, iterator, matched, test):
+    tests = chainer.iterators.SerialIterator(test, 2, repeat=False, shuffle=False)
+    return [DetectionVisReport(tests, chain.model, NAMES, n_image=2, score_thresh=0.01),
+            MatchVisReport(matched, chain, NAMES)]
+
+
+def test_training_is_the_same_bit_for_bit(tmp_path):
+    states = []
+    for name, reports in (('without', lambda *args: []), ('with', both)):
+        trainer = trainer_of(tmp_path / name, reports)
+        trainer.run()
+        assert chainer.config.train
+        states.append(state(trainer))
+    assert len(os.listdir(tmp_path / 'with')) == 3 * 4
+    (weights, python, numpy), (other, other_python, other_numpy) = states
+    assert len(weights) > 50 and weights.keys() == other.keys()
+    for key, value in weights.items():
+        np.testing.assert_array_equal(value, other[key], key)
+    assert python == other_python
+    assert all(np.array_equal(a, b) for a, b in zip(numpy, other_numpy))
+
+
+def test_files_are_named_by_iteration_and_index_and_are_pictures(tmp_path):
+    trainer_of(tmp_path, both, 2).run()
+    names = {name.format(i, index) for i in (1, 2) for index in (0, 1)
+             for name in ('detection_iter={}_idx={}.jpg', 'match_iter={}_idx={}.png')}
+    assert set(os.listdir(tmp_path)) == names
+    for name in names:
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) >= 400 and np.asarray(image).std() > 10
+
+
+def test_an_iterator_stays_where_it_is(tmp_path):
+    iterators = []
+
+    def reports(chain, iterator, matched, test):
+        iterators.append(chainer.iterators.SerialIterator(test, 2))
+        iterators[0].next()
+        return [DetectionVisReport(iterators[0], chain.model, n_image=1)]
+
+    trainer_of(tmp_path, reports, 1).run()
+    assert iterators[0].current_position == 2
+    assert len(os.listdir(tmp_path)) == 1
+
+
+class Model(chainer.Chain):
+    """Predicts what it is told; its coder is SSDMini's."""
+
+    def __init__(self, mb_conf=None, found=None):
+        super().__init__()
+        self.coder, self.mb_conf, self.found = SSDMini(3, SIZE).coder, mb_conf, found
+        self.modes = []
+
+    def forward(self, imgs):
+        self.modes.append((chainer.config.train, chainer.config.enable_backprop))
+        return None, chainer.Variable(self.mb_conf[None])
+
+    def predict(self, imgs):
+        self.modes.append((chainer.config.train, chainer.config.enable_backprop))
+        return tuple([column] for column in self.found)
+
+
+def trainer_at(out, iteration=7):
+    """What a report asks a trainer for."""
+    class Updater:
+        pass
+
+    updater = Updater()
+    updater.iteration = iteration
+    trainer = Updater()
+    trainer.out, trainer.updater = str(out), updater
+    return trainer
+
+
+def test_only_sure_detections_are_drawn(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        'chainer_ssd.extensions.detection_vis_report.draw_detection',
+        lambda *args: drawn.append(args) or draw_detection(*args))
+    found = (np.array([(1, 1, 20, 20), (30, 30, 50, 50)], 'f'), np.array([0, 1], 'i'),
+             np.array([0.7, 0.3], 'f'))
+    model = Model(found=found)
+    data = ShapesBboxDataset(1, SIZE)
+    DetectionVisReport(data, model, NAMES, score_thresh=0.5)(trainer_at(tmp_path))
+    (img, bbox, label, score, gt_bbox, gt_label, names), = drawn
+    np.testing.assert_array_equal(bbox, found[0][:1])
+    assert label.tolist() == [0] and score.tolist() == [np.float32(0.7)] and names == NAMES
+    np.testing.assert_array_equal(gt_bbox, data[0][1])
+    np.testing.assert_array_equal(gt_label, data[0][2])
+    assert model.modes == [(False, False)]
+
+
+def test_negatives_are_those_of_the_loss(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr('chainer_ssd.extensions.match_vis_report.draw_match',
+                        lambda *args: drawn.append(args) or np.zeros((3, 9, 9), 'f'))
+    n_box = len(SSDMini(3, SIZE).coder.scale)
+    mb_conf = np.random.RandomState(0).normal(size=(n_box, 4)).astype('f')
+    mb_conf[IGNORED, 1] += 9  # would be the hardest of all
+    model = Model(mb_conf)
+    chain = MultiboxTrainChain(model, k=2)
+    data = chainer.datasets.TransformDataset(pipeline(model), _ignore_some)
+    MatchVisReport(data, chain, NAMES, n_image=1)(trainer_at(tmp_path))
+    (img, bbox, label, index, default_bbox, scale, hard_negative, conf_loss, _), = drawn
+    assert (index >= 0).any() and (index == -2).any() and model.modes == [(False, False)]
+    np.testing.assert_array_equal(default_bbox, model.coder.default_bbox)
+    np.testing.assert_array_equal(scale, model.coder.scale)
+    loss = [reference.cross_entropy(row.tolist(), 0) for row in mb_conf]
+    np.testing.assert_allclose(conf_loss, loss, rtol=1e-5)
+    negatives = sorted(np.flatnonzero(index == -1), key=lambda k: -loss[k])
+    expected = np.zeros(n_box, bool)
+    expected[negatives[:2 * (index >= 0).sum()]] = True
+    np.testing.assert_array_equal(hard_negative, expected)
+
+    # And the loss itself: only what it selects has a gradient.
+    _, mb_loc, mb_label = EncodeTransform(default_bbox)((img, bbox, label, index))
+    mb_confs = chainer.Variable(mb_conf[None])
+    losses = chainer_ssd.multibox_loss(
+        np.zeros((1, n_box, 4), 'f'), mb_confs, mb_loc[None], mb_label[None], 2)
+    losses[1].backward()
+    selected = (mb_confs.grad[0] != 0).any(axis=1)
+    np.testing.assert_array_equal(selected, hard_negative | (index >= 0))
+    np.testing.assert_allclose(background_loss(mb_conf[None])[0], conf_loss)
+
+
+def _ignore_some(example):
+    img, bbox, label, index = example
+    index = index.copy()
+    index[IGNORED][index[IGNORED] == -1] = -2
+    return img, bbox, label, index
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_rank_0_alone_draws(tmp_path, rank):
+    class Communicator:
+        pass
+
+    comm = Communicator()
+    comm.rank = rank
+    found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
+    DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(found=found), comm=comm)(
+        trainer_at(tmp_path / 'out'))
+    assert os.path.exists(tmp_path / 'out') == (rank == 0)
+
+
+def test_a_failure_names_the_image(tmp_path):
+    class Data(chainer.dataset.DatasetMixin):
+        def __len__(self):
+            return 3
+
+        def get_example(self, i):
+            if i == 1:
+                raise ValueError('JPEGImages/cat.jpg: cannot be read')
+            return ShapesBboxDataset(3, SIZE)[i]
+
+    found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
+    report = DetectionVisReport(Data(), Model(found=found))
+    before = np.random.get_state()[1].copy()
+    with pytest.raises(RuntimeError, match='DetectionVisReport cannot draw image 1 of its data set '
+                       '.*iter=7_idx=1.jpg.*: ValueError: JPEGImages/cat.jpg: cannot be read'):
+        report(trainer_at(tmp_path))
+    assert os.listdir(tmp_path) == ['detection_iter=7_idx=0.jpg']
+    assert chainer.config.train and (np.random.get_state()[1] == before).all()
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'filename': 'a_{index}'}, 'filename = a_{index}: expected a suffix'),
+    ({'filename': 'a_{index}.txt'}, 'expected a suffix such as .png'),
+    ({'filename': 'a_{iteration}.png'}, 'expected {index} in it, for 2 images'),
+    ({'filename': 'a_{index}_{epoch}.png'}, 'expected no other fields than {iteration}'),
+    ({'filename': 'a_{}_{index}.png'}, 'expected no other fields'),
+    ({'n_image': 0}, 'n_image = 0: expected 1 or more'),
+])
+@pytest.mark.parametrize('report', [DetectionVisReport, MatchVisReport])
+def test_bad_arguments(report, options, message):
+    with pytest.raises(ValueError, match=message):
+        report([], None, **{'n_image': 2, **options})
+
+
+def test_a_missing_library_is_missed_at_once(monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'matplotlib', None)
+    with pytest.raises(ImportError, match=r'pip install "chainer_ssd\[plot\]"'):
+        DetectionVisReport([], None)
+
+
+def test_by_default_once_an_epoch():
+    assert DetectionVisReport.trigger == MatchVisReport.trigger == (1, 'epoch')
+
+
+def test_images_of_any_size_and_no_resizing_needed(tmp_path):
+    data = chainer.datasets.TransformDataset(ShapesBboxDataset(1, 200), ResizeTransform(130))
+    model = SSDMini(3, SIZE)
+    DetectionVisReport(data, model, NAMES, score_thresh=0.)(trainer_at(tmp_path))
+    assert len(os.listdir(tmp_path)) == 1

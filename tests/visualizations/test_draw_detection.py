@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from chainer_ssd.visualizations import draw_detection, label_color
+from chainer_ssd.visualizations.colors import ALARM
+from chainer_ssd.visualizations.draw_detection import find
+
+BOXES = np.array([(40, 30, 140, 130), (200, 220, 330, 350)], 'f')
+NAMES = ['cat', 'dog']
+
+
+def count(picture, color):
+    return (picture == np.reshape(color, (3, 1, 1))).all(axis=0).sum()
+
+
+def caption_ground(color):
+    return np.rint(200 + (np.array(color) - 200.) * np.float32(0.85)).astype(np.uint8)
+
+
+def draw(bbox, label, gt_bbox, gt_label, shape=(400, 500)):
+    score = np.linspace(0.9, 0.8, len(bbox))
+    return draw_detection(
+        np.full((3, *shape), 200, 'f'), bbox, label, score, gt_bbox, gt_label, NAMES)
+
+
+def halves(picture):
+    middle = picture.shape[2] // 2
+    return picture[:, :, :middle], picture[:, :, middle:]
+
+
+def test_truth_stands_left_and_detections_right():
+    left, right = halves(draw(BOXES[:1], [0], BOXES[1:], [1]))
+    assert count(left, label_color(1)) and not count(left, label_color(0))
+    assert count(right, label_color(0)) and not count(right, label_color(1))
+
+
+def test_what_is_found_is_not_alarming():
+    picture = draw(BOXES + 3, [0, 1], BOXES, [0, 1])
+    assert count(picture, caption_ground(label_color(0)))
+    assert not count(picture, caption_ground(ALARM))
+
+
+@pytest.mark.parametrize(('found', 'true'), [
+    ([0], []), ([], [0]), ([0], [1]), ([0, 0], [0]),
+], ids=['nothing there', 'missed', 'another class', 'found twice'])
+def test_what_is_wrong_is_red_on_its_side(found, true):
+    box = BOXES[:1]
+    left, right = halves(draw(box.repeat(len(found), 0), found, box.repeat(len(true), 0), true))
+    assert (count(left, caption_ground(ALARM)) > 0) == (len(true) > 0 and found != [0, 0])
+    assert (count(right, caption_ground(ALARM)) > 0) == (len(found) > 0)
+
+
+@pytest.mark.parametrize(('bbox', 'label', 'expected'), [
+    ([(0, 0, 10, 10)], [0], [0]),
+    ([(0, 0, 10, 10)], [1], [-1]),
+    ([(0, 0, 10, 4)], [0], [-1]),
+    ([(0, 0, 10, 6), (0, 0, 10, 10)], [0, 0], [0, -1]),
+    ([(0, 8, 10, 18)], [0], [1]),
+    ([], [], []),
+])
+def test_find(bbox, label, expected):
+    truth = np.array([(0, 0, 10, 10), (0, 7, 10, 17)], 'f')
+    bbox, label = np.array(bbox, 'f').reshape(-1, 4), np.array(label, int)
+    assert find(bbox, label, truth, np.array([0, 0]), 0.5).tolist() == expected
+    assert find(bbox, label, truth[:0], np.array([], int), 0.5).tolist() == [-1] * len(bbox)
+
+
+@pytest.mark.parametrize(('shape', 'side'), [((50, 100), 400), ((500, 600), 600),
+                                             ((900, 3000), 1000)])
+def test_panels_have_a_readable_size(shape, side):
+    height, width = shape
+    box = np.array([(0.2 * height, 0.1 * width, 0.7 * height, 0.6 * width)], 'f')
+    picture = draw(BOXES[:0], [], box, [0], shape)
+    assert picture.shape[2] == 2 * side + 6
+    inked = (picture == np.reshape(label_color(0), (3, 1, 1))).all(axis=0)
+    columns = np.flatnonzero(inked.any(axis=0))
+    left, right = (share * width * side / max(shape) for share in (0.1, 0.6))
+    assert abs(columns[0] - left) <= 3 and abs(columns[-1] - right) <= 3
+
+
+def test_a_label_without_a_name_is_an_error():
+    with pytest.raises(ValueError, match=r'label\[0\] = 2: expected 0 to 1'):
+        draw(BOXES[:1], [2], BOXES[:0], [])
