@@ -1,8 +1,7 @@
 """Average precision as Pascal VOC defines it."""
-from itertools import zip_longest
-
 import numpy as np
 
+from chainer_ssd.evaluation._images import each_image
 from chainer_ssd.ops import bbox_iou
 
 # What became of a detection: the paper's true and false positive, and the one that found a
@@ -66,33 +65,85 @@ def eval_detection_voc(
     first in the precision-recall curve. That is ChainerCV's order where NumPy's default sort keeps
     ties as they stand; whether it does differs between releases and machines, the order here not.
     """
+    prec, rec = calc_detection_voc_prec_rec(
+        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh)
+    ap = np.full(len(rec), np.nan)
+    present = [label for label, found in enumerate(rec) if found is not None]
+    for label in present:
+        ap[label] = _average_precision(prec[label], rec[label], use_07_metric)
+    return {'ap': ap, 'map': float(ap[present].mean()) if present else float('nan')}
+
+
+def calc_detection_voc_prec_rec(
+        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=None,
+        iou_thresh=0.5):
+    """Precision and recall of every class over its detections, by the rules of Pascal VOC.
+
+    Which detections are right, wrong or not counted is said at :func:`eval_detection_voc`, whose
+    average precision is drawn from these curves.
+
+    Parameters
+    ----------
+    pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh
+        As those of :func:`eval_detection_voc`.
+
+    Returns
+    -------
+    prec : list of float64 arrays
+        Of each class, up to the largest label met, an array with an element a detection, by
+        falling score: the share of right ones among those counted as far as there; NaN as long
+        as none counted. None for a class that was not met at all.
+    rec : list of float64 arrays
+        The share of ground truths found as far as there, difficult ones left out. None for a
+        class of which there is no ground truth that counts.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`eval_detection_voc`.
+
+    Notes
+    -----
+    Returns what ChainerCV's function of this name does. Element i belongs to the i-th highest
+    score of the class, so that ``numpy.sort(scores)[::-1]`` of its detections stands beside it;
+    a threshold cuts only between scores that differ.
+    """
     iou_thresh = float(iou_thresh)
     if not 0 <= iou_thresh <= 1:
         raise ValueError(f'iou_thresh = {iou_thresh}: expected a number in [0, 1]')
 
     labels, scores, verdicts, positives = [], [], [], []
-    for pred, gt in _each_image(
-            pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults):
-        pred_label, pred_score, verdict = _judge(*pred, *gt, iou_thresh)
-        _, gt_label, gt_difficult = gt
+    for pred, (gt_bbox, gt_label, difficult) in each_image(
+            pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels,
+            gt_difficults=gt_difficults):
+        gt_difficult = np.zeros(len(gt_bbox), dtype=bool)
+        if difficult is not None:
+            gt_difficult[:] = difficult
+        pred_label, pred_score, verdict = _judge(
+            *pred, gt_bbox, gt_label, gt_difficult, iou_thresh)
         labels.append(pred_label)
         scores.append(pred_score)
         verdicts.append(verdict)
         positives.append((gt_label, ~gt_difficult))
 
     if not labels:
-        return {'ap': np.zeros(0), 'map': float('nan')}
+        return [], []
     label, score, verdict = map(np.concatenate, (labels, scores, verdicts))
     gt_label, counts = map(np.concatenate, zip(*positives))
     n_class = max(label.max(initial=-1), gt_label.max(initial=-1)) + 1
     n_positive = np.bincount(gt_label[counts], minlength=n_class)
 
-    ap = np.full(n_class, np.nan)
-    present = np.flatnonzero(n_positive)
-    for i in present:
+    prec, rec = [None] * n_class, [None] * n_class
+    for i in np.union1d(label, gt_label):
         mine = label == i
-        ap[i] = _average_precision(score[mine], verdict[mine], n_positive[i], use_07_metric)
-    return {'ap': ap, 'map': float(ap[present].mean()) if present.size else float('nan')}
+        ranked = verdict[mine][_falling(score[mine])]
+        n_true = np.cumsum(ranked == _TRUE)
+        n_counted = np.cumsum(ranked != _UNCOUNTED)
+        # precision = TP / (TP + FP), recall = TP / P
+        prec[i] = np.where(n_counted, n_true / np.maximum(n_counted, 1), np.nan)
+        if n_positive[i]:
+            rec[i] = n_true / n_positive[i]
+    return prec, rec
 
 
 def _judge(pred_bbox, pred_label, pred_score, gt_bbox, gt_label, gt_difficult, iou_thresh):
@@ -112,100 +163,15 @@ def _judge(pred_bbox, pred_label, pred_score, gt_bbox, gt_label, gt_difficult, i
     return pred_label, pred_score, verdict
 
 
-def _average_precision(score, verdict, n_positive, use_07_metric):
-    verdict = verdict[_falling(score)]
-    n_true = np.cumsum(verdict == _TRUE)
-    n_counted = np.cumsum(verdict != _UNCOUNTED)
-    # recall = TP / P, precision = TP / (TP + FP), 0 as long as nothing counted
-    recall = n_true / n_positive
-    precision = n_true / np.maximum(n_counted, 1)
-    # the precision still reached at this recall or beyond; 0 past the last detection
-    reached = np.maximum.accumulate(np.append(precision, 0)[::-1])[::-1]
+def _average_precision(prec, rec, use_07_metric):
+    # the precision still reached at this recall or beyond; 0 past the last detection, and as long
+    # as nothing counted
+    reached = np.maximum.accumulate(np.append(np.nan_to_num(prec), 0)[::-1])[::-1]
     if use_07_metric:
-        return reached[np.searchsorted(recall, np.arange(11) * 0.1)].mean()
-    return np.sum(np.diff(recall, prepend=0) * reached[:-1])
+        return reached[np.searchsorted(rec, np.arange(11) * 0.1)].mean()
+    return np.sum(np.diff(rec, prepend=0) * reached[:-1])
 
 
 def _falling(score):
     """Indices by falling score, ties by falling index."""
     return np.argsort(score, kind='stable')[::-1]
-
-
-def _each_image(pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults):
-    """Yields the checked arrays of an image, its detections' and its ground truths'."""
-    iterables = {
-        'pred_bboxes': pred_bboxes, 'pred_labels': pred_labels, 'pred_scores': pred_scores,
-        'gt_bboxes': gt_bboxes, 'gt_labels': gt_labels}
-    if gt_difficults is not None:
-        iterables['gt_difficults'] = gt_difficults
-    end = object()
-    for i, arrays in enumerate(zip_longest(*iterables.values(), fillvalue=end)):
-        ended = [name for name, array in zip(iterables, arrays) if array is end]
-        if ended:
-            goes_on = next(name for name, array in zip(iterables, arrays) if array is not end)
-            raise ValueError(
-                f'{ended[0]} ends after {i} images and {goes_on} goes on: '
-                'expected all iterables of one length')
-        names = [f'{name}[{i}]' for name in iterables]
-        bboxes, labels, scores = names[:3]
-        pred_bbox = _as_bbox(bboxes, arrays[0])
-        pred_label = _as_label(labels, arrays[1], bboxes, len(pred_bbox))
-        pred_score = _as_score(scores, arrays[2], bboxes, len(pred_bbox))
-        bboxes, labels = names[3:5]
-        gt_bbox = _as_bbox(bboxes, arrays[3])
-        inverted = np.flatnonzero((gt_bbox[:, :2] > gt_bbox[:, 2:]).any(axis=1))
-        if inverted.size:
-            raise ValueError(
-                f'{bboxes}, row {inverted[0]}: {gt_bbox[inverted[0]].tolist()}, expected '
-                '(y_min, x_min, y_max, x_max) with y_min <= y_max and x_min <= x_max')
-        gt_label = _as_label(labels, arrays[4], bboxes, len(gt_bbox))
-        gt_difficult = np.zeros(len(gt_bbox), dtype=bool)
-        if len(arrays) == 6 and arrays[5] is not None:
-            gt_difficult[:] = _of_length(names[5], arrays[5], bboxes, len(gt_bbox))
-        yield (pred_bbox, pred_label, pred_score), (gt_bbox, gt_label, gt_difficult)
-
-
-def _as_bbox(name, bbox):
-    bbox = np.asarray(bbox)
-    if bbox.size == 0:
-        return np.zeros((0, 4), dtype=np.float32)
-    if bbox.dtype.kind not in 'fiu':
-        raise TypeError(f'{name} has dtype {bbox.dtype}: expected numbers')
-    if bbox.ndim != 2 or bbox.shape[1] != 4:
-        raise ValueError(f'{name} has shape {bbox.shape}: expected (R, 4)')
-    # float32 stays: an IoU at the threshold falls where it does in ChainerCV.
-    bbox = bbox.astype(np.result_type(bbox, np.float32), copy=False)
-    wrong = np.flatnonzero(~np.isfinite(bbox).all(axis=1))
-    if wrong.size:
-        raise ValueError(f'{name}, row {wrong[0]}: {bbox[wrong[0]].tolist()}, expected finite')
-    return bbox
-
-
-def _as_label(name, label, bboxes, length):
-    label = _of_length(name, label, bboxes, length)
-    if not length:
-        return np.zeros(0, dtype=np.int64)
-    if label.dtype.kind not in 'iu':
-        raise TypeError(f'{name} has dtype {label.dtype}: expected integers')
-    if label.min() < 0:
-        row = int(label.argmin())
-        raise ValueError(f'{name}, row {row}: {label[row]}, expected a class of 0 or more')
-    return label.astype(np.int64)
-
-
-def _as_score(name, score, bboxes, length):
-    score = _of_length(name, score, bboxes, length)
-    if score.dtype.kind not in 'fiu':
-        raise TypeError(f'{name} has dtype {score.dtype}: expected numbers')
-    wrong = np.flatnonzero(~np.isfinite(score))
-    if wrong.size:
-        raise ValueError(f'{name}, row {wrong[0]}: {score[wrong[0]]}, expected finite')
-    return score
-
-
-def _of_length(name, array, bboxes, length):
-    array = np.asarray(array)
-    if array.shape != (length,):
-        raise ValueError(
-            f'{name} has shape {array.shape}: expected ({length},), one a box of {bboxes}')
-    return array

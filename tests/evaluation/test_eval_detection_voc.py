@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainer_ssd.evaluation import eval_detection_voc
+from chainer_ssd.evaluation import calc_detection_voc_prec_rec, eval_detection_voc
 from tests import reference
 from tests.conftest import GOLDEN
 
@@ -158,6 +158,28 @@ def test_by_hand():
     assert type(area['map']) is float
     eleven = eval_detection_voc(**one_image(pred, gt), use_07_metric=True)
     np.testing.assert_allclose(eleven['ap'], [(4 * 1 + 3 * 2 / 3) / 11])
+
+
+def test_precision_and_recall_by_hand():
+    box, other, far = (0, 0, 9, 9), (20, 20, 29, 29), (50, 50, 59, 59)
+    # difficult: not counted; right; a second detection of it: wrong; right
+    pred = [(other, 1, 0.9), (box, 1, 0.8), (box, 1, 0.7), (far, 1, 0.6), (box, 2, 0.5)]
+    gt = [(other, 1), (box, 1), (far, 1), (box, 3), (far, 4)]
+    prec, rec = calc_detection_voc_prec_rec(
+        **one_image(pred, gt, [True, False, False, False, True]))
+    assert [p is None for p in prec] == [True, False, False, False, False]
+    assert [r is None for r in rec] == [True, False, True, False, True]
+    np.testing.assert_allclose(prec[1], [NAN, 1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(rec[1], [0, 1 / 2, 1 / 2, 1])
+    np.testing.assert_array_equal(prec[2], [0])
+    for curve in (prec[3], rec[3], prec[4]):  # nothing detected
+        assert curve.shape == (0,)
+
+
+def test_precision_and_recall_at_a_higher_iou():
+    near = one_image([((0, 0, 9, 8), 0, 1)], [((0, 0, 9, 9), 0)])
+    assert [calc_detection_voc_prec_rec(**near, iou_thresh=iou)[1][0].tolist()
+            for iou in (0.5, 0.9, 0.91)] == [[1], [1], [0]]
 
 
 def test_boxes_are_inclusive_pixels():
