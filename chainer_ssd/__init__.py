@@ -4,18 +4,26 @@ from chainer_ssd import _compat
 
 _compat.install()  # before Chainer is imported, where the start-up hook has not done it already
 
-from chainer_ssd.datasets import COCOBboxDataset, ShapesBboxDataset, VOCBboxDataset
-from chainer_ssd.evaluation import eval_detection_voc
+from chainer_ssd.datasets import COCOBboxDataset, ShapesBboxDataset, VOCBboxDataset, read_image
+from chainer_ssd.evaluation import (
+    calc_detection_voc_prec_rec,
+    eval_detection_coco,
+    eval_detection_voc,
+)
 from chainer_ssd.extensions import (
     CosineShift,
     DetectionEvaluator,
+    DetectionVisReport,
+    MatchReport,
+    MatchVisReport,
     MeanOverRanks,
     NaNPolicy,
     Snapshot,
+    TimeReport,
     Watchdog,
 )
 from chainer_ssd.functions import MultiBoxLoss, multibox_loss, ssd_loss
-from chainer_ssd.links import MultiboxCoder, MultiboxTrainChain, SSDMini
+from chainer_ssd.links import SSD300, SSD512, MultiboxCoder, MultiboxTrainChain, SSDMini
 from chainer_ssd.ops import (
     Matcher,
     bbox_iou,
@@ -40,13 +48,23 @@ from chainer_ssd.transforms import (
     ResizeTransform,
     SSDAugmentation,
 )
+from chainer_ssd.visualizations import (
+    draw_bbox,
+    draw_detection,
+    draw_match,
+    draw_precision_recall,
+    write_image,
+)
 
 __all__ = [
     'Augmentation', 'COCOBboxDataset', 'CosineShift', 'CropTransform', 'DetectionEvaluator',
-    'DistortTransform', 'EncodeTransform', 'ExpandTransform', 'FlipTransform', 'MatchTransform',
-    'Matcher', 'MeanOverRanks', 'MultiBoxLoss', 'MultiboxCoder', 'MultiboxTrainChain', 'NaNPolicy',
-    'RandomResizeTransform', 'RandomTransformDataset', 'ResizeTransform', 'SSDAugmentation',
-    'SSDMini', 'ShapesBboxDataset', 'Snapshot', 'VOCBboxDataset', 'Watchdog', 'bbox_iou', 'decode',
-    'encode', 'eval_detection_voc', 'generate_default_bbox', 'hard_example_mining',
-    'hard_negative_mining', 'match', 'multibox_loss', 'non_maximum_suppression', 'ssd_loss',
+    'DetectionVisReport', 'DistortTransform', 'EncodeTransform', 'ExpandTransform',
+    'FlipTransform', 'MatchReport', 'MatchTransform', 'MatchVisReport', 'Matcher',
+    'MeanOverRanks', 'MultiBoxLoss', 'MultiboxCoder', 'MultiboxTrainChain', 'NaNPolicy',
+    'RandomResizeTransform', 'RandomTransformDataset', 'ResizeTransform', 'SSD300', 'SSD512',
+    'SSDAugmentation', 'SSDMini', 'ShapesBboxDataset', 'Snapshot', 'TimeReport', 'VOCBboxDataset',
+    'Watchdog', 'bbox_iou', 'calc_detection_voc_prec_rec', 'decode', 'draw_bbox',
+    'draw_detection', 'draw_match', 'draw_precision_recall', 'encode', 'eval_detection_coco',
+    'eval_detection_voc', 'generate_default_bbox', 'hard_example_mining', 'hard_negative_mining',
+    'match', 'multibox_loss', 'non_maximum_suppression', 'read_image', 'ssd_loss', 'write_image',
 ]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {'_array', '_compat', '_extras', '_kernels'},
     {'distributed', 'ops'},
-    {'datasets', 'evaluation', 'functions', 'transforms'},
+    {'datasets', 'evaluation', 'functions', 'transforms', 'visualizations'},
     {'links'},
     {'extensions'},
 ]

@@ -14,14 +14,15 @@ class BboxDataset(chainer.dataset.DatasetMixin):
     flag means, and calls :meth:`_hold`.
     """
 
-    def _hold(self, image_files, sizes, owner, columns):
-        """Takes what was read.
+    def _hold(self, image_files, sizes, owner, columns, dtype):
+        """Takes what was read, and the dtype of the images.
 
         ``image_files[i]`` and ``sizes[i]``, (H, W) or None, are of image i; ``columns`` (bbox,
         label and perhaps the flag) have a row for each object, whose image is ``owner``, rising.
         """
         self._image_files, self._sizes, self._columns = image_files, sizes, columns
         self._start = np.searchsorted(owner, np.arange(len(image_files) + 1))
+        self._dtype = _image_dtype(dtype)
         self._size_warned = False
 
     def __len__(self):
@@ -63,10 +64,16 @@ class BboxDataset(chainer.dataset.DatasetMixin):
             If the image cannot be read to its end.
         """
         size = self._sizes[i]
-        img = read_image(self._image_files[i], size)
+        img = read_image(self._image_files[i], size, self._dtype)
         if size not in (None, img.shape[1:]) and not self._size_warned:
             self._size_warned = True
             warnings.warn(
                 f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
                 'the boxes may belong to another picture', stacklevel=3)
         return (img, *self.get_annotation(i))
+
+
+def _image_dtype(dtype):
+    if np.dtype(dtype) not in (np.float32, np.uint8):
+        raise ValueError(f'dtype = {dtype!r}: expected float32 or uint8')
+    return np.dtype(dtype)

@@ -8,12 +8,36 @@ _EIGHT_BIT_MODES = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGB
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
-def read_image(path, size=None):
-    """float32 (3, H, W), RGB, 0..255, turned as its EXIF orientation says.
+def read_image(path, size=None, dtype=np.float32):
+    """Reads an image file as the data sets do, turned as its EXIF orientation says.
 
-    ``size`` (H, W) is what the annotation says: where the image has it as stored and not as
-    turned, the boxes were drawn on it as stored, and it is not turned. Grey and CMYK are
-    converted, an alpha channel is left out. ValueError for what cannot be read to the end.
+    Grey and CMYK are converted to RGB, an alpha channel is left out; of an animation it is the
+    first picture.
+
+    Parameters
+    ----------
+    path : str or path
+        A file of a format that Pillow can read, of 8 bits a channel.
+    size : tuple of int, optional
+        (H, W) of the image as its annotation says. Where the image has it as stored and not as
+        turned, the boxes were drawn on it as stored, and it is not turned.
+    dtype : dtype
+        float32, or uint8, a quarter of the memory.
+
+    Returns
+    -------
+    array of shape (3, H, W)
+        RGB, 0..255. uint8 is what Pillow holds, and read-only.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the image cannot be read to its end or is deeper than 8 bits; the message names the
+        file and the cause.
+    ImportError
+        If Pillow is missing (``pip install "chainer_ssd[data]"``).
     """
     # Pillow, not OpenCV: it says that a file is truncated and what is wrong with a broken one.
     Image, ImageOps = require('PIL.Image', 'data'), require('PIL.ImageOps', 'data')
@@ -30,4 +54,4 @@ def read_image(path, size=None):
         raise
     except Exception as error:  # each format's plugin raises what it likes on a broken file
         raise ValueError(f'{path}: cannot be read as an image: {error}') from error
-    return np.asarray(pixels.transpose(2, 0, 1), np.float32)
+    return np.asarray(pixels.transpose(2, 0, 1), dtype)

@@ -20,7 +20,7 @@ class VOCBboxDataset(BboxDataset):
 
     Item i is ``(img, bbox, label)``, or ``(img, bbox, label, difficult)``:
 
-    ``img``: float32 (3, H, W), RGB, 0..255;
+    ``img``: float32 or uint8 (3, H, W), RGB, 0..255;
     ``bbox``: float32 (R, 4), (y_min, x_min, y_max, x_max), pixels, 0-based: the file's minus 1;
     ``label``: int32 (R,), positions in ``label_names``;
     ``difficult``: bool (R,).
@@ -43,6 +43,8 @@ class VOCBboxDataset(BboxDataset):
     on_invalid : {'drop', 'raise'}
         What happens to a box that is inverted, without area, not finite or not a number.
         'drop': it is left out; one warning gives the number and the files.
+    dtype : dtype
+        Of the images: float32, or uint8, read-only: a quarter of the memory, sooner augmented.
 
     Attributes
     ----------
@@ -58,8 +60,8 @@ class VOCBboxDataset(BboxDataset):
     ValueError
         If an annotation is malformed, hostile (entities) or not VOC's; if a name is not in
         ``label_names``; if a box is invalid and ``on_invalid`` is 'raise'; if the list is
-        empty. On access: if an image is broken, truncated, or deeper than 8 bits. The message
-        names the file.
+        empty; if ``dtype`` is another. On access: if an image is broken, truncated, or deeper
+        than 8 bits. The message names the file.
     ImportError
         If defusedxml or Pillow is missing (``pip install "chainer_ssd[data]"``).
 
@@ -76,7 +78,8 @@ class VOCBboxDataset(BboxDataset):
     """
 
     def __init__(
-            self, root, split, label_names=None, return_difficult=False, on_invalid='drop'):
+            self, root, split, label_names=None, return_difficult=False, on_invalid='drop',
+            dtype=np.float32):
         if on_invalid not in ('drop', 'raise'):
             raise ValueError(f"on_invalid = {on_invalid!r}: expected 'drop' or 'raise'")
         root = os.fspath(root)
@@ -104,7 +107,8 @@ class VOCBboxDataset(BboxDataset):
 
         kept = valid if return_difficult else valid & ~difficult
         columns = bbox[kept], label[kept], difficult[kept]
-        self._hold(image_files, sizes, owner[kept], columns if return_difficult else columns[:2])
+        self._hold(
+            image_files, sizes, owner[kept], columns if return_difficult else columns[:2], dtype)
 
 
 def _read_list(path):

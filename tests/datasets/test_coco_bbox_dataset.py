@@ -30,6 +30,15 @@ def test_example(tmp_path):
     np.testing.assert_array_equal(dataset[1][3], [True])
 
 
+def test_uint8_images(tmp_path):
+    files = write(tmp_path, TWO)
+    img = COCOBboxDataset(*files, dtype=np.uint8)[0][0]
+    assert img.dtype == np.uint8
+    np.testing.assert_array_equal(img, COCOBboxDataset(*files)[0][0])
+    with pytest.raises(ValueError, match="dtype = 'f8': expected float32 or uint8"):
+        COCOBboxDataset(*files, dtype='f8')
+
+
 def test_without_the_flag_crowds_are_left_out(tmp_path):
     dataset = COCOBboxDataset(*write(tmp_path, TWO))
     img, bbox, label = dataset[0]

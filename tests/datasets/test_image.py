@@ -21,6 +21,13 @@ def test_rgb_planes(tmp_path):
     np.testing.assert_array_equal(img, pixels.transpose(2, 0, 1))
 
 
+def test_uint8_is_the_same(tmp_path):
+    path = save(tmp_path / 'a.png', Image.fromarray(picture()).convert('L'))
+    img = read_image(path, dtype=np.uint8)
+    assert img.dtype == np.uint8 and not img.flags.writeable
+    np.testing.assert_array_equal(img, read_image(path))
+
+
 def test_grey_bilevel_and_palette_become_rgb(tmp_path):
     grey = picture()[:, :, 0]
     img = read_image(save(tmp_path / 'l.png', Image.fromarray(grey)))

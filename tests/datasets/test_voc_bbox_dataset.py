@@ -37,6 +37,15 @@ def test_example(tmp_path):
     assert [a.dtype for a in (img, bbox, label, difficult)] == ['f', 'f', 'i', '?']
 
 
+def test_uint8_images(tmp_path):
+    root = write(tmp_path, TWO)
+    dataset = VOCBboxDataset(root, 'train', dtype='uint8')
+    assert dataset[0][0].dtype == np.uint8
+    np.testing.assert_array_equal(dataset[0][0], VOCBboxDataset(root, 'train')[0][0])
+    with pytest.raises(ValueError, match="dtype = 'f8': expected float32 or uint8"):
+        VOCBboxDataset(root, 'train', dtype='f8')
+
+
 def test_without_the_flag_difficult_objects_are_left_out(tmp_path):
     dataset = VOCBboxDataset(write(tmp_path, TWO), 'train')
     img, bbox, label = dataset[0]

@@ -1,0 +1,129 @@
+import chainer
+import numpy as np
+import pytest
+
+from chainer_ssd.extensions import MatchReport
+from chainer_ssd.ops import bbox_iou, match
+
+# Two squares of 20 pixels, one of 40, four of 4 far from everything.
+DEFAULT_BBOX = np.array([[10, 10, 20, 20], [10, 30, 20, 20], [60, 60, 40, 40],
+                         *[[90, x, 4, 4] for x in (5, 15, 25, 35)]], 'f')
+
+
+def example(bbox, **options):
+    bbox = np.array(bbox, 'f').reshape(-1, 4)
+    return (np.zeros((3, 100, 100), 'f'), bbox, np.zeros(len(bbox), 'i'),
+            match(DEFAULT_BBOX, bbox, **options))
+
+
+def test_figures_counted_by_hand():
+    data = [
+        # The first default box itself; half of the second (IoU 1/2); a part of the third (1/4).
+        example([[0, 0, 20, 20], [0, 20, 20, 30], [40, 40, 60, 60]]),
+        example([]),
+        # Beside all default boxes: IoU 0.
+        example([[0, 60, 5, 65]]),
+    ]
+    assert MatchReport(data, DEFAULT_BBOX, n_sample=3, k=1)() == {
+        'match/n_truth': 4 / 3,
+        'match/n_positive': 3 / 3,
+        'match/hard_negative': 3 / (4 + 7 + 7),
+        'match/unmatched': 1 / 4,
+        'match/recall': 2 / 4,
+        # Sides: 20; sqrt(200) = 14.1; 20; 5.
+        'match/n_truth/16-32px': 2 / 3, 'match/n_positive/16-32px': 2 / 3,
+        'match/unmatched/16-32px': 0, 'match/recall/16-32px': 1 / 2,
+        'match/n_truth/8-16px': 1 / 3, 'match/n_positive/8-16px': 1 / 3,
+        'match/unmatched/8-16px': 0, 'match/recall/8-16px': 1,
+        'match/n_truth/4-8px': 1 / 3, 'match/n_positive/4-8px': 0,
+        'match/unmatched/4-8px': 1, 'match/recall/4-8px': 0,
+    }
+
+
+def test_mined_negatives_are_those_that_there_are():
+    figures = MatchReport([example([[0, 0, 20, 20]])], DEFAULT_BBOX, n_sample=1, k=100)()
+    assert figures['match/hard_negative'] == 1
+    report = MatchReport([example([[0, 0, 20, 20]], neg_overlap=0.)], DEFAULT_BBOX, n_sample=1)
+    assert report()['match/hard_negative'] == 0  # all others are ignored
+
+
+def test_images_without_objects():
+    figures = MatchReport([example([])], DEFAULT_BBOX, n_sample=2)()
+    assert figures.pop('match/n_truth') == figures.pop('match/n_positive') == 0
+    assert figures.pop('match/hard_negative') == 0
+    assert set(figures) == {'match/unmatched', 'match/recall'}
+    assert all(np.isnan(value) for value in figures.values())
+
+
+def test_recall_and_unmatched_as_loops_say():
+    random = np.random.default_rng(0)
+    default_bbox = np.concatenate(
+        [random.uniform(0, 100, (200, 2)), random.uniform(5, 60, (200, 2))], axis=1).astype('f')
+    data, n_truth, suited, matched = [], 0, 0, 0
+    for n in random.integers(0, 9, 20):
+        start = random.uniform(0, 80, (n, 2))
+        bbox = np.concatenate([start, start + random.uniform(1, 50, (n, 2))], axis=1).astype('f')
+        index = match(default_bbox, bbox, 0.4, 'bipartite')
+        data.append((np.zeros((3, 100, 100), 'f'), bbox, np.zeros(n, 'i'), index))
+        corners = np.concatenate([default_bbox[:, :2] - default_bbox[:, 2:] / 2,
+                                  default_bbox[:, :2] + default_bbox[:, 2:] / 2], axis=1)
+        for truth in range(n):
+            n_truth += 1
+            boxes = [box for box in range(200) if index[box] == truth]
+            matched += len(boxes) > 0
+            suited += any(bbox_iou(corners[[box]], bbox[[truth]])[0, 0] >= 0.4 for box in boxes)
+    figures = MatchReport(data, default_bbox, 0.4, n_sample=20)()
+    assert figures['match/n_truth'] == n_truth / 20
+    assert figures['match/recall'] == pytest.approx(suited / n_truth)
+    assert figures['match/unmatched'] == pytest.approx(1 - matched / n_truth)
+    for name in ('n_truth', 'n_positive'):  # the classes of size are parts of the whole
+        parts = [value for key, value in figures.items() if key.startswith(f'match/{name}/')]
+        assert sum(parts) == pytest.approx(figures[f'match/{name}'])
+
+
+def test_calls_go_through_the_data_set_and_are_reported(tmp_path):
+    seen = []
+
+    class Data:
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            seen.append(i)
+            return example([[0, 0, 20, 20]] * (i == 0))
+
+    report, observation = MatchReport(Data(), DEFAULT_BBOX, n_sample=3), {}
+    with chainer.Reporter().scope(observation):
+        assert report() == observation
+    report()
+    assert seen == [0, 1, 2, 3, 4, 0]
+    chainer.serializers.save_npz(tmp_path / 'report.npz', report)
+    other = MatchReport(Data(), DEFAULT_BBOX, n_sample=3)
+    chainer.serializers.load_npz(tmp_path / 'report.npz', other)
+    other()
+    assert seen[6:] == [1, 2, 3]
+
+
+class Communicator:
+    """Two ranks that have the same data."""
+
+    size = 2
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def allreduce_obj(self, values):
+        (_, value), = values
+        return [(0, value), (1, value)]
+
+
+def test_ranks_count_together():
+    data = [example([[0, 0, 20, 20], [40, 40, 60, 60]]), example([])]
+    alone = MatchReport(data, DEFAULT_BBOX, n_sample=2)()
+    assert MatchReport(data, DEFAULT_BBOX, n_sample=4, comm=Communicator(1))() == alone
+
+
+@pytest.mark.parametrize('data, n_sample', [([], 3), ([example([])], 0)])
+def test_bad_arguments(data, n_sample):
+    with pytest.raises(ValueError, match=f'n_sample = {n_sample}, dataset holds {len(data)}'):
+        MatchReport(data, DEFAULT_BBOX, n_sample=n_sample)
