@@ -6,11 +6,11 @@ from chainer_ssd import ssd_loss
 
 
 class SSDLossChain(chainer.Chain):
-    """A model and ``ssd_loss``, which matches and encodes by itself."""
+    """A model and ``ssd_loss``, which matches and encodes by itself and takes the ``options``."""
 
-    def __init__(self, model, comm=None):
+    def __init__(self, model, comm=None, **options):
         super().__init__()
-        self.comm = comm
+        self.comm, self.options = comm, options
         center, size = np.split(swap_xy(model.coder.default_bbox), 2, axis=1)
         self.prior_box = np.concatenate([center - size / 2, center + size / 2], axis=1)
         self.prior_box_var = np.repeat(np.array(model.coder.variance, 'f'), 2)
@@ -22,7 +22,7 @@ class SSDLossChain(chainer.Chain):
         loss = ssd_loss(
             swap_xy(mb_locs), mb_confs, list(map(swap_xy, bboxes)),
             [label + 1 for label in labels], self.prior_box, self.prior_box_var, reduce='sum',
-            comm=self.comm)
+            comm=self.comm, **self.options)
         chainer.report({'loss': loss}, self)
         return loss
 

@@ -1,51 +1,31 @@
-"""Trains SSDMini on drawn shapes, or on one's own data in Pascal VOC's layout.
+"""Trains an SSD on drawn shapes, or on one's own data in Pascal VOC's layout.
 
     python examples/train.py --dataset shapes
     python examples/train.py --dataset voc --root path/to/BCCD
     mpiexec -n 2 python -m mpi4py examples/train.py --communicator naive --batchsize 4
 
-Over MPI --batchsize is that of one process, and the learning rate is the same for any number of
-processes: raise it by hand (with Adam by about the root of their number) where they are many.
+Over MPI --batchsize and --workers are those of one process, and the learning rate is the same for
+any number of processes: raise it by hand (with Adam by about the root of their number) where they
+are many.
 
-The folder --out then holds model.npz (the weights), label_names.json and result.json (the average
-precision on the test split), beside the log and the snapshots.
+The folder --out then holds model.npz (the weights) and model.json (what they are of), with which
+predict.py and evaluate.py go on; result.json (the average precision on the test split, and the
+diagnostics); the log, its curves loss.png and map.png, and the snapshots.
 """
 import argparse
-import contextlib
 import functools
-import importlib.metadata
-import json
 import math
-import os
-import platform
-import shlex
-import sys
 
 import chainer
 import numpy as np
-from chainer.training import extensions, triggers
-from ssd_loss_chain import SSDLossChain, ground_truth_batch
+from detector import MODELS, create_model, save_description
+from recipe import create_chain, create_optimizer, recipe_of, schedule
+from report import extend, save_result
+from training_data import AUGMENTATIONS, augment, create_iterator, default_workers, load_data
 
-from chainer_ssd import (
-    CosineShift,
-    DetectionEvaluator,
-    EncodeTransform,
-    FlipTransform,
-    MatchTransform,
-    MeanOverRanks,
-    MultiboxTrainChain,
-    NaNPolicy,
-    RandomTransformDataset,
-    ResizeTransform,
-    ShapesBboxDataset,
-    Snapshot,
-    SSDMini,
-    VOCBboxDataset,
-    Watchdog,
-)
+from chainer_ssd import DetectionEvaluator, EncodeTransform, MatchTransform, Snapshot, Watchdog
 
-INSIZE = {'shapes': 128, 'voc': 192}
-EPOCH = {'shapes': 3, 'voc': 15}
+INSIZE = {'shapes': 128, 'voc': 192}  # of ssd_mini
 
 
 def main():
@@ -55,25 +35,37 @@ def main():
         comm = create_communicator(args.communicator)
     except (ImportError, ValueError) as error:
         exit_(parser, error)
-    with Watchdog(comm, args.watchdog_timeout) if comm else contextlib.nullcontext() as watchdog:
+    with Watchdog(comm, args.watchdog_timeout) as watchdog:  # data workers may die anywhere
         try:
-            train, test, label_names = load_data(args)
-            model = create_model(args, comm, len(label_names))
-            trainer = create_trainer(args, comm, model, train)
+            train, test, label_names = load_data(
+                args.dataset, args.root, args.train_split, args.test_split)
+            model = create_detector(args, comm, len(label_names))
+            augmented = augment(
+                train, args.augmentation or recipe_of(args.model, args.dataset).augmentation,
+                args.vertical_flip, model.insize, args.seed, comm)
+            matched = chainer.datasets.TransformDataset(augmented, MatchTransform(
+                model.coder.default_bbox, args.iou_thresh, match_type=args.match_type))
             evaluator = DetectionEvaluator(
                 chainer.iterators.SerialIterator(test, 1, repeat=False, shuffle=False),
                 model, label_names, comm=comm)
-            extend(trainer, evaluator, args, comm, watchdog)
+            trainer = create_trainer(args, comm, model, augmented, matched)
+            trainer.extend(watchdog)
+            extend(trainer, matched, test, evaluator, args, comm)
             if args.resume:
                 resume(trainer, args, comm)
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             if comm is not None:
                 raise  # the watchdog tells all ranks
             exit_(parser, error)
+        is_first = comm is None or comm.rank == 0
+        if is_first:
+            save_description(args.out, args.model, model, label_names, args.box_scale)
         trainer.run()
-        observation = evaluator()
-        if comm is None or comm.rank == 0:
-            save_result(args, trainer, model, label_names, observation)
+        figures = trainer.observation
+        if 'validation/main/map' not in figures:  # it had come to its end before
+            figures = evaluator()
+        if is_first:
+            save_result(args.out, trainer, model, label_names, figures)
 
 
 def exit_(parser, error):
@@ -82,33 +74,74 @@ def exit_(parser, error):
 
 def create_parser():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    add = parser.add_argument
+    group = parser.add_argument_group('data')
+    add = group.add_argument
     add('--dataset', choices=('shapes', 'voc'), default='shapes')
-    add('--loss', choices=('multibox_loss', 'ssd_loss'), default='multibox_loss',
-        help='ChainerCV\'s interface, or PaddlePaddle\'s')
     add('--root', help='voc: the folder of Annotations/, ImageSets/ and JPEGImages/')
     add('--train-split', default='trainval', help='voc: the list in ImageSets/Main/ to train on')
     add('--test-split', default='test', help='voc: the list in ImageSets/Main/ to test on')
-    add('--insize', type=int, help='side of the network\'s input (shapes: 128, voc: 192)')
-    add('--batchsize', type=positive, default=8, help='images of one process in an iteration')
-    length = parser.add_mutually_exclusive_group()
+    add('--augmentation', choices=AUGMENTATIONS,
+        help="ssd: all of the paper's (when not given: of ssd300 and ssd512); mild: flips and a "
+             'little zoom, for short trainings (ssd_mini on voc); flip: left to right (on shapes)')
+    add('--vertical-flip', action='store_true', help='where pictures have no up: cells, the sky')
+    add('--workers', type=natural, default=None,
+        help='processes that make the examples, 0: this one; '
+             'when not given: one for every two processors')
+
+    group = parser.add_argument_group('model and objective')
+    add = group.add_argument
+    add('--model', choices=tuple(MODELS), default='ssd_mini')
+    add('--insize', type=int, help="ssd_mini: side of the network's input (shapes: 128, voc: 192)")
+    add('--box-scale', type=scale, default=1, help="factor of the default boxes' sides")
+    add('--pretrained', help='ssd300, ssd512: an npz file of weights to begin with')
+    add('--loss', choices=('multibox_loss', 'ssd_loss'), default='multibox_loss',
+        help='ChainerCV\'s interface, or PaddlePaddle\'s')
+    add('--k', type=ratio, default=3, help='hard negatives for each positive')
+    add('--iou-thresh', type=float, default=0.5, help='IoU from which a default box is a positive')
+    add('--match-type', choices=('per_prediction', 'bipartite', 'argmax'),
+        default='per_prediction', help='see chainer_ssd.match')
+
+    group = parser.add_argument_group('training')
+    add = group.add_argument
+    add('--batchsize', type=positive, help='images of one process in an iteration '
+        '(ssd_mini: 8, ssd300 and ssd512: 32)')
+    length = group.add_mutually_exclusive_group()
     length.add_argument('--iteration', type=positive)
-    length.add_argument('--epoch', type=positive, help='default: shapes 3, voc 15')
+    length.add_argument('--epoch', type=positive,
+                        help='ssd_mini: 3 of shapes, 45 of voc; ssd300 and ssd512: 232')
+    add('--seed', type=int, default=0)
     add('--gpu', type=int, default=-1, help='CUDA device; -1: CPU; over MPI any other: one a rank')
-    add('--communicator', help='under mpiexec: ChainerMN\'s naive, flat, pure_nccl, ...')
+    add('--communicator', help="under mpiexec: ChainerMN's naive, flat, pure_nccl, ...")
     add('--out', default='result', help='folder for whatever is written')
     add('--resume', help='folder to go on from; auto: --out, or anew if it holds no snapshot')
     add('--snapshot-interval', type=positive, default=500, help='iterations')
     add('--watchdog-timeout', type=float, default=600,
-        help='over MPI: seconds after which a frozen or stalled rank ends the job')
-    add('--seed', type=int, default=0)
+        help='seconds without an iteration, or from a rank without a word, that end the job')
     return parser
 
 
-def positive(text):
+def natural(text, least=0):
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text}: expected 1 or more')
+    if value < least:
+        raise argparse.ArgumentTypeError(f'{text}: expected {least} or more')
+    return value
+
+
+def positive(text):
+    return natural(text, 1)
+
+
+def ratio(text):
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text}: expected a finite number >= 0')
+    return value
+
+
+def scale(text):
+    value = ratio(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f'{text}: expected a number > 0')
     return value
 
 
@@ -119,119 +152,47 @@ def create_communicator(name):
     return chainermn.create_communicator(name)
 
 
-def load_data(args):
-    """Training set, test set, label names."""
-    if args.dataset == 'shapes':
-        train = ShapesBboxDataset(2000, size=128, seed=0)
-        return train, ShapesBboxDataset(200, size=128, seed=1), train.label_names
-    if args.root is None:
-        raise ValueError('--dataset voc needs --root')
-    train = VOCBboxDataset(args.root, args.train_split)
-    test = VOCBboxDataset(
-        args.root, args.test_split, label_names=train.label_names, return_difficult=True)
-    return train, test, train.label_names
-
-
-def create_model(args, comm, n_fg_class):
-    options = {}
+def create_detector(args, comm, n_fg_class):
+    norm = None
     if comm is not None:
         from chainermn.links import MultiNodeBatchNormalization
-        options['norm'] = functools.partial(MultiNodeBatchNormalization, comm=comm)
+        norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
+    insize = args.insize or (INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
     np.random.seed(args.seed)  # the initial weights; whatever else is drawn has its own generator
-    model = SSDMini(n_fg_class, args.insize or INSIZE[args.dataset], **options)
+    model = create_model(
+        args.model, n_fg_class, insize, norm, args.pretrained, args.box_scale)
     model.use_preset('evaluate')
     return model
 
 
-def create_trainer(args, comm, model, train):
-    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
-    train = RandomTransformDataset(train, FlipTransform(), args.seed, rank, size)
-    next_epoch = train.next_epoch
-    transforms = [ResizeTransform(model.insize)]
-    if args.loss == 'multibox_loss':  # the other matches and encodes by itself
-        transforms += [MatchTransform(model.coder.default_bbox),
-                       EncodeTransform(model.coder.default_bbox)]
-    for transform in transforms:
-        train = chainer.datasets.TransformDataset(train, transform)
-    # Its threads read ahead while NumPy computes.
-    iterator = chainer.iterators.MultithreadIterator(
-        train, args.batchsize, n_threads=2, order_sampler=next_epoch)
+def create_trainer(args, comm, model, augmented, matched):
+    recipe = recipe_of(args.model, args.dataset)
+    batchsize = args.batchsize or recipe.batchsize
+    examples = augmented  # ssd_loss matches and encodes by itself
+    if args.loss == 'multibox_loss':
+        examples = chainer.datasets.TransformDataset(matched, EncodeTransform(
+            model.coder.default_bbox, model.coder.variance))
+    workers = default_workers(comm) if args.workers is None else args.workers
+    iterator = create_iterator(examples, batchsize, workers)
 
     gpu = comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu
     device = chainer.get_device(gpu)
     device.use()
-    if args.loss == 'multibox_loss':
-        chain, converter = MultiboxTrainChain(model, comm=comm), chainer.dataset.concat_examples
-    else:
-        chain, converter = SSDLossChain(model, comm), ground_truth_batch
+    chain, converter = create_chain(model, args, comm)
     chain.to_device(device)
-    optimizer = chainer.optimizers.Adam(alpha=0.016, weight_decay_rate=1e-4)
-    if comm is not None:
-        import chainermn
-        optimizer = chainermn.create_multi_node_optimizer(optimizer, comm)
-    optimizer.setup(chain)
-    optimizer.add_hook(NaNPolicy())
-    if comm is not None:
-        optimizer.update()  # ChainerMN's first update sends rank 0's weights round, and no more
-
-    epoch = args.epoch or EPOCH[args.dataset]
-    iteration = args.iteration or math.ceil(epoch * len(train) / args.batchsize)
+    optimizer = create_optimizer(args.model, chain, comm)
+    epoch = args.epoch or recipe.epoch
+    iteration = args.iteration or math.ceil(epoch * len(augmented) / batchsize)
     updater = chainer.training.StandardUpdater(iterator, optimizer, converter, device=device)
     trainer = chainer.training.Trainer(updater, (iteration, 'iteration'), args.out)
-    trainer.extend(CosineShift('eta', 1, iteration, warmup=iteration // 10))
+    trainer.extend(schedule(recipe, iteration))
     return trainer
-
-
-def extend(trainer, evaluator, args, comm, watchdog):
-    iteration = trainer.stop_trigger.period
-    interval = max(1, iteration // 20), 'iteration'
-    trainer.extend(evaluator, trigger=triggers.ManualScheduleTrigger(
-        [iteration * quarter // 4 for quarter in (1, 2, 3)], 'iteration'))
-    trainer.extend(Snapshot(args.out, comm), trigger=(args.snapshot_interval, 'iteration'))
-    if comm is not None:
-        trainer.extend(watchdog)
-        trainer.extend(MeanOverRanks(comm, interval))
-    if comm is None or comm.rank == 0:
-        trainer.extend(extensions.LogReport(trigger=interval))
-        trainer.extend(extensions.PrintReport(
-            ['epoch', 'iteration', 'main/loss', 'main/loss/loc', 'main/loss/conf',
-             'validation/main/map', 'elapsed_time']), trigger=interval)
-        trainer.extend(extensions.ProgressBar(update_interval=10))
 
 
 def resume(trainer, args, comm):
     folder = args.out if args.resume == 'auto' else args.resume
     if Snapshot(folder, comm).resume(trainer) is None and args.resume != 'auto':
         raise ValueError(f'--resume {folder}: no snapshot of such a training')
-
-
-def save_result(args, trainer, model, label_names, observation):
-    ap = {name: observation[f'validation/main/ap/{name}'] for name in label_names}
-    result = {
-        'map': none_if_nan(observation['validation/main/map']),
-        'ap': {name: none_if_nan(value) for name, value in ap.items()},
-        'seconds': trainer.elapsed_time,
-        'iteration': trainer.updater.iteration,
-        'insize': model.insize,
-        'command': shlex.join([os.path.basename(sys.executable), *sys.argv]),
-        'versions': {
-            'python': platform.python_version(),
-            **{name: importlib.metadata.version(name)
-               for name in ('numpy', 'chainer', 'chainer_ssd')},
-        },
-    }
-    chainer.serializers.save_npz(os.path.join(args.out, 'model.npz'), model)
-    for name, content in (('label_names', list(label_names)), ('result', result)):
-        with open(os.path.join(args.out, f'{name}.json'), 'w', encoding='utf-8') as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-    for name, value in ap.items():
-        print(f'AP  {value:.4f}  {name}')
-    print(f'mAP {observation["validation/main/map"]:.4f} after {trainer.elapsed_time:.0f} s; '
-          f'see {args.out}')
-
-
-def none_if_nan(value):
-    return None if math.isnan(value) else float(value)
 
 
 if __name__ == '__main__':

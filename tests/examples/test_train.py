@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import chainer
 import numpy as np
 import pytest
 
-from chainer_ssd import SSDMini
+from tests.examples.detector_folder import run
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / 'examples' / 'train.py'
@@ -19,9 +20,9 @@ LABEL_NAMES = ['blue', 'red']
 TINY = ['--insize', '32', '--batchsize', '4', '--iteration', '8', '--snapshot-interval', '3']
 
 
-def train(*args):
+def train(*args, env=ENVIRONMENT):
     command = [sys.executable, TRAIN, *args]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
 
 
 def weights(out):
@@ -59,15 +60,16 @@ def root(tmp_path_factory):
 def whole(root, tmp_path_factory):
     """A run that nothing stopped."""
     out = tmp_path_factory.mktemp('whole')
-    done = train('--dataset', 'voc', '--root', root, *TINY, '--out', out)
+    done = train('--dataset', 'voc', '--root', root, *TINY, '--workers', '0', '--out', out)
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
 
-def test_out_holds_the_weights_the_names_and_the_result(whole, root):
+def test_out_holds_the_model_and_the_result(whole, root):
     out, said = whole
     result = json.loads((out / 'result.json').read_text())
-    assert json.loads((out / 'label_names.json').read_text()) == LABEL_NAMES
+    assert json.loads((out / 'model.json').read_text()) == {
+        'model': 'ssd_mini', 'insize': 32, 'box_scale': 1, 'label_names': LABEL_NAMES}
     assert set(result['ap']) == set(LABEL_NAMES)
     assert result['map'] == pytest.approx(np.mean(list(result['ap'].values())))
     assert result['iteration'] == 8 and result['insize'] == 32 and result['seconds'] > 0
@@ -80,14 +82,44 @@ def test_out_holds_the_weights_the_names_and_the_result(whole, root):
     log = json.loads((out / 'log').read_text())
     assert [entry['iteration'] for entry in log] == list(range(1, 9))
     assert {'main/loss', 'main/loss/loc', 'main/loss/conf'} <= set(log[0])
-    assert 'validation/main/map' in log[3]
+    assert [i for i in range(8) if 'validation/main/map' in log[i]] == [1, 3, 5, 7]
+
+
+def test_the_diagnostics_are_logged_printed_and_in_the_result(whole):
+    out, said = whole
+    log = json.loads((out / 'log').read_text())
+    result = json.loads((out / 'result.json').read_text())
+    parts = {'data', 'forward', 'loss', 'backward', 'update', 'extensions'}
+    for entry in log:
+        assert {name[10:] for name in entry if name.startswith('main/time/')} == parts
+    assert set(result['seconds_per_iteration']) == parts
+    assert result['seconds_per_iteration']['forward'] == pytest.approx(
+        np.mean([entry['main/time/forward'] for entry in log[1:]]))
+    assert [i for i in range(8) if 'match/recall' in log[i]] == [0, 7]
+    assert result['match']['n_positive'] >= result['match']['n_truth'] > 0
+    assert result['match']['recall'] == log[7]['match/recall']
+    assert re.search(r'seconds an iteration: data \d+\.\d{3}, forward', said, re.MULTILINE)
+    assert re.search(r'^all +\d+\.\d\d +\d+\.\d\d +[01]\.\d{3} +[01]\.\d{3}$', said, re.MULTILINE)
+
+
+def test_the_pictures_are_pictures(whole):
+    cv2 = pytest.importorskip('cv2')
+    out, _ = whole
+    names = ['loss.png', 'map.png', 'match_0.png', 'match_1.png',
+             *(f'detection_{i}.jpg' for i in range(3))]
+    assert {path.name for path in out.iterdir() if path.suffix in ('.png', '.jpg')} == set(names)
+    for name in names:
+        img = cv2.imread(str(out / name))
+        assert min(img.shape[:2]) > 150 and img.std() > 5, name
 
 
 def test_the_weights_load_and_are_what_was_evaluated(whole, root):
+    from detector import load_detector
+
     from chainer_ssd import VOCBboxDataset, eval_detection_voc
     out, _ = whole
-    model = SSDMini(len(LABEL_NAMES), insize=32)
-    chainer.serializers.load_npz(out / 'model.npz', model)
+    model, label_names = load_detector(out)
+    assert label_names == tuple(LABEL_NAMES)
     model.use_preset('evaluate')
     imgs, bboxes, labels = zip(*VOCBboxDataset(root, 'test', LABEL_NAMES))
     result = eval_detection_voc(*model.predict(imgs), bboxes, labels)
@@ -97,7 +129,8 @@ def test_the_weights_load_and_are_what_was_evaluated(whole, root):
 
 def test_a_run_that_was_killed_and_resumed_reaches_the_same_weights_bit_for_bit(
         whole, root, tmp_path):
-    command = ['--dataset', 'voc', '--root', root, *TINY, '--out', tmp_path]
+    # And with two worker processes those of a run without.
+    command = ['--dataset', 'voc', '--root', root, *TINY, '--workers', '2', '--out', tmp_path]
     running = subprocess.Popen(
         [sys.executable, TRAIN, *command], env=ENVIRONMENT,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -122,6 +155,34 @@ def test_a_run_that_was_killed_and_resumed_reaches_the_same_weights_bit_for_bit(
     assert (stopped[f'trainer/updater/model:main/model/{name}'] != expected[name]).any()
     iterations = [entry['iteration'] for entry in json.loads((tmp_path / 'log').read_text())]
     assert iterations == list(range(1, 9))
+
+
+def test_the_other_loss_and_the_other_augmentations(root, tmp_path):
+    done = train('--dataset', 'voc', '--root', root, *TINY[:-4], '--iteration', '2', '--workers',
+                 '1', '--loss', 'ssd_loss', '--augmentation', 'none', '--vertical-flip',
+                 '--k', '1', '--box-scale', '2', '--out', tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'Shared memory size is too small' not in done.stderr
+    log = json.loads((tmp_path / 'log').read_text())
+    assert np.isfinite([entry['main/loss'] for entry in log]).all() and len(log) == 2
+    assert 'match/recall' in log[0]
+
+
+def test_without_matplotlib_one_line_says_so(root, tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import sys\nclass Hide:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        '        if name.split(".")[0] == "matplotlib":\n'
+        '            raise ModuleNotFoundError(name)\n'
+        'sys.meta_path.insert(0, Hide())\n')
+    env = {**ENVIRONMENT, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'}
+    done = train('--dataset', 'voc', '--root', root, *TINY[:-4], '--iteration', '1',
+                 '--out', tmp_path / 'out', env=env)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if 'matplotlib is' in line] == [
+        'nothing is drawn, matplotlib is missing: pip install "chainer_ssd[plot]"']
+    assert 'matplotlib' not in done.stderr
+    assert not list((tmp_path / 'out').glob('*.png'))
 
 
 @pytest.mark.mpi
@@ -151,14 +212,23 @@ def test_ranks_together_take_the_step_of_one_process(mpiexec, root, tmp_path):
     (['--dataset', 'voc', '--root', '{root}', '--train-split', 'empty'], 'empty.txt: lists no'),
     (['--dataset', 'voc', '--root', '{root}', '--resume', 'nothing'], 'nothing: no snapshot'),
     (['--insize', '100'], 'insize = 100: expected a multiple of 32'),
+    (['--model', 'ssd300', '--insize', '128'], 'insize = 128: ssd300 takes 300 only'),
+    (['--pretrained', 'vgg16.npz'], "pretrained_model = 'vgg16.npz': ssd_mini takes none"),
+    (['--k', 'nan'], 'nan: expected a finite number >= 0'),
+    (['--iou-thresh', '2'], 'iou_thresh = 2.0: expected a number in [0, 1]'),
+    (['--loss', 'ssd_loss', '--match-type', 'argmax'], 'ssd_loss has no such matching'),
+    (['--box-scale', '0'], '0: expected a number > 0'),
+    (['--workers', '-1'], '-1: expected 0 or more'),
     (['--batchsize', '0'], '0: expected 1 or more'),
     (['--iteration', '5', '--epoch', '5'], 'not allowed with'),
     (['--seed', '-1'], 'between 0 and'),
     (['--resume', str(TRAIN)], 'no snapshot of such a training'),
 ])
-def test_bad_arguments_are_told_in_one_line(args, message, root, tmp_path):
+def test_bad_arguments_are_told_in_one_line(args, message, root, tmp_path, monkeypatch, capsys):
+    import train as module
     (root / 'ImageSets/Main/empty.txt').write_text('\n')
-    done = train(*(arg.format(root=root) for arg in args), '--out', tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[-1]
-    assert 'Traceback' not in done.stderr and not list(tmp_path.iterdir())
+    args = ['--workers', '0', *(arg.format(root=root) for arg in args), '--out', tmp_path]
+    status, printed, errors = run(monkeypatch, capsys, module, *args)
+    assert status == 2 and not printed
+    assert message in errors.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
