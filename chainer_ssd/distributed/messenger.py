@@ -2,18 +2,16 @@
 import contextlib
 import json
 import os
-import resource
-import secrets
 import selectors
 import socket
-import struct
 import time
+import weakref
 
-from chainer_ssd.distributed.agreement import from_rank_0, raise_together
+from chainer_ssd.distributed.agreement import raise_together
+from chainer_ssd.distributed.rendezvous import connect_to_rank_0
 
-CONNECT = 30  # seconds for all ranks to connect
-SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
 MAX_PENDING = 1 << 16  # bytes kept for a rank that does not read; what follows is dropped
+FAREWELL = 5  # seconds that rank 0 waits for the others to hang up
 
 
 class Messenger:
@@ -32,66 +30,22 @@ class Messenger:
 
     def __init__(self, comm):
         self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
-        self._peers, self._received, self._pending = {}, {}, {}
-        self._selector = selectors.DefaultSelector()
-        self._wake, waker = socket.socketpair()
-        self._selector.register(waker, selectors.EVENT_READ, None)
-        self._sockets = [self._wake, waker]
-        os.register_at_fork(after_in_child=self.close)  # a worker may outlive its rank
-        if self.size == 1:
-            return
-        error = None
-        with _listener(self.size) if self.rank == 0 else contextlib.nullcontext() as listener:
-            invitation = from_rank_0(comm, self.rank == 0 and (
-                secrets.token_hex(16), _addresses(), listener.getsockname()[1]))
-            try:
-                if self.rank == 0:
-                    self._accept(listener, invitation[0])
-                else:
-                    self._connect(*invitation)
-            except OSError as found:
-                error = found
+        self._peers, error = connect_to_rank_0(comm) if self.size > 1 else {}, None
+        try:
+            self._selector = selectors.DefaultSelector()
+            self._wake, self._woken = socket.socketpair()
+            self._wake.setblocking(False)
+        except OSError as found:
+            error = found
         raise_together(comm, error)
-
-    def _accept(self, listener, token):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY:  # room for a connection of each rank
-            room = soft + self.size
-            resource.setrlimit(resource.RLIMIT_NOFILE, (
-                room if hard == resource.RLIM_INFINITY else min(room, hard), hard))
-        end = time.monotonic() + CONNECT
-        while len(self._peers) < self.size - 1:
-            listener.settimeout(max(0.01, end - time.monotonic()))
-            try:
-                peer, _ = listener.accept()
-            except socket.timeout:
-                missing = sorted(set(range(1, self.size)) - self._peers.keys())
-                raise TimeoutError(f'ranks {missing} did not connect to {_addresses()} '
-                                   f'within {CONNECT} s') from None
-            rank = _greet(peer, [token, 0])
-            if rank is not None:  # a stranger has another token
-                self._add(rank, peer)
-
-    def _connect(self, token, addresses, port):
-        errors = []
-        for address in addresses:
-            try:
-                peer = socket.create_connection((address, port), timeout=5)
-            except OSError as error:
-                errors.append(f'{address}: {error}')
-                continue
-            if _greet(peer, [token, self.rank]) == 0:
-                self._add(0, peer)
-                return
-            errors.append(f'{address}: a stranger answers')
-        raise ConnectionError(f'cannot reach rank 0 at port {port} of ' + ', '.join(errors))
-
-    def _add(self, rank, peer):
-        peer.setblocking(False)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._peers[rank], self._received[rank], self._pending[rank] = peer, b'', b''
-        self._sockets.append(peer)
-        self._selector.register(peer, selectors.EVENT_READ, rank)
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        for rank, peer in self._peers.items():
+            self._selector.register(peer, selectors.EVENT_READ, rank)
+        self._received = dict.fromkeys(self._peers, b'')
+        self._pending = dict.fromkeys(self._peers, b'')
+        messenger = weakref.ref(self)  # what is registered at fork stays so for ever
+        os.register_at_fork(  # a worker may outlive its rank
+            after_in_child=lambda: messenger() and messenger().close())
 
     def send(self, message):
         """Sends to rank 0, or from rank 0 to all; never waits for a rank that does not read."""
@@ -134,45 +88,14 @@ class Messenger:
         with contextlib.suppress(OSError):
             self._wake.send(b'!')
 
+    def hang_up(self):
+        """Closes all connections, rank 0 last: what the others have not read yet is not lost."""
+        end = time.monotonic() + FAREWELL
+        while self.rank == 0 and len(self._selector.get_map()) > 1 and time.monotonic() < end:
+            self.receive(end - time.monotonic())
+        self.close()
+
     def close(self):
-        """Closes all connections."""
-        for each in self._sockets:
+        """Closes all connections at once."""
+        for each in self._wake, self._woken, *self._peers.values(), self._selector:
             each.close()
-
-
-def _listener(backlog):
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    return socket.create_server(('', 0), family=family, dualstack_ipv6=dual, backlog=backlog)
-
-
-def _addresses():
-    """Where this host may be reached: every interface's address, the loopback last."""
-    import fcntl
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an IPv4 address
-                request = struct.pack('256s', name[:15].encode())
-                found.append(socket.inet_ntoa(fcntl.ioctl(probe, SIOCGIFADDR, request)[20:24]))
-    return sorted({*found, socket.gethostname()}, key=lambda address: address.startswith('127.'))
-
-
-def _greet(peer, card):
-    """Swaps [token, rank]; the other's rank, or None if it is a stranger."""
-    try:
-        peer.settimeout(5)
-        peer.sendall(json.dumps(card).encode() + b'\n')
-        line = b''
-        while not line.endswith(b'\n') and len(line) < 200:
-            byte = peer.recv(1)  # nothing of what follows the card
-            if not byte:
-                break
-            line += byte
-        token, rank = json.loads(line)
-    except (OSError, ValueError, TypeError):
-        token = rank = None
-    if token == card[0]:
-        return rank
-    peer.close()
-    return None

@@ -11,13 +11,15 @@ WAITING = ('chainermn', 'mpi4py', os.path.join('chainer_ssd', 'distributed'))
 class MainThread:
     """Samples the main thread.
 
-    ``updater`` may be set to a Chainer updater, whose iteration is then watched.
+    ``updater`` may be set to a Chainer updater, whose iteration is then watched. Busy at one and
+    the same place for longer than ``patience`` seconds is not taken for work: MPI, called by
+    others than ChainerMN, waits like this.
     """
 
-    def __init__(self):
-        self.updater = None
+    def __init__(self, patience):
+        self.updater, self.patience = None, patience
         self._thread = threading.main_thread()
-        self._seen, self._cpu = None, 0.
+        self._seen, self._cpu, self._moved = None, 0., 0.
 
     @property
     def iteration(self):
@@ -46,7 +48,9 @@ class MainThread:
         cpu = _cpu_time(self._thread)
         busy = cpu - self._cpu > 0.01 and not waits  # MPI waits at full speed
         seen = [(frame, instruction) for frame, instruction, _, _ in stack]
-        runs = busy or seen != self._seen
+        if seen != self._seen:
+            self._moved = time.monotonic()
+        runs = seen != self._seen or busy and time.monotonic() < self._moved + self.patience
         self._seen, self._cpu = seen, cpu
         place = ' < '.join(f'{code.co_name} ({os.path.basename(code.co_filename)}:{line})'
                            for _, _, code, line in stack[:3])

@@ -1,5 +1,6 @@
 """An npz file and its JSON record: either whole, or known not to be."""
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -36,6 +37,8 @@ def read_record(path):
         raise ValueError(f'{path}: {error.strerror}') from error
     except ValueError as error:
         raise ValueError(f'{path}.json is torn: {error}') from error
+    if not isinstance(facts, dict) or 'sha256' not in facts:
+        raise ValueError(f'{path}.json is no record of a snapshot')
     if found != facts['sha256']:
         raise ValueError(f'{path}.npz is torn: its checksum is not the one in {path}.json')
     return facts
@@ -65,13 +68,23 @@ def sha256(path):
 @contextlib.contextmanager
 def _written(path):
     # On the disk under another name, renamed, and the new name on the disk too.
-    with open(f'{path}.tmp', 'wb') as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f'{path}.tmp', path)
+    try:
+        with open(f'{path}.tmp', 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f'{path}.tmp', path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(f'{path}.tmp')
+        if isinstance(error, OSError):  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, path) from error
+        raise
     folder = os.open(os.path.dirname(path) or '.', os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems know no such thing
+            raise
     finally:
         os.close(folder)

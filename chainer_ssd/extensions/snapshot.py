@@ -2,6 +2,7 @@
 import hashlib
 import os
 import re
+import tempfile
 import warnings
 
 import numpy as np
@@ -56,6 +57,17 @@ class Snapshot(Extension):
         self.folder, self.comm, self.n_retained = os.fspath(folder), comm, n_retained
         self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
 
+    def initialize(self, trainer):
+        """Called by the trainer when it begins: a folder that cannot be written is told now."""
+        error = None
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as found:
+            error = found
+        raise_together(self.comm, error)
+
     def __call__(self, trainer):
         """Saves a generation; deletes the oldest, and later ones. A collective call."""
         iteration, error = trainer.updater.iteration, None
@@ -99,12 +111,18 @@ class Snapshot(Extension):
             On every rank, if the generation was saved by another number of ranks, or does not fit
             the trainer.
         """
-        whole, torn = {}, {}
-        for iteration in self._iterations():
-            try:
-                whole[iteration] = read_record(self._path(iteration))
-            except ValueError as error:
-                torn[iteration] = str(error)
+        whole, torn, error = {}, {}, None
+        try:
+            for iteration in self._iterations():
+                try:
+                    whole[iteration] = read_record(self._path(iteration))
+                except ValueError as found:
+                    torn[iteration] = str(found)
+            # Before another number of ranks takes it for no generation, and deletes it.
+            self._check_size(whole)
+        except Exception as found:
+            error = found
+        raise_together(self.comm, error)
         everywhere = gather_values(self.comm, (sorted(whole), torn))
         common = set.intersection(*(set(iterations) for iterations, _ in everywhere))
         newest = max(common, default=None)
@@ -112,12 +130,8 @@ class Snapshot(Extension):
             self._warn(everywhere, newest)
         if newest is None:
             return None
-        error = None
         try:
             facts = whole[newest]
-            if facts['size'] != self.size:
-                raise ValueError(f'{self._path(newest)}.npz was saved by {facts["size"]} ranks: '
-                                 f'expected {self.size}, as many as resume from it')
             state = read_arrays(self._path(newest), facts)
         except Exception as found:
             error = found
@@ -130,6 +144,13 @@ class Snapshot(Extension):
             error = found
         raise_together(self.comm, error)
         return newest
+
+    def _check_size(self, whole):
+        newest = max(whole, default=None)
+        if newest is not None and whole[newest]['size'] != self.size:
+            raise ValueError(
+                f'{self._path(newest)}.npz was saved by {whole[newest]["size"]} ranks: expected '
+                f'{self.size}, as many as resume from it')
 
     def _path(self, iteration):
         return os.path.join(self.folder, f'snapshot_{iteration:08d}_rank{self.rank}')

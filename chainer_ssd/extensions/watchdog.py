@@ -1,4 +1,5 @@
 """Ends the job on every rank when one rank fails, freezes or stalls."""
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,9 +14,13 @@ from chainer.training import Extension
 from chainer_ssd.distributed import Messenger
 from chainer_ssd.extensions._main_thread import MainThread
 from chainer_ssd.extensions._orphans import end_workers_with_parent
+from chainer_ssd.extensions._shared_memory import remove_shared_memory
 from chainer_ssd.extensions._verdict import Verdict
 
 GRACE = 1  # seconds between a rank's last message and its end: launchers kill those that remain
+SPEECH = 5  # seconds to say it, where nobody reads
+PATIENCE = 10  # timeouts in which a thread that computes need not be seen to move
+CROWD = 0.1  # seconds: messages that come one by one are read together
 
 
 class Watchdog(Extension):
@@ -33,7 +38,8 @@ class Watchdog(Extension):
     signal or with a status; a rank that dies. After ``timeout`` seconds: a frozen rank or host, an
     unreachable one; no iteration finished on any rank. While extensions run (evaluation, snapshots)
     and before the training no iteration is asked for: it is enough that one rank's main thread
-    does something other than wait.
+    does something other than wait (one call, outside of Python, of more than ten timeouts is taken
+    for waiting).
 
     Every living rank then writes one message to the standard error, which names rank, iteration
     and cause, and ends with status 1. Ranks leave the block together.
@@ -69,7 +75,7 @@ class Watchdog(Extension):
     def __init__(self, comm=None, timeout=600):
         if not timeout > 0:
             raise ValueError(f'timeout = {timeout}: expected a number of seconds above 0')
-        self._main = MainThread()
+        self._main = MainThread(PATIENCE * timeout)
         self._messenger = Messenger(comm)
         self.rank, self.size = self._messenger.rank, self._messenger.size
         # Between heartbeats. Rank 0 hears at most 200 a second.
@@ -143,6 +149,7 @@ class Watchdog(Extension):
                 self._look()
         except Exception as error:
             self._end(f'rank {self.rank}: the watchdog itself failed: {_described(error)}')
+        self._messenger.hang_up()
 
     def _look(self):
         if self._has_forked:
@@ -158,7 +165,8 @@ class Watchdog(Extension):
         if self._failure:
             self._messenger.send({'failed': self._failure})
             self._end(self._failure)
-        for rank, message in self._messenger.receive(self._next_beat - time.monotonic()):
+        messages = self._messenger.receive(self._next_beat - time.monotonic())
+        for rank, message in messages:
             self._verdict.hear(rank, message)
         text = self._verdict.text()
         if text is not None:
@@ -167,13 +175,17 @@ class Watchdog(Extension):
         if self._verdict.all_left:
             self._messenger.send({'all left': True})
             self._all_left.set()
+        elif messages:
+            time.sleep(CROWD)
 
     def _check_workers(self):
-        for worker in multiprocessing.active_children():
-            if worker.daemon:
-                self._workers[worker.pid] = worker
+        for worker in _living_workers():
+            self._workers[worker.pid] = worker
         for pid, worker in list(self._workers.items()):
-            status = worker.exitcode
+            try:
+                status = worker.exitcode
+            except ValueError:  # it has ended and was closed
+                status = 0
             if status is not None:
                 del self._workers[pid]
             if status not in (None, 0, -signal.SIGTERM):  # pools end their workers by SIGTERM
@@ -182,10 +194,28 @@ class Watchdog(Extension):
 
     def _end(self, text):
         message = f'watchdog on rank {self.rank}: {text}\n'
+        try:
+            # A launcher that is frozen does not read, one that is gone breaks the pipe.
+            speaker = threading.Thread(target=_say, args=(message,), daemon=True)
+            speaker.start()
+            remove_shared_memory()
+            speaker.join(SPEECH)
+            time.sleep(GRACE)
+        finally:
+            os._exit(1)
+
+
+def _say(message):
+    with contextlib.suppress(OSError):
         os.write(2, message.encode())
-        threading.Thread(target=sys.stdout.flush, daemon=True).start()  # it may block
-        time.sleep(GRACE)
-        os._exit(1)
+        sys.stdout.flush()
+
+
+def _living_workers():
+    try:
+        return [child for child in multiprocessing.active_children() if child.daemon]
+    except (AttributeError, ValueError):  # one was closed at this moment
+        return []
 
 
 def _after(iteration):

@@ -72,6 +72,8 @@ class Fault:
             time.sleep(3600)
         if self.is_due('object', iteration):  # an extension that only this rank runs
             trainer.updater.get_optimizer('main').communicator.allreduce_obj(6.)
+        if self.is_due('barrier', iteration):  # the same, not by way of ChainerMN
+            trainer.updater.get_optimizer('main').communicator.mpi_comm.Barrier()
         if self.is_due('pause', iteration) and iteration == self.iteration:
             end = time.monotonic() + 8
             while time.monotonic() < end:  # as an evaluation: long, and busy

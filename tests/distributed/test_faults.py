@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributed.faults import FAULTS
+from tests.distributed.test_resume import ranks_of
 
 JOB = Path(__file__).with_name('job.py')
 AFTER = 8  # iterations, then the fault
@@ -41,7 +42,9 @@ def check(start_mpiexec, n, out, name, rank):
     assert status, f'exit {status} after {seconds:.1f} s\n{printed}'
     said = {int(each): text for each, text in re.findall(r'^watchdog on rank (\d+): (.*)', printed,
                                                          re.MULTILINE)}
-    if name != 'kill':  # there the launcher may be faster
+    if name == 'kill':  # the launcher kills the others: it may be faster than their message
+        assert 'signal 9' in printed, printed
+    else:
         assert said.keys() | ({rank} if name == 'stop' else set()) == set(range(n)), printed
     expected = fault.message.format(rank=rank, after=AFTER)
     for text in said.values():
@@ -60,6 +63,36 @@ def test_faults(start_mpiexec, tmp_path, name, rank):
 @pytest.mark.parametrize(('name', 'rank'), LONG)
 def test_more_faults_on_each_rank(start_mpiexec, tmp_path, name, rank):
     check(start_mpiexec, 3, tmp_path, name, rank)
+
+
+@pytest.mark.mpi
+def test_a_struck_job_leaves_no_shared_memory(start_mpiexec, tmp_path):
+    process = start_mpiexec(2, JOB, tmp_path, '--slow', 0.2, '--fault', f'extension@1@{AFTER}',
+                            '--watchdog', 20)
+    segments, end = set(), time.monotonic() + 60
+    while not segments and time.monotonic() < end:
+        segments = {segment for pid in ranks_of(tmp_path) for segment in segments_of(pid)}
+        time.sleep(0.05)
+    if not segments:
+        pytest.skip('this MPI keeps no files in /dev/shm')
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode and 'OSError: the disk is gone' in printed
+    assert not [segment for segment in segments if Path(segment).exists()]
+
+
+def segments_of(pid):
+    try:
+        return re.findall(r'/dev/shm/mpich_\S+$', Path(f'/proc/{pid}/maps').read_text(),
+                          re.MULTILINE)
+    except OSError:
+        return []
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_mpi_that_waits_at_full_speed_in_a_users_call_is_no_work(mpiexec, tmp_path):
+    printed = mpiexec(2, JOB, tmp_path, '--fault', 'barrier@1@5', '--watchdog', 2, expect='fails')
+    assert re.search(r'nothing has gone on for \d+ s: rank 1 after iteration 5 in __cal', printed)
 
 
 @pytest.mark.mpi
@@ -88,7 +121,7 @@ def test_print_the_table(start_mpiexec, tmp_path_factory, capsys):
         if 'not finite' in printed:
             today += ', weights NaN'
         seconds = check(start_mpiexec, 2, tmp_path_factory.mktemp('ours'), name, 1)
-        ours = 'ends' if name == 'kill' else 'ends, named'  # there the launcher may be faster
+        ours = 'ends, the signal named' if name == 'kill' else 'ends, named'
         rows.append(f'| {fault.row} | {today} | {ours} | {seconds:.1f} |')
     with capsys.disabled():
         print('\n' + '\n'.join(rows))

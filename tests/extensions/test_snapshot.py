@@ -1,12 +1,17 @@
 """Snapshots of one process; ranks that are killed are in tests/distributed."""
+import errno
 import json
+import os
 import random
+import resource
+import stat
 
 import chainer
 import numpy as np
 import pytest
 
 from chainer_ssd import Snapshot
+from tests.distributed.threads import run_ranks
 
 
 class Noisy(chainer.Chain):
@@ -83,6 +88,8 @@ def test_nothing_is_pickled(tmp_path):
     (lambda npz, record: npz.unlink(), 'No such file'),
     (lambda npz, record: record.unlink(), 'No such file'),
     (lambda npz, record: record.write_text(record.read_text()[:-30]), 'json is torn'),
+    (lambda npz, record: record.write_text('[]'), 'json is no record'),
+    (lambda npz, record: record.write_text('{}'), 'json is no record'),
 ])
 def test_a_torn_generation_is_passed_over_with_a_warning(tmp_path, spoil, why):
     newest = saved(tmp_path) / 'snapshot_00000008_rank0.npz'
@@ -123,6 +130,62 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(RuntimeError, match='rank 0: (FileExistsError|NotADirectoryError): .*file'):
         trainer_of(tmp_path, 8, Snapshot(tmp_path / 'file')).run(show_loop_exception_msg=False)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path):
+    (tmp_path / 'file').write_text('')
+    trainer = trainer_of(tmp_path, 8, Snapshot(tmp_path / 'file'))
+    with pytest.raises(RuntimeError, match='rank 0: '):
+        trainer.run(show_loop_exception_msg=False)
+    assert trainer.updater.iteration == 0
+
+
+def test_a_full_disk_is_named_and_leaves_the_older_generation(tmp_path):
+    trainer_of(tmp_path, 2, Snapshot(tmp_path)).run()
+    trainer = trainer_of(tmp_path, 4, Snapshot(tmp_path))
+    assert Snapshot(tmp_path).resume(trainer) == 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # a stand-in: EFBIG, not ENOSPC
+    try:
+        with pytest.raises(RuntimeError, match=r'rank 0: OSError: .*00000004_rank0\.npz'):
+            trainer.run(show_loop_exception_msg=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.glob('snapshot_*')) == [
+        'snapshot_00000002_rank0.json', 'snapshot_00000002_rank0.npz']
+    assert Snapshot(tmp_path).resume(trainer_of(tmp_path)) == 2
+
+
+def test_a_file_system_that_cannot_flush_a_folder_will_do(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def fsync_of_files(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, 'Invalid argument')
+        fsync(file)
+
+    monkeypatch.setattr(os, 'fsync', fsync_of_files)
+    assert iterations(saved(tmp_path)) == [4, 6, 8]
+
+
+def test_more_ranks_than_saved_it_do_not_begin_anew(tmp_path):
+    saved(tmp_path)
+    for error in run_ranks(2, lambda comm: Snapshot(tmp_path, comm).resume(None)):
+        assert isinstance(error, RuntimeError)
+        assert 'rank 0: ValueError: ' in str(error) and 'saved by 1 ranks: expected 2' in str(error)
+
+
+def test_a_rank_that_cannot_read_leaves_none_behind(tmp_path, monkeypatch):
+    read = Snapshot._iterations
+
+    def read_on_rank_0(self):
+        if self.rank:
+            raise PermissionError(errno.EACCES, 'Permission denied', self.folder)
+        return read(self)
+
+    monkeypatch.setattr(Snapshot, '_iterations', read_on_rank_0)
+    for error in run_ranks(2, lambda comm: Snapshot(tmp_path, comm).resume(None)):
+        assert 'rank 1: PermissionError: ' in str(error)
 
 
 def test_a_wrong_number_is_named(tmp_path):
