@@ -73,7 +73,9 @@ __global__ void box_losses(const T* confs, const int* label, int n_row, int n_cl
         const T* x = confs + (size_t)row * n_class;
         A maximum, total;
         log_sum_exp(x, n_class, lane, lanes, active, maximum, total);
-        if (active && lane == 0) loss[row] = log(total) - (load(x + label[row]) - maximum);
+        if (active && lane == 0)
+            loss[row] = label[row] < n_class ? log(total) - (load(x + label[row]) - maximum)
+                                             : log((A)-1);  // no such class: NaN
     }
 }
 

@@ -11,6 +11,20 @@ BLOCK = 256
 NULL = np.uintp(0)
 
 
+def can_run(*arrays):
+    """Whether the kernels take these CuPy arrays, predictions first.
+
+    Returns
+    -------
+    bool
+        If all lie on one device, which votes within a warp (compute capability 7.0), and an int
+        can count their boxes.
+    """
+    device = arrays[0].device
+    return (all(array.device == device for array in arrays) and
+            int(device.compute_capability) >= 70 and arrays[0].size // 4 < 1 << 30)
+
+
 def forward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, divide):
     """Losses, their number of positives, and the rows that have been selected.
 
@@ -102,4 +116,6 @@ def _shared_memory():
     # What a block may have beyond its own 8.5 KiB of tables.
     import cupy
 
-    return cupy.cuda.Device().attributes['MaxSharedMemoryPerBlockOptin'] - (12 << 10)
+    runtime = cupy.cuda.runtime
+    return runtime.deviceGetAttribute(
+        runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, runtime.getDevice()) - (12 << 10)

@@ -42,7 +42,11 @@ def check_finite(name, array, comm):
 
 
 def check_targets(gt_mb_locs, gt_mb_labels, n_class, comm):
-    """Refuses targets that :func:`chainer_ssd.ops.encode` would not have made."""
+    """Refuses targets that :func:`chainer_ssd.ops.encode` would not have made.
+
+    Returns the flat indices of the boxes that are not background; None where values are not looked
+    at.
+    """
     if gt_mb_locs.dtype.kind != 'f' or gt_mb_labels.dtype.kind not in 'iu':
         raise TypeError(f'{where_(comm)}gt_mb_locs has dtype {gt_mb_locs.dtype}, gt_mb_labels '
                         f'{gt_mb_labels.dtype}: expected floats and integers')
@@ -51,24 +55,25 @@ def check_targets(gt_mb_locs, gt_mb_labels, n_class, comm):
                          f'{gt_mb_labels.shape}: expected (B, K, 4) and (B, K)')
     xp = get_array_module(gt_mb_locs)
     if not checks_values(xp):
-        return
+        return None
     # One pass over the labels, the rest over what is not background: few boxes.
-    box = xp.flatnonzero(gt_mb_labels != 0)
-    label = gt_mb_labels.reshape(-1)[box]
-    wrong = box[(label < -1) | (label >= n_class)]
+    not_background = xp.flatnonzero(gt_mb_labels != 0)
+    label = gt_mb_labels.reshape(-1)[not_background]
+    wrong = not_background[(label < -1) | (label >= n_class)]
     if len(wrong):
         image, box = divmod(int(wrong[0]), gt_mb_labels.shape[1])
         raise ValueError(
             f'{where_(comm)}gt_mb_labels[{image}, {box}] = {int(gt_mb_labels[image, box])}: '
             f'expected -1 (ignored), 0 (background) or a class below {n_class}, the number of '
             'columns of mb_confs')
-    positive = box[label > 0]
+    positive = not_background[label > 0]
     finite = xp.isfinite(gt_mb_locs.reshape(-1, 4)[positive])
     if not finite.all():
         wrong = positive[~finite.all(axis=1)]
         image, box = divmod(int(wrong[0]), gt_mb_labels.shape[1])
         raise ValueError(f'{where_(comm)}gt_mb_locs[{image}, {box}] = '
                          f'{tuple(gt_mb_locs[image, box].tolist())}: expected finite offsets')
+    return not_background
 
 
 def check_ratio(name, k):

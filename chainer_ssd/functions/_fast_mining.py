@@ -1,5 +1,6 @@
 """The definition's mining on NumPy arrays, in one pass over the logits."""
 import functools
+import math
 import timeit
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy as np
 from chainer_ssd.functions._rows import background_loss, rows
 from chainer_ssd.ops import hard_negative_mining
 
-BLOCK = 1 << 20  # bytes of exponentials at work at a time: they stay in the cache
-GROUP = 16  # boxes that send the largest of their losses to bound an image's threshold
+BLOCK = 3 << 19  # bytes of exponentials at work at a time: they stay in the cache
+GROUP = 32  # boxes that send the largest of their odds to bound an image's threshold
 
 
 def mine(mb_confs, positive, not_background, k):
@@ -34,111 +35,129 @@ def mine(mb_confs, positive, not_background, k):
     n = np.minimum(np.ceil(k * n_positive), n_negative).astype(int)
     if not n.any():
         return np.flatnonzero(n)
-    loss, slack = rounded_background_loss(rows(mb_confs))
-    loss[not_background] = -np.inf
+    odds, slack = foreground_odds(rows(mb_confs))
+    odds[not_background] = -1
+    odds = odds.reshape(n_image, n_box)
+    # What is not known bounds nothing.
+    bound = odds if odds.max() < np.inf else np.where(odds < np.inf, odds, -1)
 
     def reach(threshold):
-        threshold = np.clip(threshold, 0, 1e30)
-        return np.where(n > 0, threshold - slack * (1 + threshold), np.inf).astype(loss.dtype)
+        loss = np.log1p(np.maximum(threshold, 0, dtype='d'))
+        least = np.expm1(loss - slack * (1 + loss))
+        return np.where(n > 0, least, np.nan).astype(odds.dtype)
 
     # Each of the n groups of largest maximum has a box at or above the least of these maxima, so
-    # the n-th largest loss lies there or above: few boxes are left.
+    # the n-th largest odds lie there or above: few boxes are left.
     size = min(max(n_box // (4 * int(n.max())), 1), GROUP)
-    loss = loss.reshape(n_image, n_box)
-    maxima = loss[:, :n_box // size * size].reshape(n_image, size, -1).max(axis=1)
-    near = np.flatnonzero(loss >= reach(nth_largest(maxima, n))[:, None])
-    few, image = loss.ravel()[near], near // n_box
+    maxima = bound[:, :n_box // size * size].reshape(n_image, size, -1).max(axis=1)
+    near = np.flatnonzero(odds >= reach(nth_largest(maxima, n))[:, None])
+    # Exactly the n-th largest.
+    few = table_of(bound.ravel()[near], near // n_box, n_image)
+    near = near[odds.ravel()[near] >= reach(nth_largest(few, n))[near // n_box]]
 
-    # Exactly the n-th largest: one row for each image again, filled up.
-    count = np.bincount(image, minlength=n_image)
-    table = np.full((n_image, count.max()), -np.inf, loss.dtype)
-    table[np.arange(count.max()) < count[:, None]] = few
-    keep = few >= reach(nth_largest(table, n))[image]
-    near, image = near[keep], image[keep]
-
-    # More than n left: they lie nearer to each other than the slack, and the definition decides.
-    count = np.bincount(image, minlength=n_image)
-    if count[count > n].sum() > loss.size // 4:
-        mask = np.zeros(loss.shape, bool)
-        mask.ravel()[not_background] = True
-        return np.flatnonzero(hard_negative_mining(background_loss(mb_confs), mask, n))
-    for crowded in np.flatnonzero(count > n):
-        own = near[image == crowded] - crowded * n_box
-        exact = background_loss(mb_confs[crowded:crowded + 1].take(own, axis=1))
-        chosen = hard_negative_mining(exact, np.zeros(exact.shape, bool), n[crowded:crowded + 1])
-        keep = image != crowded
-        near = np.concatenate([near[keep], own[chosen[0]] + crowded * n_box])
-        image = np.concatenate([image[keep], np.full(n[crowded], crowded)])
+    # More than n left: some lie nearer to each other than the slack, or are not known, and the
+    # definition decides.
+    image = near // n_box
+    crowded = np.bincount(image, minlength=n_image) > n
+    if crowded.any():
+        among = crowded[image]
+        loss = table_of(exact_loss(rows(mb_confs), near[among]), image[among], n_image)
+        nobody = np.isneginf(loss)
+        chosen = hard_negative_mining(loss, nobody, n)
+        near = np.concatenate([near[~among], near[among][chosen[~nobody]]])
     return near
 
 
 def nth_largest(x, n):
-    """Of each row of ``x``, the n-th largest element; n is at least 1 (or the row's is unused)."""
-    return np.array([np.partition(row, -n)[-n] for row, n in zip(x, n)], x.dtype)
+    """Of each row of ``x``, which loses its order, the n-th largest element; n = 0: any."""
+    for row, i in zip(x, n):
+        row.partition(-i)
+    return x[np.arange(len(x)), -n]
 
 
-def rounded_background_loss(x, exp=None):
-    """``background_loss`` in one pass over the logits, with other rounding errors.
+def table_of(values, image, n_image):
+    """A row for each image's values, which stand image by image; -inf where there are no more."""
+    count = np.bincount(image, minlength=n_image)
+    table = np.full((n_image, count.max()), -np.inf, values.dtype)
+    table[np.arange(count.max()) < count[:, None]] = values
+    return table
 
-    Without the shift by the maximum exp will do, and a product with ones that adds. Rows whose sum
-    has left the range where this is safe get the definition's.
+
+def exact_loss(x, which):
+    """The definition's loss of some rows, bit for bit."""
+    loss = np.empty(len(which), np.promote_types(x.dtype, 'f'))
+    step = block_length(x)
+    for i in range(0, len(which), step):
+        some = x.take(which[i:i + step], axis=0)
+        maximum = some.T.astype(loss.dtype, order='C').max(axis=0)  # in half of max(axis=1)'s time
+        loss[i:i + step] = background_loss(some[None], maximum[None, :, None])[0]
+    return loss
+
+
+def block_length(x):
+    """How many rows are at work at a time."""
+    return 1 + BLOCK // (x.shape[1] * max(x.itemsize, 4))
+
+
+def foreground_odds(x):
+    """exp(loss) - 1 of each row, where loss is ``background_loss``, in one pass over the logits.
 
     Parameters
     ----------
     x : float array of shape (N, C)
         Logits.
-    exp : numpy.exp, numpy.expm1 or None
-        None: the faster one, where it is exact enough.
 
     Returns
     -------
-    loss : float array of shape (N,)
-        At least float32; inf for NaN.
+    odds : float array of shape (N,)
+        Σ_{c>0} exp(x_c) / exp(x_0), at least float32; inf where this cannot be said without a shift
+        by the maximum, or where it is NaN.
     slack : float
-        Losses that differ by more than ``slack · (1 + loss)`` the definition ranks alike.
+        Boxes whose losses differ by more than ``slack · (1 + loss)`` the definition ranks alike.
     """
-    dtype = np.promote_types(x.dtype, 'f')
-    n_class = x.shape[1]
-    use = exp or faster_exp(dtype)
-    loss, background = np.empty((2, len(x)), dtype)
-    ones = np.ones(n_class, dtype)
-    step = 1 + BLOCK // (n_class * dtype.itemsize)
+    dtype, n_class = np.promote_types(x.dtype, 'f'), x.shape[1]
+    step = block_length(x)
+    exp = fastest_exp(dtype) if mild(x[:1000]) else np.exp
+    foreground, odds = np.empty((2, len(x)), dtype)
     block = np.empty((min(step, len(x)), n_class), dtype)
+    ones = np.ones(n_class - 1, dtype)
     for i in range(0, len(x), step):
         part = x[i:i + step]
-        use(part, out=block[:len(part)], dtype=dtype)
-        np.dot(block[:len(part)], ones, out=loss[i:i + step])
-        background[i:i + step] = part[:, 0]
+        e = block[:len(part)]
+        exp(part, out=e, dtype=dtype)
+        np.matmul(e[:, 1:], ones, out=foreground[i:i + step])  # sums; others are slow
+        np.divide(foreground[i:i + step], e[:, 0], out=odds[i:i + step])
 
-    # Units in the last place: exp 3, a sum of C terms C / 2 and, of expm1, relative to C where the
-    # sum is smaller; a logarithm 4, a difference 1/2. Here and in the definition, for two losses.
-    number, error = np.finfo(dtype), n_class + 8
-    if use is np.expm1:
-        loss += n_class
-        error *= 1 + n_class / loss.min()
-        if not 0 < error < 100 * (n_class + 8):  # nor where it is NaN
-            return rounded_background_loss(x, np.exp)
-    least = number.tiny / number.eps  # above it, what underflowed did not count
-    smallest, largest = loss.min(), loss.max()
-    np.log(loss, out=loss)
-    if smallest > least and largest < np.inf:  # not where one is NaN
-        loss -= background
-        log = max(-np.log(smallest), np.log(largest))
-    else:
-        log = -np.log(least)
-        unsafe = np.flatnonzero(~((-log < loss) & (loss < np.inf)))
-        loss -= background
-        for i in range(0, len(unsafe), step):
-            some = unsafe[i:i + step]
-            exact = background_loss(x.take(some, axis=0)[None])[0]
-            loss[some] = np.where(np.isnan(exact), np.inf, exact)
-    return loss, number.eps * (error + n_class + 8 * log + 8 * np.log(n_class) + 16)
+    # Known where exp(x_0) = foreground / odds is so large that what underflowed did not count.
+    number = np.finfo(dtype)
+    least, most = number.tiny / number.eps, number.max
+    lowest, highest = foreground.min(), foreground.max()
+    if not (odds.min() > 0 and odds.max() < np.inf and lowest >= least * max(odds.max(), 1)):
+        known = (0 < odds) & (odds < np.inf) & (foreground >= least * np.maximum(odds, 1))
+        odds[~known] = np.inf
+        lowest, highest = least, most
+    # Units in the last place: |x| + 4 an exponential, C / 2 a sum of C; 4 a logarithm, and 1/2 a
+    # difference, of the definition's; what is large in x counts by its share of the sum: on average
+    # no more than log(sum) + log C. For two losses, here and there.
+    log = max(abs(np.log(lowest)), abs(np.log(highest)))
+    return odds, number.eps * (2 * n_class + 4 * log + 12 * np.log(n_class) + 40)
+
+
+def exp_by_exp2(x, out, dtype):
+    """exp(x) = 2^(x · log2 e)."""
+    np.multiply(x, math.log2(math.e), out=out, dtype=dtype)
+    np.exp2(out, out=out)
+
+
+def mild(x):
+    """Whether exp can neither overflow nor underflow: where it does, exp2 is slow."""
+    return -80 < x.min() and x.max() < 80
 
 
 @functools.cache
-def faster_exp(dtype):
-    """``exp`` or ``expm1``: with AVX-512 NumPy's expm1 takes 3/4 of exp's time, else far more."""
+def fastest_exp(dtype):
+    """``numpy.exp`` or ``exp_by_exp2``, which takes 3/4 of the time where there is AVX-512."""
     x = np.linspace(-4, 4, 1 << 14, dtype=dtype)
     out = np.empty_like(x)
-    return min((np.exp, np.expm1), key=lambda f: min(timeit.repeat(
-        lambda: f(x, out=out), number=1, repeat=7)))
+    return min((np.exp, exp_by_exp2), key=lambda f: min(timeit.repeat(
+        lambda: f(x, out=out, dtype=dtype), number=1, repeat=7)))

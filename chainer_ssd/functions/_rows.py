@@ -41,13 +41,15 @@ def n_hard_negative(gt_mb_labels, k):
     return xp.minimum(xp.ceil(k * n_positive.astype('d')), n_negative).astype('l')
 
 
-def background_loss(mb_confs):
+def background_loss(mb_confs, maximum=None):
     """Cross entropy of each box as background, by which negatives are ranked.
 
     Parameters
     ----------
     mb_confs : float array of shape (B, K, C)
         Logits, background first.
+    maximum : float array of shape (B, K, 1) or None
+        Their maxima, where they are known.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def background_loss(mb_confs):
     xp = get_array_module(mb_confs)
     mb_confs = mb_confs.astype(xp.promote_types(mb_confs.dtype, 'f'), copy=False)
     # −log softmax(x)_0 = log Σ_c exp(x_c − m) − (x_0 − m),  m = max_c x_c
-    shifted = mb_confs - mb_confs.max(axis=2, keepdims=True)
+    shifted = mb_confs - (mb_confs.max(axis=2, keepdims=True) if maximum is None else maximum)
     background = shifted[:, :, 0].copy()
     return xp.log(xp.exp(shifted, out=shifted).sum(axis=2)) - background
 

@@ -28,7 +28,7 @@ def serves(*arrays):
     -------
     bool
         By ``chainer.config.use_fused_multibox``, and by whose arrays these are: ChainerX's and
-        iDeep's go to the definition, CuPy's until ``KERNELS_HAVE_RUN``.
+        iDeep's go to the definition, CuPy's until ``KERNELS_HAVE_RUN`` and where they cannot.
 
     Raises
     ------
@@ -40,8 +40,11 @@ def serves(*arrays):
         raise ValueError(f"chainer.config.use_fused_multibox = {use!r}: expected 'auto' or 'never'")
     if use == 'never' or arrays[0].dtype not in (np.float16, np.float32, np.float64):
         return False
-    served = [np.ndarray] + [chainer.backends.cuda.ndarray] * KERNELS_HAVE_RUN
-    return any(all(isinstance(array, kind) for array in arrays) for kind in served)
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return True
+    return (KERNELS_HAVE_RUN and
+            all(isinstance(array, chainer.backends.cuda.ndarray) for array in arrays) and
+            kernels.can_run(*arrays))
 
 
 class FusedMultiboxLoss(chainer.FunctionNode):
@@ -51,20 +54,23 @@ class FusedMultiboxLoss(chainer.FunctionNode):
     ----------
     gt_mb_locs, gt_mb_labels, k, comm
         As :func:`chainer_ssd.multibox_loss` takes them, and has checked them.
+    not_background : int array
+        Flat indices of the boxes that are not background; only NumPy's are looked at.
     """
 
-    def __init__(self, gt_mb_locs, gt_mb_labels, k, comm=None):
+    def __init__(self, gt_mb_locs, gt_mb_labels, not_background, k, comm=None):
         self.gt_mb_locs, self.gt_mb_labels = gt_mb_locs, gt_mb_labels
-        self.k, self.comm = k, comm
+        self.not_background, self.k, self.comm = not_background, k, comm
 
     def forward_cpu(self, inputs):
         self.retain_inputs((0, 1))
         mb_locs, mb_confs = inputs
         dtype = np.promote_types(mb_locs.dtype, 'f').type
-        not_background = np.flatnonzero(self.gt_mb_labels != 0)
-        self.positive = not_background[self.gt_mb_labels.take(not_background) > 0]
+        label = self.gt_mb_labels.take(self.not_background)
+        self.positive = self.not_background[label > 0]
         with np.errstate(all='ignore'):
-            hard_negative = mine(mb_confs, self.positive, not_background, self.k)
+            hard_negative = mine(
+                mb_confs, self.positive, self.not_background, self.k)
             self.selected = np.concatenate([self.positive, hard_negative])
 
             self.n = dtype(self._mean(len(self.positive)) or 1)  # without positives: 0 / 1
@@ -135,7 +141,9 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             for i, (where, gradient) in enumerate(rows_of):
                 if grads[i] is not None:
                     gradients[i] = zeros(inputs[i].shape, inputs[i].dtype)
-                    rows(gradients[i])[where] = gradient * (grads[i] / self.n)
+                    gradient = np.multiply(gradient, grads[i] / self.n, order='C')
+                    whole_rows(gradients[i])[where] = whole_rows(
+                        gradient.astype(inputs[i].dtype, copy=False))
         return gradients
 
     def _gradients_gpu(self, inputs, grads):
@@ -156,3 +164,8 @@ class FusedMultiboxLoss(chainer.FunctionNode):
                                  selected.astype(bool) & ~positive, float(self.n) or 1.)
         return tuple(None if grads[i] is None else chainer.grad(
             [losses[i]], [inputs[i]], [grads[i]], enable_double_backprop=True)[0] for i in indexes)
+
+
+def whole_rows(x):
+    """A contiguous array as its rows, which NumPy then copies whole and not number by number."""
+    return x.view(f'V{x.shape[-1] * x.itemsize}').reshape(-1)

@@ -56,11 +56,12 @@ def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, comm=None):
     gt_mb_labels = chainer.as_variable(gt_mb_labels).array
     check_ratio('k', k)
     check_predictions(mb_locs.array, mb_confs.array, gt_mb_labels.shape, comm)
-    check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)
+    not_background = check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)
 
     with chainer.using_device(chainer.backend.get_device_from_array(gt_mb_labels)):
         if serves(mb_locs.array, mb_confs.array, gt_mb_locs, gt_mb_labels):  # the same, faster
-            return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, k, comm).apply((mb_locs, mb_confs))
+            return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, not_background, k, comm).apply(
+                (mb_locs, mb_confs))
         positive, ignored = gt_mb_labels > 0, gt_mb_labels < 0
         hard_negative = hard_negative_mining(
             background_loss(mb_confs.array), positive, n_hard_negative(gt_mb_labels, k), ignored)

@@ -81,7 +81,9 @@ def fake_cupy(shared_memory):
             b'\xa5' * max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype
         )[:int(np.prod(shape))].reshape(shape).copy()
 
-    device = SimpleNamespace(id=0, attributes={'MaxSharedMemoryPerBlockOptin': shared_memory})
+    runtime = SimpleNamespace(
+        cudaDevAttrMaxSharedMemoryPerBlockOptin=97, getDevice=lambda: 0,
+        deviceGetAttribute=lambda attribute, device: {(97, 0): shared_memory}[attribute, device])
     return SimpleNamespace(
         empty=empty, empty_like=lambda a: empty(a.shape, a.dtype), ndarray=type(None),
-        cuda=SimpleNamespace(Device=lambda: device))
+        cuda=SimpleNamespace(runtime=runtime))

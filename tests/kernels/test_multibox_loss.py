@@ -137,6 +137,18 @@ def test_emulated_nan_is_the_largest_and_does_not_spread(emulated, poison):
     assert selected[0, row] and np.isnan(losses[1])
 
 
+def test_emulated_labels_beyond_the_classes_are_not_read(emulated):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
+    label = np.zeros((2, 90), 'i')
+    label[:, 3] = 1
+    label[1, 7] = 1 << 30  # on a GPU nobody has looked at the values: 4 GiB away
+    emulated(99 << 10)
+    losses, count, selected = kernels.forward(*arrays, label, 3., divide=True)
+    assert count == 3 and selected[1, 7]
+    assert np.isfinite(losses[0]) and np.isnan(losses[1])
+
+
 def test_the_emulator_notices_threads_that_miss_a_barrier(library, tmp_path):
     source = tmp_path / 'wrong.cpp'
     source.write_text('''
