@@ -1,12 +1,14 @@
-# make demo | test | test-slow | test-multihost | test-gpu | test-matrix | lint | bench | venv | clean
+# make demo | ablation | test | test-slow | test-multihost | test-gpu | test-matrix | lint | bench | venv | clean
 #   PYTHON=python3.12        the Python that .venv is made with
 #   PY=/path/to/python       an environment that has everything already: no .venv is made
 #   CUDA=cuda12x             the extra that test-gpu installs
 #   DEMO_ARGS, TEST_ARGS     more arguments for examples/train.py, for pytest
+#   ROOT, JOBS               for ablation: a folder in Pascal VOC's layout, and runs side by side
 
 PYTHON ?= python3
 VENV ?= .venv
 CUDA ?= cuda13x
+JOBS ?= 1
 ifndef PY
 PY := $(VENV)/bin/python
 ENVIRONMENT := $(VENV)/ready
@@ -19,10 +21,13 @@ export PIP_CONSTRAINT := build-constraints.txt
 export PIP_BUILD_CONSTRAINT := build-constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow test-multihost test-gpu test-matrix lint bench venv clean
+.PHONY: demo ablation test test-slow test-multihost test-gpu test-matrix lint bench venv clean
 
 demo: $(ENVIRONMENT)
 	$(PY) examples/train.py --dataset shapes --out result $(DEMO_ARGS)
+
+ablation: $(ENVIRONMENT)
+	$(PY) examples/ablation.py --root $(ROOT) --jobs $(JOBS)
 
 test: $(ENVIRONMENT)
 	$(PY) -m pytest $(TEST_ARGS)

@@ -43,9 +43,9 @@ def main():
         runs = [(name, seed) for seed in seeds for name in ROWS]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             statuses = pool.map(lambda run: train(args, *run), runs)
-        for run, status in zip(runs, statuses):
-            if status:
-                print(f'failed: see {folder(args.out, *run) / "said"}', file=sys.stderr)
+            for run, status in zip(runs, statuses):  # as they end, not after the last
+                if status:
+                    print(f'failed: see {folder(args.out, *run) / "said"}', file=sys.stderr)
     print('\n'.join(table(args.out, seeds)))
 
 
@@ -59,8 +59,10 @@ def train(args, name, seed):
     if (out / 'result.json').exists():
         return 0
     out.mkdir(parents=True, exist_ok=True)
+    is_told = any(option.startswith('--iteration') for option in args.options)
+    length = [] if is_told else ['--epoch', str(EPOCH)]
     command = [sys.executable, Path(__file__).with_name('train.py'), '--dataset', 'voc',
-               '--root', args.root, '--epoch', str(EPOCH), *ROWS[name], '--seed', str(seed),
+               '--root', args.root, *length, *ROWS[name], '--seed', str(seed),
                '--out', out, '--resume', 'auto', *args.options]
     environment = {'OPENBLAS_NUM_THREADS': '1', **os.environ}  # one core a run
     with open(out / 'said', 'w', encoding='utf-8') as said:

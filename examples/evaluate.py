@@ -57,6 +57,7 @@ def main():
             ap = [each['ap'] for each in result['classes'].values()]
             write_image(draw_precision_recall(*curves, ap, label_names),
                         os.path.join(out, 'precision_recall.png'))
+        print(f'see {out}')
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         parser.exit(2, f'{parser.prog}: error: {" ".join(str(error).split())}\n')
 
@@ -77,7 +78,7 @@ def create_parser():
 
 def load_test_set(args, label_names):
     if args.dataset == 'shapes':
-        _, test, names = load_data('shapes')
+        _, test, names = load_data('shapes', args.root)
         if tuple(names) != label_names:
             raise ValueError(f'{args.result} detects {", ".join(label_names)}: '
                              'give the data that it was trained for, --dataset voc --root ...')

@@ -47,7 +47,8 @@ def extend(trainer, matched, test, evaluator, args, comm=None):
     trainer.extend(extensions.PrintReport(
         ['epoch', 'iteration', 'main/loss', 'main/loss/loc', 'main/loss/conf',
          'validation/main/map', 'elapsed_time']), trigger=interval)
-    trainer.extend(extensions.ProgressBar(update_interval=10))
+    if sys.stdout.isatty():  # elsewhere its cursor movements would be read as text
+        trainer.extend(extensions.ProgressBar(update_interval=10))
 
     try:
         import matplotlib
@@ -102,7 +103,7 @@ def save_result(out, trainer, model, label_names, figures):
     if match:
         print_matching(result['match'])
     for name, value in ap.items():
-        print(f'AP  {value:.4f}  {name}')
+        print(f'AP  {"-" if math.isnan(value) else f"{value:.4f}":>6}  {name}')  # -: none to find
     print(f'mAP {mean_ap:.4f} after {trainer.elapsed_time:.0f} s; see {out}')
 
 

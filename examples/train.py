@@ -63,7 +63,7 @@ def main():
         trainer.run()
         figures = trainer.observation
         if 'validation/main/map' not in figures:  # it had come to its end before
-            figures = evaluator()
+            figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
         if is_first:
             save_result(args.out, trainer, model, label_names, figures)
 
@@ -76,10 +76,13 @@ def create_parser():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     group = parser.add_argument_group('data')
     add = group.add_argument
-    add('--dataset', choices=('shapes', 'voc'), default='shapes')
+    add('--dataset', choices=('shapes', 'voc'), default='shapes',
+        help='shapes: drawn on the fly; voc: the folder --root (%(default)s)')
     add('--root', help='voc: the folder of Annotations/, ImageSets/ and JPEGImages/')
-    add('--train-split', default='trainval', help='voc: the list in ImageSets/Main/ to train on')
-    add('--test-split', default='test', help='voc: the list in ImageSets/Main/ to test on')
+    add('--train-split', default='trainval',
+        help='voc: the list in ImageSets/Main/ to train on (%(default)s)')
+    add('--test-split', default='test',
+        help='voc: the list in ImageSets/Main/ to test on (%(default)s)')
     add('--augmentation', choices=AUGMENTATIONS,
         help="ssd: all of the paper's (when not given: of ssd300 and ssd512); mild: flips and a "
              'little zoom, for short trainings (ssd_mini on voc); flip: left to right (on shapes)')
@@ -90,33 +93,38 @@ def create_parser():
 
     group = parser.add_argument_group('model and objective')
     add = group.add_argument
-    add('--model', choices=tuple(MODELS), default='ssd_mini')
+    add('--model', choices=tuple(MODELS), default='ssd_mini',
+        help="%(default)s, or one of the paper's")
     add('--insize', type=int, help="ssd_mini: side of the network's input (shapes: 128, voc: 192)")
-    add('--box-scale', type=scale, default=1, help="factor of the default boxes' sides")
+    add('--box-scale', type=scale, default=1,
+        help="factor of the default boxes' sides (%(default)s)")
     add('--pretrained', help='ssd300, ssd512: an npz file of weights to begin with')
     add('--loss', choices=('multibox_loss', 'ssd_loss'), default='multibox_loss',
-        help='ChainerCV\'s interface, or PaddlePaddle\'s')
-    add('--k', type=ratio, default=3, help='hard negatives for each positive')
-    add('--iou-thresh', type=float, default=0.5, help='IoU from which a default box is a positive')
+        help="ChainerCV's objective, or PaddlePaddle's (%(default)s)")
+    add('--k', type=ratio, default=3, help='hard negatives for each positive (%(default)s)')
+    add('--iou-thresh', type=float, default=0.5,
+        help='IoU from which a default box is a positive (%(default)s)')
     add('--match-type', choices=('per_prediction', 'bipartite', 'argmax'),
-        default='per_prediction', help='see chainer_ssd.match')
+        default='per_prediction', help='see chainer_ssd.match (%(default)s)')
 
     group = parser.add_argument_group('training')
     add = group.add_argument
     add('--batchsize', type=positive, help='images of one process in an iteration '
         '(ssd_mini: 8, ssd300 and ssd512: 32)')
     length = group.add_mutually_exclusive_group()
-    length.add_argument('--iteration', type=positive)
+    length.add_argument('--iteration', type=positive, help='instead of --epoch')
     length.add_argument('--epoch', type=positive,
                         help='ssd_mini: 3 of shapes, 45 of voc; ssd300 and ssd512: 232')
-    add('--seed', type=int, default=0)
+    add('--seed', type=int, default=0,
+        help='of the weights, the order of the images and their augmentation (%(default)s)')
     add('--gpu', type=int, default=-1, help='CUDA device; -1: CPU; over MPI any other: one a rank')
     add('--communicator', help="under mpiexec: ChainerMN's naive, flat, pure_nccl, ...")
-    add('--out', default='result', help='folder for whatever is written')
+    add('--out', default='result', help='folder for whatever is written (%(default)s)')
     add('--resume', help='folder to go on from; auto: --out, or anew if it holds no snapshot')
-    add('--snapshot-interval', type=positive, default=500, help='iterations')
+    add('--snapshot-interval', type=positive, default=500, help='iterations (%(default)s)')
     add('--watchdog-timeout', type=float, default=600,
-        help='seconds without an iteration, or from a rank without a word, that end the job')
+        help='seconds without an iteration, or from a rank without a word, that end the job '
+        '(%(default)s)')
     return parser
 
 
@@ -191,8 +199,12 @@ def create_trainer(args, comm, model, augmented, matched):
 
 def resume(trainer, args, comm):
     folder = args.out if args.resume == 'auto' else args.resume
-    if Snapshot(folder, comm).resume(trainer) is None and args.resume != 'auto':
+    iteration = Snapshot(folder, comm).resume(trainer)
+    if iteration is None and args.resume != 'auto':
         raise ValueError(f'--resume {folder}: no snapshot of such a training')
+    if comm is None or comm.rank == 0:
+        print(f'{folder}: no snapshot, begins anew' if iteration is None else
+              f'{folder}: goes on after iteration {iteration}')
 
 
 if __name__ == '__main__':

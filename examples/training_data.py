@@ -22,11 +22,15 @@ AUGMENTATIONS = ('ssd', 'mild', 'flip', 'none')
 def load_data(dataset, root=None, train_split='trainval', test_split='test'):
     """Training set, test set and label names of ``'shapes'``, which are drawn, or of ``'voc'``."""
     if dataset == 'shapes':
+        if root is not None:
+            raise ValueError(f'--root {root} goes with --dataset voc')
         train = ShapesBboxDataset(2000, size=128, seed=0)
         return train, ShapesBboxDataset(200, size=128, seed=1), train.label_names
     if root is None:
         raise ValueError('--dataset voc needs --root')
-    train = VOCBboxDataset(root, train_split)
+    train = VOCBboxDataset(root, train_split, dtype='uint8')
+    if not any(len(train.get_annotation(i)[0]) for i in range(len(train))):
+        raise ValueError(f'{root}: no object in any image of {train_split}.txt')
     test = VOCBboxDataset(root, test_split, label_names=train.label_names, return_difficult=True)
     return train, test, train.label_names
 

@@ -3,7 +3,6 @@ import contextlib
 import errno
 import ipaddress
 import os
-import resource
 import secrets
 import selectors
 import socket
@@ -129,7 +128,7 @@ def _calls(names, port, end, errors):
                 family, kind, _, _, address = socket.getaddrinfo(
                     name, port, type=socket.SOCK_STREAM)[0]
                 peer = socket.socket(family, kind)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: no host can be called so
                 errors.append(f'{name}: {error}')
                 continue
             peer.setblocking(False)
@@ -174,6 +173,7 @@ def _addresses():
 
 def _make_room(size):
     """Allows as many more open files as there are ranks, where the system lets it."""
+    import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:
         room = soft + size

@@ -29,7 +29,7 @@ class VisReport(Extension):
         if n_image < 1:
             raise ValueError(f'n_image = {n_image}: expected 1 or more')
         self.filename, self.n_image, self.comm = filename, n_image, comm
-        if n_image > 1 and self._name(1, 0) == self._name(1, 1):
+        if self._name(1, 0) == self._name(1, 1) and n_image > 1:
             raise ValueError(f'filename = {filename!r}: expected {{index}} in it, for {n_image} '
                              'images')
         try:
@@ -59,7 +59,7 @@ class VisReport(Extension):
     def _name(self, iteration, index):
         try:
             return self.filename.format(iteration=iteration, index=index)
-        except (IndexError, KeyError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f'filename = {self.filename!r}: expected no other fields than '
                              '{iteration} and {index}') from error
 

@@ -3,7 +3,7 @@ import numpy as np
 from chainer.backends import cuda
 
 from chainer_ssd.extensions._vis_report import VisReport
-from chainer_ssd.functions.multibox_loss import background_loss, n_hard_negative
+from chainer_ssd.functions._rows import background_loss, n_hard_negative
 from chainer_ssd.ops import hard_negative_mining
 from chainer_ssd.visualizations import draw_match
 

@@ -102,17 +102,18 @@ class _Watch:
 
 
 class _LinkHook(chainer.LinkHook):
-    # A child that others call (an evaluator) is no part of the iteration.
+    # A child that others call is no part of the iteration, nor is the target in test mode: both
+    # are an evaluator's.
 
     def __init__(self, watch, is_target):
         self.watch, self.is_target = watch, is_target
 
     def forward_preprocess(self, args):
-        if self.is_target:
-            self.watch.lap('data')
-        elif self.watch.in_target:
+        if self.watch.in_target:
             self.watch.lap('loss')
-        self.watch.in_target |= self.is_target
+        elif self.is_target and chainer.config.train:
+            self.watch.lap('data')
+            self.watch.in_target = True
 
     def forward_postprocess(self, args):
         if self.watch.in_target:

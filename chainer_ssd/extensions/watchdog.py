@@ -207,7 +207,7 @@ class Watchdog(Extension):
 
 def _say(message):
     with contextlib.suppress(OSError):
-        os.write(2, message.encode())
+        os.write(2, message.encode(errors='backslashreplace'))
         sys.stdout.flush()
 
 

@@ -4,7 +4,7 @@ import chainer.functions as F
 
 from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions import multibox_loss
-from chainer_ssd.functions.multibox_loss import n_hard_negative
+from chainer_ssd.functions._rows import n_hard_negative
 
 
 class MultiboxTrainChain(chainer.Chain):

@@ -109,11 +109,17 @@ class SSD(chainer.Chain):
 
         Raises
         ------
+        ValueError
+            If an image has another shape; the message says which.
         ImportError
             If an image must be scaled and OpenCV is missing (``pip install "chainer_ssd[data]"``).
         """
         if not len(imgs):
             return [], [], []
+        shapes = [np.shape(img) for img in imgs]
+        for i, shape in enumerate(shapes):
+            if len(shape) != 3 or shape[0] != 3 or 0 in shape:
+                raise ValueError(f'imgs[{i}] has shape {shape}: expected (3, H, W)')
         x = np.stack([self._resize(np.asarray(img, np.float32), (self.insize, self.insize))
                       for img in imgs])
         with chainer.using_config('train', False), chainer.no_backprop_mode():
@@ -121,10 +127,10 @@ class SSD(chainer.Chain):
         # The CPU decodes: what is left after the threshold is little.
         mb_locs, mb_confs = (chainer.get_device('@numpy').send(y.array) for y in outputs)
         bboxes, labels, scores = [], [], []
-        for img, mb_loc, mb_conf in zip(imgs, mb_locs, mb_confs):
+        for shape, mb_loc, mb_conf in zip(shapes, mb_locs, mb_confs):
             bbox, label, score = self.coder.decode(
                 mb_loc, mb_conf, self.nms_thresh, self.score_thresh)
-            size = np.array(img.shape[1:] * 2, np.float32)
+            size = np.array(shape[1:] * 2, np.float32)
             bboxes.append(np.clip(bbox * (size / np.float32(self.insize)), 0, size))
             labels.append(label)
             scores.append(score)

@@ -159,13 +159,12 @@ def load_weights(model, path):
                          f'ChainerCV published {_PUBLISHED}{name}')
     path = os.fspath(path)
     params = {name.lstrip('/'): param for name, param in model.namedparams()}
-    try:
-        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as npz:
-            weights = {name: npz[name] for name in params if name in npz}
-    except OSError:
-        raise
-    except Exception as error:  # what is torn, or no npz, raises what it likes
-        raise ValueError(f'{path}: expected an npz file of weights: {error}') from error
+    with open(path, 'rb') as file:
+        try:
+            with np.load(file, allow_pickle=False) as npz:
+                weights = {name: npz[name] for name in params if name in npz}
+        except Exception as error:  # what is torn, or no npz, raises what it likes
+            raise ValueError(f'{path}: expected an npz file of weights: {error}') from error
 
     whole = any(name.startswith('multibox/') for name in weights)
     for name, param in params.items():

@@ -25,7 +25,7 @@ def image_of(pixels):
 def resize(pixels, size):
     """Scaled to ``size`` (H, W), smooth."""
     Image = require('PIL.Image', 'data')
-    return np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(pixels).resize(size[::-1]))  # bicubic by default
 
 
 def draw_frame(pixels, box, width, color, opacity=1.):

@@ -87,7 +87,7 @@ def draw_mined(scene, s, hard_negative, share):
     for k in mined[np.argsort(share[mined], kind='stable')]:  # the largest loss above the others
         color = _PALE + (_HOT - _PALE) * share[k]
         draw_frame(pixels, scene.corners[k], 1, color, 0.4 + 0.6 * share[k])
-    text = f'scale {s}: {len(mined)} hard negatives'
+    text = f'scale {s}: {len(mined)} hard negative{"s"[:len(mined) != 1]}'
     return _panel(pixels, text + (f', {len(ignored)} ignored' if len(ignored) else ''))
 
 

@@ -14,7 +14,7 @@ def can_write(text):
 
 @functools.lru_cache(maxsize=4096)
 def text_mask(text, size):
-    """Text of ``size`` pixels an em, in one line.
+    """Text of ``size`` pixels an em, in one line, whatever space is in it.
 
     float32 (height, width), 0..1; the height depends on the size and the font only. Read-only:
     it is remembered.
@@ -23,6 +23,7 @@ def text_mask(text, size):
     font = _font(_font_path(text) or _dejavu(), size)
     ascent, descent = font.getmetrics()
     pad = max(1, size // 5)
+    text = ' '.join(text.split())
     left, _, right, _ = font.getbbox(text, anchor='ls')
     image = Image.new('L', (right - min(left, 0) + 2 * pad, ascent + descent))
     ImageDraw.Draw(image).text((pad - min(left, 0), ascent), text, 255, font, anchor='ls')

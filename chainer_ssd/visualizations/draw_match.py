@@ -93,6 +93,11 @@ def _check(n_truth, index, default_bbox, **columns):
     for name, column in columns.items():
         if column is not None and np.shape(column) != shape:
             raise ValueError(f'{name} has shape {np.shape(column)}: expected {shape}, as index')
+    for name, column in (('index', index), ('scale', columns['scale'])):
+        if column.dtype.kind not in 'iu' and column.size:
+            raise ValueError(f'{name} has dtype {column.dtype}: expected integers')
+    for k in np.flatnonzero(columns['scale'] < 0):
+        raise ValueError(f'scale[{k}] = {columns["scale"][k]}: expected 0 or more')
     if columns['hard_negative'] is not None and np.asarray(columns['hard_negative']).dtype != bool:
         raise ValueError(f'hard_negative has dtype {np.asarray(columns["hard_negative"]).dtype}: '
                          'expected bool')

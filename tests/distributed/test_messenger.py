@@ -123,6 +123,21 @@ def test_a_host_name_without_an_address_does_no_harm(monkeypatch):
         assert 'no-such-host.invalid: ' in str(error) and 'ranks [1] did not connect' in str(error)
 
 
+def test_a_name_that_no_host_can_have_is_told_like_one_without_an_address(monkeypatch):
+    monkeypatch.setattr(socket, 'gethostname', lambda: f'{"a" * 70}.invalid')
+    monkeypatch.setattr(rendezvous, '_addresses', lambda: ['no-such-address.invalid'])
+    monkeypatch.setattr(rendezvous, 'CONNECT', 2)
+    for error in run_ranks(2, greet):
+        assert isinstance(error, RuntimeError)
+        assert 'rank 1: ConnectionError: cannot reach rank 0' in str(error)
+
+
+def test_without_posix_limits_the_package_is_imported_all_the_same():
+    subprocess.run([sys.executable, '-c', 'import sys; sys.modules["resource"] = None\n'
+                    'sys.modules["fcntl"] = None\nimport chainer_ssd'], check=True,
+                   env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+
+
 def test_rank_0_without_a_port_is_told_to_all(monkeypatch):
     def listener(backlog):
         raise OSError(98, 'Address already in use')

@@ -7,7 +7,7 @@ import pytest
 from tests.examples.detector_folder import run
 from tests.examples.test_train import root  # noqa: F401  (a fixture)
 
-OPTIONS = '--', '--insize', '32', '--epoch', '1', '--batchsize', '6', '--workers', '0'
+OPTIONS = '--', '--insize', '32', '--batchsize', '6', '--workers', '0'
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def out(tmp_path):
     return tmp_path
 
 
-def test_only_what_is_missing_is_trained(out, root, monkeypatch, capsys):  # noqa: F811
+@pytest.mark.parametrize('length', [('--epoch', '1'), ('--iteration', '1')])
+def test_only_what_is_missing_is_trained(out, root, monkeypatch, capsys, length):  # noqa: F811
     import ablation
     args = '--root', root, '--out', out, '--seeds', '2', '--jobs', '0'
     status, printed, _ = run(monkeypatch, capsys, ablation, *args)
@@ -37,7 +38,7 @@ def test_only_what_is_missing_is_trained(out, root, monkeypatch, capsys):  # noq
     assert len(lines) == 2 + len(ablation.ROWS) - 1
 
     status, printed, errors = run(
-        monkeypatch, capsys, ablation, *args[:4], '--seeds', '1', '--jobs', '2', *OPTIONS)
+        monkeypatch, capsys, ablation, *args[:4], '--seeds', '1', '--jobs', '2', *OPTIONS, *length)
     assert status == 0 and not errors
     assert re.search(r'^\| no augmentation \| [01]\.\d{3} ± 0\.000 \| .* \| 1 \|$', printed,
                      re.MULTILINE)

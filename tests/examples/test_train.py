@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,19 @@ def test_a_run_that_was_killed_and_resumed_reaches_the_same_weights_bit_for_bit(
     assert iterations == list(range(1, 9))
 
 
+def test_a_finished_run_that_is_resumed_says_the_same_once_more(root, tmp_path):
+    command = ['--dataset', 'voc', '--root', root, *TINY, '--snapshot-interval', '8',
+               '--workers', '0', '--out', tmp_path]
+    results = []
+    for options in ((), ('--resume', 'auto')):
+        done = train(*command, *options)
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads((tmp_path / 'result.json').read_text()))
+    first, second = results
+    assert second['ap'] == first['ap'] and second['iteration'] == 8
+    assert {'n_truth', 'n_positive', 'recall', 'unmatched'} <= second['match'].keys()
+
+
 def test_the_other_loss_and_the_other_augmentations(root, tmp_path):
     done = train('--dataset', 'voc', '--root', root, *TINY[:-4], '--iteration', '2', '--workers',
                  '1', '--loss', 'ssd_loss', '--augmentation', 'none', '--vertical-flip',
@@ -210,6 +224,9 @@ def test_ranks_together_take_the_step_of_one_process(mpiexec, root, tmp_path):
     (['--dataset', 'voc', '--root', 'nowhere'], 'nowhere'),
     (['--dataset', 'voc', '--root', '{root}', '--train-split', 'train'], 'train.txt'),
     (['--dataset', 'voc', '--root', '{root}', '--train-split', 'empty'], 'empty.txt: lists no'),
+    (['--root', '{root}'], 'goes with --dataset voc'),
+    (['--dataset', 'voc', '--root', '{root}', '--train-split', 'bare'],
+     'no object in any image of bare.txt'),
     (['--dataset', 'voc', '--root', '{root}', '--resume', 'nothing'], 'nothing: no snapshot'),
     (['--insize', '100'], 'insize = 100: expected a multiple of 32'),
     (['--model', 'ssd300', '--insize', '128'], 'insize = 128: ssd300 takes 300 only'),
@@ -227,6 +244,9 @@ def test_ranks_together_take_the_step_of_one_process(mpiexec, root, tmp_path):
 def test_bad_arguments_are_told_in_one_line(args, message, root, tmp_path, monkeypatch, capsys):
     import train as module
     (root / 'ImageSets/Main/empty.txt').write_text('\n')
+    (root / 'ImageSets/Main/bare.txt').write_text('bare\n')
+    (root / 'Annotations/bare.xml').write_text('<annotation></annotation>')
+    shutil.copy(root / 'JPEGImages/0.jpg', root / 'JPEGImages/bare.jpg')
     args = ['--workers', '0', *(arg.format(root=root) for arg in args), '--out', tmp_path]
     status, printed, errors = run(monkeypatch, capsys, module, *args)
     assert status == 2 and not printed

@@ -120,6 +120,19 @@ def test_each_part_is_charged_with_its_own_seconds(tmp_path, synchronize):
     assert records == [first] + [{**first, 'main/time/extensions': 20 + 100}] * 2
 
 
+def test_an_evaluation_of_the_target_itself_is_an_extension(tmp_path):
+    trainer, records = trainer_of(tmp_path)
+    chain = trainer.updater.get_optimizer('main').target
+    evaluator = chainer.training.extensions.Evaluator(
+        chainer.iterators.SerialIterator(Data(), 50, repeat=False, shuffle=False), chain)
+    trainer.extend(evaluator, trigger=(1, 'iteration'))
+    trainer.run()
+    own = {'main/time/data': 2, 'main/time/forward': 20, 'main/time/loss': 30}
+    for record in records[1:]:
+        assert {**record, **own} == record
+        assert record['main/time/extensions'] == 120 + 100 + 2 * (20 + 30)  # data of 100, 2 batches
+
+
 def test_the_all_reduce_of_chainermn_is_told_from_both_its_neighbours(tmp_path):
     trainer, records = trainer_of(tmp_path, MultiNodeOptimizer)
     trainer.updater.get_optimizer('main').remove_hook('slow')

@@ -18,7 +18,7 @@ from chainer_ssd import (
     SSDMini,
 )
 from chainer_ssd.extensions import DetectionVisReport, MatchVisReport
-from chainer_ssd.functions.multibox_loss import background_loss
+from chainer_ssd.functions._rows import background_loss
 from chainer_ssd.visualizations import draw_detection
 from tests import reference
 
@@ -246,6 +246,12 @@ def test_a_failure_names_the_image(tmp_path):
 def test_bad_arguments(report, options, message):
     with pytest.raises(ValueError, match=message):
         report([], None, **{'n_image': 2, **options})
+
+
+@pytest.mark.parametrize('filename', ['{epoch}.png', '{index.of}.png', '{index[0]}.png', '{.png'])
+def test_a_file_name_is_checked_for_one_image_too(filename):
+    with pytest.raises(ValueError, match='expected no other fields'):
+        DetectionVisReport([], None, filename=filename, n_image=1)
 
 
 def test_a_missing_library_is_missed_at_once(monkeypatch):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from chainer_ssd import Watchdog
-from chainer_ssd.extensions import _main_thread, _verdict
+from chainer_ssd.extensions import _main_thread, _verdict, watchdog
 from chainer_ssd.extensions._main_thread import MainThread
 from chainer_ssd.extensions._verdict import Verdict
 
@@ -225,6 +225,11 @@ def test_a_launcher_that_does_not_read_keeps_no_rank_alive(tmp_path, reader):
     finally:
         process.kill()
         process.stderr.close()
+
+
+def test_a_message_with_a_file_name_that_is_no_text_is_said(capfd):
+    watchdog._say(f'broken: {os.fsdecode(bytes([255]))}.jpg\n')
+    assert capfd.readouterr().err == 'broken: \\udcff.jpg\n'
 
 
 def test_a_worker_that_was_closed_is_no_failure():

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import chainer
 import chainer.functions as F
@@ -104,6 +105,13 @@ def test_predict_keeps_within_the_image_and_leaves_the_mode_alone(model):
     again = model.predict(imgs)
     np.testing.assert_array_equal(again[0][0], bboxes[0])  # the running statistics stayed
     assert model.predict([]) == ([], [], [])
+
+
+@pytest.mark.parametrize('shape', [(50, 60, 3), (50, 60), (1, 50, 60), (3, 0, 60)])
+def test_predict_names_an_image_of_another_shape(model, shape):
+    imgs = [*imgs_of((30, 40)), np.zeros(shape, 'f')]
+    with pytest.raises(ValueError, match=rf'imgs\[1\] has shape {re.escape(str(shape))}: expected'):
+        model.predict(imgs)
 
 
 def test_presets():

@@ -160,6 +160,19 @@ def test_a_file_that_is_no_npz_is_refused(ssd300, tmp_path, content):
         load_weights(ssd300, path)
 
 
+def test_a_broken_npz_is_named_whatever_zipfile_raises(tmp_path):
+    class Model(chainer.Chain):
+        insize, n_fg_class = 300, 1
+
+    model, path = Model(multibox=chainer.links.Linear(1, 1)), tmp_path / 'weights.npz'
+    chainer.serializers.save_npz(path, model)
+    whole = path.read_bytes()
+    # The zip's directory is said to begin beyond the file: a seek before its beginning, OSError.
+    path.write_bytes(whole[:-6] + (1 << 24).to_bytes(4, 'little') + whole[-2:])
+    with pytest.raises(ValueError, match='weights.npz: expected an npz file of weights'):
+        load_weights(model, path)
+
+
 def test_one_array_is_no_npz_and_a_missing_file_is_missing(ssd300, tmp_path):
     np.save(tmp_path / 'array.npy', np.zeros(3))
     with pytest.raises(ValueError, match='array.npy: expected an npz file of weights'):

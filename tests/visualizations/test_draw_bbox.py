@@ -165,6 +165,12 @@ def test_names_in_any_script(recwarn):
     assert not recwarn.list
 
 
+def test_a_name_of_several_lines_is_written_in_one():
+    drawn = [draw_bbox(np.zeros((3, 200, 200)), [(50, 50, 150, 150)], [0], label_names=[name])
+             for name in ('a cat', 'a\ncat', ' a\tcat\r\n')]
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] == drawn[2]).all()
+
+
 def test_a_name_that_no_font_has_is_a_number_and_a_warning():
     name = '\U000F0000'  # a private character
     args = ground((200, 300)), [(80, 50, 150, 150)], [1], None

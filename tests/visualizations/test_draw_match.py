@@ -154,6 +154,9 @@ def test_without_truths_and_without_default_boxes():
     ({'conf_loss': np.zeros(3)}, r'conf_loss has shape \(3,\)'),
     ({'index': np.full(500, 2)}, r'index\[0\] = 2: expected -2 to 1'),
     ({'index': np.full(500, -3)}, r'index\[0\] = -3: expected -2 to 1'),
+    ({'index': np.full(500, -1.)}, 'index has dtype float64: expected integers'),
+    ({'scale': np.zeros(500)}, 'scale has dtype float64: expected integers'),
+    ({'scale': np.full(500, -1)}, r'scale\[0\] = -1: expected 0 or more'),
     ({'label_names': ['cat']}, r'label\[0\] = 1: expected 0 to 0'),
 ])
 def test_bad_arguments(index, changes, message):
