@@ -37,6 +37,7 @@ setup(
     license_files=['LICENSE'],
     classifiers=[
         'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],

@@ -38,7 +38,7 @@ def connect_to_rank_0(comm):
     listener, error, peers = None, None, {}
     try:
         listener = _listener(comm.size) if comm.rank == 0 else None
-    except OSError as found:
+    except Exception as found:  # whatever it is, the others must not wait for this rank
         error = found
     raise_together(comm, error)
     secret, *place = from_rank_0(comm, listener and (
@@ -51,7 +51,7 @@ def connect_to_rank_0(comm):
         for peer in peers.values():
             peer.setblocking(False)
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as found:
+    except Exception as found:
         error = found
     try:
         raise_together(comm, error)

@@ -189,7 +189,9 @@ class Watchdog(Extension):
             if status is not None:
                 del self._workers[pid]
             if status not in (None, 0, -signal.SIGTERM):  # pools end their workers by SIGTERM
-                how = f'status {status}' if status > 0 else signal.Signals(-status).name
+                names = {number: number.name for number in signal.Signals}  # not of real-time ones
+                how = (f'status {status}' if status > 0
+                       else names.get(-status, f'signal {-status}'))
                 self._fail(f'data worker {pid} died ({how})')
 
     def _end(self, text):
