@@ -26,7 +26,7 @@ pytestmark = [
 
 def ip(*args, host=None, check=True):
     inside = ('netns', 'exec', f'chainer_ssd_{host}', 'ip') if host else ()
-    subprocess.run(['ip', *inside, *args], check=check, capture_output=True)
+    return subprocess.run(['ip', *inside, *args], check=check, capture_output=True).stdout
 
 
 @pytest.fixture
@@ -42,6 +42,9 @@ def hosts():
         ip('addr', 'add', f'{address}/24', 'dev', 'eth0', host=host)
         ip('link', 'set', 'eth0', 'up', host=host)
         ip('link', 'set', 'lo', 'up', host=host)
+    for host in HOSTS:  # the kernel takes up to a second, and MPI wants a link that is up
+        while b'state UP' not in ip('link', 'show', 'eth0', host=host):
+            time.sleep(0.05)
     yield HOSTS
     for host in HOSTS:
         for pid in pids(host):
