@@ -18,6 +18,7 @@ import os
 import chainer
 import numpy as np
 from detector import load_detector
+from report import none_if_nan
 from training_data import load_data
 
 from chainer_ssd import (
@@ -163,10 +164,6 @@ def print_table(result):
 
 def number(value, n_digit=3):
     return '-' if value is None else f'{value:.{n_digit}f}'
-
-
-def none_if_nan(value):
-    return None if math.isnan(value) else float(value)
 
 
 if __name__ == '__main__':
