@@ -2,7 +2,8 @@
 #   PYTHON=python3.12        the Python that .venv is made with
 #   PY=/path/to/python       an environment that has everything already: no .venv is made
 #   CUDA=cuda12x             the extra that test-gpu installs
-#   DEMO_ARGS, TEST_ARGS     more arguments for examples/train.py, for pytest
+#   DEMO_ARGS, TEST_ARGS, BENCH_ARGS
+#                            more arguments for examples/train.py, pytest, tests/benchmarks
 #   ROOT, JOBS               for ablation: a folder in Pascal VOC's layout, and runs side by side
 
 PYTHON ?= python3
@@ -49,7 +50,7 @@ lint: $(ENVIRONMENT)
 	$(PY) -m ruff check .
 
 bench: $(ENVIRONMENT)
-	$(PY) -m tests.benchmarks
+	$(PY) -m tests.benchmarks --out result/bench.txt --plot result/bench.png $(BENCH_ARGS)
 
 venv: $(VENV)/ready
 

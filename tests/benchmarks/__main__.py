@@ -30,6 +30,8 @@ def main():
         if name not in MODULES:
             parser.error(f'no benchmark {name!r}: expected some of {MODULES}')
 
+    for path in filter(None, (args.out, args.plot)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     text = [f'Python {platform.python_version()}, NumPy {np.__version__}, one thread of '
             f'{platform.machine()} {_report.processor()}']
     print(text[0], flush=True)
