@@ -5,7 +5,6 @@
 Each run is train.py with the options of a row; what follows -- goes to all of them. Stopped and
 started again it goes on: a run whose result.json is there is not repeated. --jobs 0 only prints.
 """
-import argparse
 import concurrent.futures
 import json
 import os
@@ -14,6 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from arguments import natural, parser_of, positive, told_in_one_line
+
+SAID = 'said'  # what a run printed
 EPOCH = 15  # a third of the default: nine rows, three seeds
 ROWS = {
     'default': [],
@@ -29,35 +31,63 @@ ROWS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add('--root', required=True, help="a folder in Pascal VOC's layout")
-    add('--out', type=Path, default='ablation', help='folder for the runs')
-    add('--jobs', type=int, default=1, help='runs side by side; 0: only print the table')
-    add('--seeds', type=int, default=3)
+    add('--out', type=Path, default='ablation', help='folder for the runs (%(default)s)')
+    add('--jobs', type=natural, default=1,
+        help='runs side by side, 0: only print the table (%(default)s)')
+    add('--seeds', type=positive, default=3, help='runs of a row (%(default)s)')
     add('options', nargs='*', help='after --: options of train.py for all rows')
     args = parser.parse_args()
-    seeds = range(args.seeds)
-    if args.jobs:
-        # Seed by seed: stopped early, the table is of all rows.
-        runs = [(name, seed) for seed in seeds for name in ROWS]
-        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            statuses = pool.map(lambda run: train(args, *run), runs)
-            for run, status in zip(runs, statuses):  # as they end, not after the last
-                if status:
-                    print(f'failed: see {folder(args.out, *run) / "said"}', file=sys.stderr)
-    print('\n'.join(table(args.out, seeds)))
+    with told_in_one_line(parser):
+        n_failed = train_all(args) if args.jobs else 0
+        print('\n'.join(table(args.out, range(args.seeds))))
+    if n_failed:
+        parser.exit(1, f'{parser.prog}: {n_failed} failed\n')
+
+
+def train_all(args):
+    """Trains what has no result yet, with a line as each run ends; how many failed."""
+    # Seed by seed: stopped early, the table is of all rows.
+    runs = [(name, seed) for seed in range(args.seeds) for name in ROWS]
+    missing = [run for run in runs if result_of(args.out, *run) is None]
+    n_done = len(runs) - len(missing)
+    if n_done:
+        print(f'{n_done} of {len(runs)} were there')
+    n_failed = 0
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        started = {pool.submit(train, args, *run): run for run in missing}
+        try:
+            for n, ended in enumerate(concurrent.futures.as_completed(started), n_done + 1):
+                which = '{} of {}: {}, seed {}: '.format(n, len(runs), *started[ended])
+                if ended.result():
+                    n_failed += 1
+                    said = folder(args.out, *started[ended]) / SAID
+                    print(f'{which}failed, see {said}', file=sys.stderr)
+                else:
+                    result = result_of(args.out, *started[ended])
+                    print(f'{which}mAP {result["map"] or 0:.4f} after {result["seconds"]:.0f} s',
+                          flush=True)
+        except KeyboardInterrupt:  # the runs under way have heard it, too
+            pool.shutdown(cancel_futures=True)
+            raise KeyboardInterrupt('interrupted; started again it goes on') from None
+    return n_failed
 
 
 def folder(out, name, seed):
     return out / name.replace(' ', '_').replace(',', '').replace("'", '') / str(seed)
 
 
+def result_of(out, name, seed):
+    """What result.json says; None if there is none yet."""
+    path = folder(out, name, seed) / 'result.json'
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+
+
 def train(args, name, seed):
-    """Runs train.py unless that was done; its exit status."""
+    """Runs train.py; its exit status."""
     out = folder(args.out, name, seed)
-    if (out / 'result.json').exists():
-        return 0
     out.mkdir(parents=True, exist_ok=True)
     is_told = any(option.startswith('--iteration') for option in args.options)
     length = [] if is_told else ['--epoch', str(EPOCH)]
@@ -65,7 +95,7 @@ def train(args, name, seed):
                '--root', args.root, *length, *ROWS[name], '--seed', str(seed),
                '--out', out, '--resume', 'auto', *args.options]
     environment = {'OPENBLAS_NUM_THREADS': '1', **os.environ}  # one core a run
-    with open(out / 'said', 'w', encoding='utf-8') as said:
+    with open(out / SAID, 'w', encoding='utf-8') as said:
         return subprocess.run(command, env=environment, stdout=said, stderr=said).returncode
 
 
@@ -75,8 +105,7 @@ def table(out, seeds):
     yield '|---|---|---|---|---|---|'
     default = None
     for name in ROWS:
-        paths = [folder(out, name, seed) / 'result.json' for seed in seeds]
-        results = [json.loads(path.read_text(encoding='utf-8')) for path in paths if path.exists()]
+        results = list(filter(None, (result_of(out, name, seed) for seed in seeds)))
         if not results:
             continue
         maps = [result['map'] or 0 for result in results]

@@ -9,14 +9,14 @@ pycocotools is installed, COCO's figures follow, for which difficult objects are
 --out, by default that of the detector, then holds all of it as evaluation.json, and the curves as
 precision_recall.png.
 """
-import argparse
 import importlib.util
 import json
 import math
 import os
+import unicodedata
 
-import chainer
 import numpy as np
+from arguments import parser_of, told_in_one_line, use_device
 from detector import load_detector
 from report import none_if_nan
 from training_data import load_data
@@ -39,11 +39,9 @@ COCO_FIGURES = {
 def main():
     parser = create_parser()
     args = parser.parse_args()
-    try:
+    with told_in_one_line(parser):
         model, label_names = load_detector(args.result)
-        device = chainer.get_device(args.gpu)
-        device.use()
-        model.to_device(device)
+        model.to_device(use_device(args.gpu))
         model.use_preset('evaluate')
         images = detect(model, load_test_set(args, label_names))
         result, curves = compare(images, label_names)
@@ -59,14 +57,10 @@ def main():
             write_image(draw_precision_recall(*curves, ap, label_names),
                         os.path.join(out, 'precision_recall.png'))
         print(f'see {out}')
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        parser.exit(2, f'{parser.prog}: error: {" ".join(str(error).split())}\n')
 
 
 def create_parser():
-    description, _, epilog = __doc__.partition('\n\n')
-    parser = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawTextHelpFormatter)
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add('result', help='the folder that train.py wrote (--out)')
     add('--dataset', choices=('shapes', 'voc'), default='shapes')
@@ -146,12 +140,13 @@ def best_f1(prec, rec, score):
 
 
 def print_table(result):
-    width = max(map(len, [*result['classes'], 'class']))
+    width = max(map(n_column, [*result['classes'], 'class']))
     print(f'{"class":{width}}      AP  objects  detections  best F1  precision  recall  at score')
     for name, each in result['classes'].items():
         best = each['best_f1'] or dict.fromkeys(('f1', 'precision', 'recall', 'score_thresh'))
-        print(f'{name:{width}}  {number(each["ap"], 4):>6}  {each["n_truth"]:7}  '
-              f'{each["n_detection"]:10}  {number(best["f1"]):>7}  {number(best["precision"]):>9}  '
+        print(name + ' ' * (width - n_column(name)) + f'  {number(each["ap"], 4):>6}  '
+              f'{each["n_truth"]:7}  {each["n_detection"]:10}  '
+              f'{number(best["f1"]):>7}  {number(best["precision"]):>9}  '
               f'{number(best["recall"]):>6}  {number(best["score_thresh"]):>8}')
     print(f'{"mAP":{width}}  {number(result["map"], 4):>6}  '
           f'of {result["n_image"]} images, at an IoU of 0.5')
@@ -160,6 +155,11 @@ def print_table(result):
             f'{name} {number(value)}' for name, value in result['coco'].items()))
     else:
         print('COCO\'s figures need pycocotools: pip install "chainer_ssd[eval]"')
+
+
+def n_column(text):
+    """Of a terminal, in which Chinese letters have two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in 'WF') for letter in text)
 
 
 def number(value, n_digit=3):

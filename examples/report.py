@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+import warnings
 
 import chainer
 import numpy as np
@@ -21,6 +22,8 @@ from chainer_ssd import (
     Snapshot,
     TimeReport,
 )
+
+RESULT = 'result.json'
 
 
 def extend(trainer, matched, test, evaluator, args, comm=None):
@@ -44,10 +47,14 @@ def extend(trainer, matched, test, evaluator, args, comm=None):
             return
     trainer.extend(extensions.snapshot_object(chain.model, WEIGHTS), trigger=at(*quarters))
     trainer.extend(extensions.LogReport(trigger=interval))
+    losses = ['main/loss']
+    if isinstance(chain, MultiboxTrainChain):
+        losses += ['main/loss/loc', 'main/loss/conf']
+    is_terminal = sys.stdout.isatty()  # elsewhere cursor movements would be read as text
     trainer.extend(extensions.PrintReport(
-        ['epoch', 'iteration', 'main/loss', 'main/loss/loc', 'main/loss/conf',
-         'validation/main/map', 'elapsed_time']), trigger=interval)
-    if sys.stdout.isatty():  # elsewhere its cursor movements would be read as text
+        ['epoch', 'iteration', *losses, 'validation/main/map', 'elapsed_time'],
+        out=sys.stdout if is_terminal else PlainText()), trigger=interval)
+    if is_terminal:
         trainer.extend(extensions.ProgressBar(update_interval=10))
 
     try:
@@ -58,9 +65,8 @@ def extend(trainer, matched, test, evaluator, args, comm=None):
     matplotlib.use('Agg')  # needs no display
     names = evaluator.label_names
     curves = ['map', *(f'ap/{name}' for name in names)] if len(names) < 10 else ['map']
-    trainer.extend(extensions.PlotReport(
-        ['main/loss', 'main/loss/loc', 'main/loss/conf'], trigger=interval, filename='loss.png'))
-    trainer.extend(extensions.PlotReport(
+    trainer.extend(PlotReport(losses, trigger=interval, filename='loss.png'))
+    trainer.extend(PlotReport(
         [f'validation/main/{curve}' for curve in curves], trigger=at(*quarters),
         filename='map.png'))
     trainer.extend(DetectionVisReport(
@@ -68,6 +74,33 @@ def extend(trainer, matched, test, evaluator, args, comm=None):
     if isinstance(chain, MultiboxTrainChain):
         trainer.extend(MatchVisReport(matched, chain, names, 'match_{index}.png'),
                        trigger=at(*quarters))
+
+
+class PlainText:
+    """The standard output, without the sequence that PrintReport begins each line with."""
+
+    def write(self, text):
+        sys.stdout.write(text.replace('\033[J', ''))
+
+    def flush(self):
+        sys.stdout.flush()
+
+
+class PlotReport(extensions.PlotReport):
+    """A plot that cannot be written is warned of, once, and the training goes on."""
+
+    has_warned = False
+
+    def __call__(self, trainer):
+        try:
+            super().__call__(trainer)
+        except OSError as error:
+            import matplotlib.pyplot
+            matplotlib.pyplot.close()
+            self._init_summary()
+            if not self.has_warned:
+                self.has_warned = True
+                warnings.warn(f'{self._file_name} is not written: {error}', stacklevel=2)
 
 
 def save_result(out, trainer, model, label_names, figures):
@@ -95,7 +128,7 @@ def save_result(out, trainer, model, label_names, figures):
         },
     }
     chainer.serializers.save_npz(os.path.join(out, WEIGHTS), model)
-    with open(os.path.join(out, 'result.json'), 'w', encoding='utf-8') as file:
+    with open(os.path.join(out, RESULT), 'w', encoding='utf-8') as file:
         json.dump(result, file, indent=1, ensure_ascii=False)
     if seconds:
         print('seconds an iteration: ' + ', '.join(

@@ -10,70 +10,71 @@ are many.
 
 The folder --out then holds model.npz (the weights) and model.json (what they are of), with which
 predict.py and evaluate.py go on; result.json (the average precision on the test split, and the
-diagnostics); the log, its curves loss.png and map.png, and the snapshots.
+diagnostics); the log, its curves loss.png and map.png; the snapshots, and options.json (what they
+were made with). Interrupted by Ctrl-C, it says how to go on.
 """
-import argparse
+import contextlib
 import functools
 import math
+import os
+import warnings
 
 import chainer
 import numpy as np
+from arguments import natural, parser_of, positive, ratio, scale, told_in_one_line, use_device
 from detector import MODELS, create_model, save_description
 from recipe import create_chain, create_optimizer, recipe_of, schedule
 from report import extend, save_result
+from resuming import interruptible, options_of, resume, save_options
 from training_data import AUGMENTATIONS, augment, create_iterator, default_workers, load_data
 
-from chainer_ssd import DetectionEvaluator, EncodeTransform, MatchTransform, Snapshot, Watchdog
+from chainer_ssd import DetectionEvaluator, EncodeTransform, MatchTransform, Watchdog
 
 INSIZE = {'shapes': 128, 'voc': 192}  # of ssd_mini
 
 
 def main():
     parser = create_parser()
-    args = parser.parse_args()
-    try:
+    args = with_defaults(parser.parse_args())
+    with told_in_one_line(parser):
         comm = create_communicator(args.communicator)
-    except (ImportError, ValueError) as error:
-        exit_(parser, error)
-    with Watchdog(comm, args.watchdog_timeout) as watchdog:  # data workers may die anywhere
-        try:
+    rank = 0 if comm is None else comm.rank
+    # Data workers may die anywhere; over MPI the watchdog tells all ranks whatever one meets.
+    with told_in_one_line(parser, ()), Watchdog(comm, args.watchdog_timeout) as watchdog:
+        with told_in_one_line(parser) if comm is None else contextlib.nullcontext():
+            device = use_device(
+                comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu)
+            if os.path.exists(args.out) and not os.path.isdir(args.out):
+                raise ValueError(f'--out {args.out}: not a folder')
             train, test, label_names = load_data(
                 args.dataset, args.root, args.train_split, args.test_split)
             model = create_detector(args, comm, len(label_names))
             augmented = augment(
-                train, args.augmentation or recipe_of(args.model, args.dataset).augmentation,
-                args.vertical_flip, model.insize, args.seed, comm)
+                train, args.augmentation, args.vertical_flip, model.insize, args.seed, comm)
             matched = chainer.datasets.TransformDataset(augmented, MatchTransform(
                 model.coder.default_bbox, args.iou_thresh, match_type=args.match_type))
             evaluator = DetectionEvaluator(
                 chainer.iterators.SerialIterator(test, 1, repeat=False, shuffle=False),
                 model, label_names, comm=comm)
-            trainer = create_trainer(args, comm, model, augmented, matched)
+            trainer = create_trainer(args, comm, model, device, augmented, matched)
             trainer.extend(watchdog)
             extend(trainer, matched, test, evaluator, args, comm)
-            if args.resume:
-                resume(trainer, args, comm)
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
-            if comm is not None:
-                raise  # the watchdog tells all ranks
-            exit_(parser, error)
-        is_first = comm is None or comm.rank == 0
-        if is_first:
-            save_description(args.out, args.model, model, label_names, args.box_scale)
-        trainer.run()
-        figures = trainer.observation
-        if 'validation/main/map' not in figures:  # it had come to its end before
-            figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
-        if is_first:
-            save_result(args.out, trainer, model, label_names, figures)
-
-
-def exit_(parser, error):
-    parser.exit(2, f'{parser.prog}: error: {" ".join(str(error).split())}\n')
+            options = options_of(args, model, label_names)
+            resume(trainer, args, options, comm)
+            if not rank:
+                save_description(args.out, args.model, model, label_names, args.box_scale)
+                save_options(args.out, options)
+        with interruptible(trainer, rank):
+            trainer.run()
+            figures = trainer.observation
+            if 'validation/main/map' not in figures:  # it had come to its end before
+                figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
+            if not rank:
+                save_result(args.out, trainer, model, label_names, figures)
 
 
 def create_parser():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = parser_of(__doc__)
     group = parser.add_argument_group('data')
     add = group.add_argument
     add('--dataset', choices=('shapes', 'voc'), default='shapes',
@@ -128,29 +129,14 @@ def create_parser():
     return parser
 
 
-def natural(text, least=0):
-    value = int(text)
-    if value < least:
-        raise argparse.ArgumentTypeError(f'{text}: expected {least} or more')
-    return value
-
-
-def positive(text):
-    return natural(text, 1)
-
-
-def ratio(text):
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f'{text}: expected a finite number >= 0')
-    return value
-
-
-def scale(text):
-    value = ratio(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f'{text}: expected a number > 0')
-    return value
+def with_defaults(args):
+    """What was not given is as the recipe of the model has it."""
+    recipe = recipe_of(args.model, args.dataset)
+    args.augmentation = args.augmentation or recipe.augmentation
+    args.batchsize = args.batchsize or recipe.batchsize
+    if args.iteration is None:
+        args.epoch = args.epoch or recipe.epoch
+    return args
 
 
 def create_communicator(name):
@@ -164,6 +150,7 @@ def create_detector(args, comm, n_fg_class):
     norm = None
     if comm is not None:
         from chainermn.links import MultiNodeBatchNormalization
+        warnings.filterwarnings('ignore', '.*is experimental', FutureWarning)  # since 2018
         norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
     insize = args.insize or (INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
     np.random.seed(args.seed)  # the initial weights; whatever else is drawn has its own generator
@@ -173,38 +160,22 @@ def create_detector(args, comm, n_fg_class):
     return model
 
 
-def create_trainer(args, comm, model, augmented, matched):
-    recipe = recipe_of(args.model, args.dataset)
-    batchsize = args.batchsize or recipe.batchsize
+def create_trainer(args, comm, model, device, augmented, matched):
     examples = augmented  # ssd_loss matches and encodes by itself
     if args.loss == 'multibox_loss':
         examples = chainer.datasets.TransformDataset(matched, EncodeTransform(
             model.coder.default_bbox, model.coder.variance))
     workers = default_workers(comm) if args.workers is None else args.workers
-    iterator = create_iterator(examples, batchsize, workers)
+    iterator = create_iterator(examples, args.batchsize, workers)
 
-    gpu = comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu
-    device = chainer.get_device(gpu)
-    device.use()
     chain, converter = create_chain(model, args, comm)
     chain.to_device(device)
     optimizer = create_optimizer(args.model, chain, comm)
-    epoch = args.epoch or recipe.epoch
-    iteration = args.iteration or math.ceil(epoch * len(augmented) / batchsize)
+    iteration = args.iteration or math.ceil(args.epoch * len(augmented) / args.batchsize)
     updater = chainer.training.StandardUpdater(iterator, optimizer, converter, device=device)
     trainer = chainer.training.Trainer(updater, (iteration, 'iteration'), args.out)
-    trainer.extend(schedule(recipe, iteration))
+    trainer.extend(schedule(recipe_of(args.model, args.dataset), iteration))
     return trainer
-
-
-def resume(trainer, args, comm):
-    folder = args.out if args.resume == 'auto' else args.resume
-    iteration = Snapshot(folder, comm).resume(trainer)
-    if iteration is None and args.resume != 'auto':
-        raise ValueError(f'--resume {folder}: no snapshot of such a training')
-    if comm is None or comm.rank == 0:
-        print(f'{folder}: no snapshot, begins anew' if iteration is None else
-              f'{folder}: goes on after iteration {iteration}')
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ import numpy as np
 from chainer_ssd.datasets._bbox_dataset import BboxDataset
 from chainer_ssd.datasets._suspect import is_valid, warn_of_dropped, warn_of_suspects
 from chainer_ssd.datasets._voc_annotation import CORNERS, parse_annotation, to_number
+from chainer_ssd.datasets._voc_list import read_list
 
 VOC_LABEL_NAMES = (
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
@@ -56,7 +57,8 @@ class VOCBboxDataset(BboxDataset):
     Raises
     ------
     FileNotFoundError
-        If a list, annotation or image is missing.
+        If a list, annotation or image is missing; where it is the list, those that are there are
+        named, and where it is all of them, folders nearby that hold some.
     ValueError
         If an annotation is malformed, hostile (entities) or not VOC's; if a name is not in
         ``label_names``; if a box is invalid and ``on_invalid`` is 'raise'; if the list is
@@ -84,7 +86,7 @@ class VOCBboxDataset(BboxDataset):
             raise ValueError(f"on_invalid = {on_invalid!r}: expected 'drop' or 'raise'")
         root = os.fspath(root)
         self.return_difficult = return_difficult
-        self.ids = _read_list(os.path.join(root, 'ImageSets', 'Main', f'{split}.txt'))
+        self.ids = read_list(root, split)
         files = [os.path.join(root, 'Annotations', f'{name}.xml') for name in self.ids]
         annotations = [parse_annotation(file) for file in files]
         image_files = [
@@ -109,14 +111,6 @@ class VOCBboxDataset(BboxDataset):
         columns = bbox[kept], label[kept], difficult[kept]
         self._hold(
             image_files, sizes, owner[kept], columns if return_difficult else columns[:2], dtype)
-
-
-def _read_list(path):
-    with open(path, encoding='utf-8-sig') as lines:
-        names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise ValueError(f'{path}: lists no image')
-    return names
 
 
 def _find_image(stem):

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import random
+import warnings
 
 import chainer
 import numpy as np
@@ -16,7 +17,8 @@ class VisReport(Extension):
     """Draws the first examples of a data set into the trainer's folder.
 
     Reads the data set itself, not an iterator's next examples, and leaves the global random
-    generators as they were: training goes on as if nothing had been drawn.
+    generators as they were: training goes on as if nothing had been drawn. A picture that cannot
+    be written does not end it either.
     """
 
     trigger = 1, 'epoch'
@@ -29,6 +31,7 @@ class VisReport(Extension):
         if n_image < 1:
             raise ValueError(f'n_image = {n_image}: expected 1 or more')
         self.filename, self.n_image, self.comm = filename, n_image, comm
+        self._has_warned = False
         if self._name(1, 0) == self._name(1, 1) and n_image > 1:
             raise ValueError(f'filename = {filename!r}: expected {{index}} in it, for {n_image} '
                              'images')
@@ -45,16 +48,26 @@ class VisReport(Extension):
         """Draws and writes the pictures; does nothing on other ranks than 0."""
         if self.comm is not None and self.comm.rank:
             return
-        os.makedirs(trainer.out, exist_ok=True)
         for i in range(min(self.n_image, len(self.dataset))):
             name = self._name(trainer.updater.iteration, i)
             try:
                 with _global_random_state(), chainer.using_config('train', False), \
                         chainer.no_backprop_mode():
-                    write_image(self.draw(self.dataset[i]), os.path.join(trainer.out, name))
+                    picture = self.draw(self.dataset[i])
             except Exception as error:
                 raise RuntimeError(f'{type(self).__name__} cannot draw image {i} of its data set '
                                    f'({name}): {type(error).__name__}: {error}') from error
+            self._write(picture, os.path.join(trainer.out, name))
+
+    def _write(self, picture, path):
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_image(picture, path)
+        except OSError as error:  # a full disk, say
+            if not self._has_warned:
+                self._has_warned = True
+                warnings.warn(f'{type(self).__name__} cannot write {path}: {error}; training goes '
+                              'on, with no further word of its pictures', stacklevel=3)
 
     def _name(self, iteration, index):
         try:

@@ -39,7 +39,12 @@ class DetectionVisReport(VisReport):
     ImportError
         If Pillow or matplotlib is missing (``pip install "chainer_ssd[data,plot]"``).
     RuntimeError
-        On a call: if a picture cannot be drawn or written; it names the image and the cause.
+        On a call: if a picture cannot be drawn; it names the image and the cause.
+
+    Warns
+    -----
+    UserWarning
+        Once, if a picture cannot be written: it names the file and the cause.
 
     Notes
     -----

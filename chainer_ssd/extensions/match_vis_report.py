@@ -36,6 +36,11 @@ class MatchVisReport(VisReport):
     ------
     ValueError, ImportError, RuntimeError
         See :class:`chainer_ssd.DetectionVisReport`.
+
+    Warns
+    -----
+    UserWarning
+        See :class:`chainer_ssd.DetectionVisReport`.
     """
 
     def __init__(self, iterator, chain, label_names=None,

@@ -54,12 +54,10 @@ def draw_bbox(img, bbox, label=None, score=None, label_names=None):
     bbox, label, score = check_boxes(bbox, label, score, label_names)
     if score is not None:
         order = np.argsort(-score, kind='stable')
-        bbox, score = bbox[order], score[order]
-        label = None if label is None else label[order]
+        bbox, label, score = (rows_of(column, order) for column in (bbox, label, score))
     shape = pixels.shape[:2]
     bbox = bbox.clip(0, shape * 2)
-    colors = [label_color(0)] * len(bbox) if label is None else list(map(label_color, label))
-
+    colors = box_colors(len(bbox), label)
     captions = box_captions(len(bbox), label, score, label_names, shape)
     draw_boxes(pixels, bbox, colors, captions)
     return image_of(pixels)
@@ -141,6 +139,16 @@ def written_names(label, label_names):
             name = f'label {i}'
         names.append(name)
     return [names[i] for i in label]
+
+
+def rows_of(column, rows):
+    """Those rows, or None of None."""
+    return None if column is None else column[rows]
+
+
+def box_colors(n_box, label):
+    """For each box that of its class; that of the first where there are no classes."""
+    return [label_color(0)] * n_box if label is None else list(map(label_color, label))
 
 
 def box_captions(n_box, label, score, label_names, shape):

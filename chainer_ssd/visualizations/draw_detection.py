@@ -4,8 +4,14 @@ import numpy as np
 from chainer_ssd.ops import bbox_iou
 from chainer_ssd.visualizations._canvas import image_of, pixels_of, resize
 from chainer_ssd.visualizations._caption import captioned
-from chainer_ssd.visualizations.colors import ALARM, label_color
-from chainer_ssd.visualizations.draw_bbox import box_captions, check_boxes, draw_boxes
+from chainer_ssd.visualizations.colors import ALARM
+from chainer_ssd.visualizations.draw_bbox import (
+    box_captions,
+    box_colors,
+    check_boxes,
+    draw_boxes,
+    rows_of,
+)
 from chainer_ssd.visualizations.tile_images import tile_images
 
 _SIDE = 400, 1000  # pixels of the longer side of a panel, from and to
@@ -22,13 +28,14 @@ def draw_detection(img, bbox, label, score, gt_bbox, gt_label, label_names=None,
     img : float or uint8 array of shape (3, H, W)
         RGB, 0..255.
     bbox, label, score : arrays of shape (R, 4), (R,), (R,)
-        Detections, see :func:`draw_bbox`.
+        Detections, see :func:`draw_bbox`. Without scores (None) the first row counts as the
+        highest.
     gt_bbox, gt_label : arrays of shape (G, 4), (G,)
-        Ground truths.
+        Ground truths. Without ``label`` or ``gt_label`` (None) a detection may find any of them.
     label_names : sequence of str, optional
         Names of the classes.
     iou_thresh : float
-        By falling score, a detection finds the ground truth of its class that it overlaps most,
+        By falling score a detection finds the ground truth of its class that it overlaps most,
         if their IoU is at least this and no other has found that one; else it is false.
 
     Returns
@@ -43,8 +50,9 @@ def draw_detection(img, bbox, label, score, gt_bbox, gt_label, label_names=None,
     """
     bbox, label, score = check_boxes(bbox, label, score, label_names)
     gt_bbox, gt_label, _ = check_boxes(gt_bbox, gt_label, None, label_names)
-    order = np.argsort(-score, kind='stable')
-    bbox, label, score = bbox[order], label[order], score[order]
+    if score is not None:
+        order = np.argsort(-score, kind='stable')
+        bbox, label, score = (rows_of(column, order) for column in (bbox, label, score))
     found = find(bbox, label, gt_bbox, gt_label, iou_thresh)
     false, missed = found < 0, ~np.isin(np.arange(len(gt_bbox)), found)
 
@@ -61,10 +69,9 @@ def draw_detection(img, bbox, label, score, gt_bbox, gt_label, label_names=None,
              _heading(len(bbox), 'detection', false.sum(), 'false'))):
         panel = pixels.copy()
         rows = np.argsort(~wrong, kind='stable')  # what is wrong first has the room for a caption
-        colors = [label_color(i) for i in labels[rows]]
-        captions = box_captions(
-            len(rows), labels[rows], None if scores is None else scores[rows], label_names,
-            pixels.shape[:2])
+        labels, scores = rows_of(labels, rows), rows_of(scores, rows)
+        colors = box_colors(len(rows), labels)
+        captions = box_captions(len(rows), labels, scores, label_names, pixels.shape[:2])
         draw_boxes(panel, (boxes[rows] * zoom).clip(0, panel.shape[:2] * 2), colors, captions,
                    [ALARM if w else color for w, color in zip(wrong[rows], colors)])
         panels.append(image_of(captioned(panel, heading)))
@@ -76,7 +83,9 @@ def find(bbox, label, gt_bbox, gt_label, iou_thresh):
     found = np.full(len(bbox), -1)
     if not len(gt_bbox):
         return found
-    iou = np.where(label[:, None] == gt_label, bbox_iou(bbox, gt_bbox), -1)
+    iou = bbox_iou(bbox, gt_bbox)
+    if label is not None and gt_label is not None:
+        iou = np.where(label[:, None] == gt_label, iou, -1)
     for row, best in enumerate(iou.argmax(axis=1)):
         if iou[row, best] >= iou_thresh and best not in found[:row]:
             found[row] = best

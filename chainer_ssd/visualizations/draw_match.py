@@ -33,8 +33,8 @@ def draw_match(img, bbox, label, index, default_bbox, scale=None, hard_negative=
         RGB, 0..255, as the network sees it.
     bbox : float array of shape (R, 4)
         Ground truths (y_min, x_min, y_max, x_max) in pixels.
-    label : integer array of shape (R,)
-        Their classes, counted from 0.
+    label : integer array of shape (R,) or None
+        Their classes, counted from 0; None: they are numbered only.
     index : integer array of shape (K,)
         The ground truth of each default box, -1 background, -2 ignored: what
         :func:`chainer_ssd.match` returns.
@@ -71,7 +71,8 @@ def draw_match(img, bbox, label, index, default_bbox, scale=None, hard_negative=
 
     zoom = max(1, _SIDE / max(pixels.shape[:2]))
     pixels = resize(pixels, tuple(round(side * zoom) for side in pixels.shape[:2]))
-    names = [''] * len(bbox) if label_names is None else written_names(label, label_names)
+    has_names = label is not None and label_names is not None
+    names = written_names(label, label_names) if has_names else [''] * len(bbox)
     scene = Scene(pixels, bbox * zoom, names, center_to_corner(default_bbox) * zoom, index, scale)
     scales = range(scale.max(initial=0) + 1)
     cells = [[draw_overview(scene)], *([draw_matched(scene, s)] for s in scales)]

@@ -4,8 +4,9 @@ import numpy as np
 from chainer_ssd._extras import require
 from chainer_ssd.visualizations._canvas import draw_text, image_of
 from chainer_ssd.visualizations._caption import BLACK, WHITE
-from chainer_ssd.visualizations._text import can_write, shorten, text_mask
+from chainer_ssd.visualizations._text import shorten, text_mask
 from chainer_ssd.visualizations.colors import label_color
+from chainer_ssd.visualizations.draw_bbox import written_names
 
 _SIDE, _DPI = 600, 100          # of the plot
 _COLUMN, _ROW, _TOP = 230, 22, 36   # pixels of the legend
@@ -27,8 +28,8 @@ def draw_precision_recall(prec, rec, ap, label_names=None):
     ap : sequence of float
         Average precision of every class, for the legend.
     label_names : sequence of str, optional
-        Names of the classes, in any script for which a font is installed; without it their
-        numbers.
+        Names of the classes, in any script for which a font is installed, see
+        :func:`draw_bbox`; without it their numbers.
 
     Returns
     -------
@@ -49,8 +50,7 @@ def draw_precision_recall(prec, rec, ap, label_names=None):
         raise ValueError(f'label_names has {len(label_names)} names: expected one for each of the '
                          f'{len(ap)} classes of ap')
     drawn = [label for label, curve in enumerate(rec) if curve is not None]
-    names = [str(i) if label_names is None or not can_write(label_names[i]) else label_names[i]
-             for i in drawn]
+    names = map(str, drawn) if label_names is None else written_names(drawn, label_names)
     plot = _plot([(prec[label], rec[label], label) for label in drawn])
     legend = _legend([(f'{ap[label]:.3f}  {name}', label) for label, name in zip(drawn, names)])
     return image_of(np.concatenate([plot, legend], axis=1))

@@ -220,6 +220,38 @@ def test_missing_file(tmp_path, gone):
         VOCBboxDataset(root, 'train')
 
 
+def test_a_list_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    root = write(tmp_path, TWO)
+    for name in ('val', 'cat_train', 'cat_val'):
+        (root / f'ImageSets/Main/{name}.txt').write_text('a\n')
+    with pytest.raises(FileNotFoundError, match=(
+            r'tarin\.txt: no such list: there are val, train, cat_val, cat_train$')):
+        VOCBboxDataset(root, 'tarin')
+    for i in range(9):
+        (root / f'ImageSets/Main/zebra_{i}_train.txt').write_text('a\n')
+    with pytest.raises(FileNotFoundError, match=r'there are val, train, cat_val.* and 3 more$'):
+        VOCBboxDataset(root, 'tarin')
+
+
+@pytest.mark.parametrize('wrong', ['', 'a/[b]/Annotations', 'a', 'a/[b]/ImageSets/'])
+def test_a_wrong_folder_is_told_with_the_right_one_nearby(tmp_path, wrong):
+    right = write(tmp_path / 'a' / '[b]', TWO)
+    with pytest.raises(FileNotFoundError) as error:
+        VOCBboxDataset(tmp_path / wrong, 'train')
+    assert str(error.value).endswith(
+        f"not in Pascal VOC's layout (Annotations, ImageSets/Main, JPEGImages); what is: {right}")
+
+
+def test_a_folder_that_is_none(tmp_path):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'empty').mkdir()
+    for name in ('file', 'nowhere'):
+        with pytest.raises(FileNotFoundError, match=rf'{name} is not a folder$'):
+            VOCBboxDataset(tmp_path / name, 'train')
+    with pytest.raises(FileNotFoundError, match=r"empty is not in Pascal VOC's layout .*\)$"):
+        VOCBboxDataset(tmp_path / 'empty', 'train')
+
+
 def test_bad_annotation_is_named_at_construction(tmp_path):
     root = write(tmp_path, {**TWO, 'c': '<annotation>'})
     with pytest.raises(ValueError, match=r'c\.xml'):

@@ -1,11 +1,16 @@
 """examples/ablation.py, with one training of one iteration."""
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from tests.examples.detector_folder import run
-from tests.examples.test_train import root  # noqa: F401  (a fixture)
+from tests.examples.detector_folder import EXAMPLES, run
+from tests.examples.test_train import ENVIRONMENT, root  # noqa: F401  (a fixture)
 
 OPTIONS = '--', '--insize', '32', '--batchsize', '6', '--workers', '0'
 
@@ -40,6 +45,10 @@ def test_only_what_is_missing_is_trained(out, root, monkeypatch, capsys, length)
     status, printed, errors = run(
         monkeypatch, capsys, ablation, *args[:4], '--seeds', '1', '--jobs', '2', *OPTIONS, *length)
     assert status == 0 and not errors
+    # 9 rows of one seed, of which one is missing; the setting, its seed, mAP and seconds
+    assert printed.splitlines()[0] == '8 of 9 were there'
+    assert re.fullmatch(r'9 of 9: no augmentation, seed 0: mAP [01]\.\d{4} after \d+ s',
+                        printed.splitlines()[1])
     assert re.search(r'^\| no augmentation \| [01]\.\d{3} ± 0\.000 \| .* \| 1 \|$', printed,
                      re.MULTILINE)
     result = json.loads((ablation.folder(out, 'no augmentation', 0) / 'result.json').read_text())
@@ -51,5 +60,25 @@ def test_a_run_that_fails_is_named(out, monkeypatch, capsys):
     status, printed, errors = run(monkeypatch, capsys, ablation, '--root', out / 'nowhere',
                                   '--out', out, '--seeds', '1')
     said = ablation.folder(out, 'no augmentation', 0) / 'said'
-    assert errors == f'failed: see {said}\n' and 'nowhere' in said.read_text()
+    assert status == 1 and 'nowhere' in said.read_text()
+    assert errors == (f'9 of 9: no augmentation, seed 0: failed, see {said}\n'
+                      'ablation.py: 1 failed\n')
     assert '| default |' in printed
+
+
+def test_ctrl_c_begins_no_further_run(root, tmp_path):  # noqa: F811
+    running = subprocess.Popen(
+        [sys.executable, EXAMPLES / 'ablation.py', '--root', root, '--out', tmp_path, '--',
+         '--insize', '32', '--iteration', '100000'], env=ENVIRONMENT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    model = tmp_path / 'default' / '0' / 'model.json'
+    deadline = time.monotonic() + 120
+    while not model.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    printed, errors = running.communicate(timeout=60)
+    assert running.returncode == 130 and not printed
+    assert errors == 'ablation.py: interrupted; started again it goes on\n'
+    assert [path.name for path in tmp_path.iterdir()] == ['default']
+    with pytest.raises(ProcessLookupError):  # nobody is left
+        os.killpg(running.pid, 0)

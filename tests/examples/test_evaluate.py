@@ -116,6 +116,14 @@ def test_figures_by_hand(run, root, tmp_path):
         assert picture.size[1] == 600
 
 
+def test_columns_stay_in_line_beside_names_in_wide_letters(capsys):
+    figures = {'ap': 0, 'n_truth': 0, 'n_detection': 0, 'best_f1': None}
+    names = ('白血球', 'white cell')
+    evaluate.print_table({'map': 0, 'n_image': 1, 'classes': dict.fromkeys(names, figures)})
+    wide, narrow = (line.index('0.0000') for line in capsys.readouterr().out.splitlines()[1:3])
+    assert wide + 3 == narrow  # three letters of two columns
+
+
 def test_cocos_figures(run, root, tmp_path):
     pytest.importorskip('pycocotools')
     _, said, _, result = run(

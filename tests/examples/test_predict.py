@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -127,6 +129,7 @@ def test_nothing_found_is_no_failure(run, result, tmp_path):
     status, said, errors, detections = run(result, tmp_path / 'a.png', '--score', 1)
     assert status == 0 and errors == ''
     assert 'a.png: nothing; see' in said and '1 image in ' in said
+    assert 'nothing has a score of 1.0 or more: a lower --score' in said
     assert detections['images'][0]['detections'] == [] and detections['failed'] == []
     np.testing.assert_array_equal(
         read_image(tmp_path / 'out' / 'a.png'), read_image(tmp_path / 'a.png'))
@@ -199,6 +202,7 @@ def test_videos_that_are_none_or_break_off_are_named(run, result, tmp_path):
     assert status == 1
     assert {os.path.basename(each['file']) for each in detections['failed']} == set(names[:3])
     assert 'text.mp4: cannot be read as a video' in errors
+    assert 'nowhere.mp4: no such file' in errors
     assert 'of 40 frames' in errors
     assert len(detections['images']) == 1
     each, = detections['videos']  # what there is of it
@@ -236,6 +240,79 @@ def test_the_images_are_not_written_over(run, result, tmp_path):
     status, _, errors, detections = run(result, tmp_path / 'out', '--score', SCORE)
     assert status == 2 and 'could be written over' in errors and not detections
     assert (tmp_path / 'out' / 'a.png').read_bytes() == content
+
+
+def test_what_was_found_is_kept_where_a_picture_cannot_be_written(run, result, tmp_path):
+    for seed, name in enumerate(('a.png', 'b.png')):
+        picture(seed=seed).save(tmp_path / name)
+    write_video(tmp_path / 'c.avi')
+    write_video(tmp_path / 'd.avi')
+    for name in ('a.png', 'c.mp4'):
+        (tmp_path / 'out' / name).mkdir(parents=True)  # a file of that name cannot be
+    status, said, errors, detections = run(
+        result, *(tmp_path / name for name in ('a.png', 'b.png', 'c.avi', 'd.avi')),
+        '--score', SCORE, '--batchsize', 1)
+    assert status == 1
+    assert [each['picture'] for each in detections['images']] == [
+        None, str(tmp_path / 'out' / 'b.png')]
+    assert [each['video'] for each in detections['videos']] == [
+        None, str(tmp_path / 'out' / 'd.mp4')]
+    for name, each in zip(('a.png', 'b.png'), detections['images']):
+        img = read_image(tmp_path / name)
+        assert_detections(each['detections'], *expected_detections(result, img, SCORE))
+    (first, second) = detections['videos']
+    assert len(first['frames']) == 5 and first['frames'] == second['frames']
+    assert sum(map(len, first['frames'])) > 0 and len(frames_of(second['video'])[0]) == 5
+    failed = {os.path.basename(each['file']): each['error'] for each in detections['failed']}
+    assert set(failed) == {'a.png', 'c.avi'}
+    assert f'{tmp_path / "out" / "a.png"} cannot be written' in failed['a.png']
+    assert 'OpenCV cannot write an .mp4' in failed['c.avi']
+    assert 'predict.py: 2 failed: ' in errors and f'{tmp_path / "a.png"}: ' in said
+
+
+def test_what_was_found_is_kept_on_a_full_disk(result, tmp_path):
+    pytest.importorskip('resource')
+    limit = ('import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))'
+             '; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])')  # bytes of a file
+    rng = np.random.RandomState(0)
+    Image.fromarray(rng.randint(0, 256, (300, 300, 3)).astype(np.uint8)).save(tmp_path / 'a.png')
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'b.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 8, (320, 240))
+    for _ in range(40):
+        writer.write(rng.randint(0, 256, (240, 320, 3)).astype(np.uint8))
+    writer.release()
+    done = subprocess.run(
+        [sys.executable, '-c', limit, EXAMPLES / 'predict.py', result, 'a.png', 'b.avi'],
+        cwd=tmp_path, timeout=240, capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 1, done.stderr
+    detections = json.loads((tmp_path / 'predictions' / 'detections.json').read_text())
+    assert detections['images'][0]['picture'] is None
+    assert detections['videos'][0]['video'] is None
+    assert len(detections['videos'][0]['frames']) == 40
+    assert {each['file'] for each in detections['failed']} == {'a.png', 'b.avi'}
+    assert os.listdir(tmp_path / 'predictions') == ['detections.json']  # and nothing broken
+
+
+def test_ctrl_c_keeps_what_was_found(result, tmp_path):
+    (tmp_path / 'in').mkdir()
+    for i in range(2000):
+        picture(seed=i % 5).save(tmp_path / 'in' / f'{i:04}.bmp')
+    running = subprocess.Popen(
+        [sys.executable, EXAMPLES / 'predict.py', result, 'in', '--out', 'out'], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / 'out/0020.png').exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    errors = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert errors == 'predict.py: interrupted; what was done: out/detections.json\n'
+    detections = json.loads((tmp_path / 'out' / 'detections.json').read_text())
+    written = {name for name in os.listdir(tmp_path / 'out') if name.endswith('.png')}
+    kept = {os.path.basename(each['picture']) for each in detections['images']}
+    assert len(kept) >= 20 and kept <= written and len(written - kept) <= 1
 
 
 @pytest.mark.parametrize('args, message', [

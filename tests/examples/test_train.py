@@ -80,6 +80,7 @@ def test_out_holds_the_model_and_the_result(whole, root):
         'chainer': chainer.__version__, 'chainer_ssd': result['versions']['chainer_ssd']}
     for name in LABEL_NAMES:
         assert f'{result["ap"][name]:.4f}  {name}' in said
+    assert '\033' not in said  # where it is no terminal
     log = json.loads((out / 'log').read_text())
     assert [entry['iteration'] for entry in log] == list(range(1, 9))
     assert {'main/loss', 'main/loss/loc', 'main/loss/conf'} <= set(log[0])
@@ -177,6 +178,7 @@ def test_the_other_loss_and_the_other_augmentations(root, tmp_path):
                  '--k', '1', '--box-scale', '2', '--out', tmp_path)
     assert done.returncode == 0, done.stderr
     assert 'Shared memory size is too small' not in done.stderr
+    assert 'main/loss/loc' not in done.stdout  # of which ssd_loss has none: no empty column
     log = json.loads((tmp_path / 'log').read_text())
     assert np.isfinite([entry['main/loss'] for entry in log]).all() and len(log) == 2
     assert 'match/recall' in log[0]
@@ -197,6 +199,36 @@ def test_without_matplotlib_one_line_says_so(root, tmp_path):
         'nothing is drawn, matplotlib is missing: pip install "chainer_ssd[plot]"']
     assert 'matplotlib' not in done.stderr
     assert not list((tmp_path / 'out').glob('*.png'))
+
+
+def test_pictures_that_cannot_be_written_do_not_end_it_but_the_log_does(root, tmp_path):
+    command = ['--dataset', 'voc', '--root', root, *TINY[:4], '--iteration', '2', '--workers',
+               '0', '--out', tmp_path]
+    for name in ('loss.png', 'map.png', 'detection_1.jpg', 'match_0.png'):
+        (tmp_path / name).mkdir()
+    done = train(*command)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / 'result.json').read_text())['iteration'] == 2
+    assert done.stderr.count('UserWarning: ') == 4, done.stderr  # each once
+    for text in ('loss.png is not written: ', 'map.png is not written: ',
+                 f'cannot write {tmp_path}/detection_1.jpg: ',
+                 f'cannot write {tmp_path}/match_0.png: '):
+        assert text in done.stderr
+    assert (tmp_path / 'detection_0.jpg').is_file() and (tmp_path / 'match_1.png').is_file()
+    (tmp_path / 'log').unlink()
+    (tmp_path / 'log').mkdir()
+    done = train(*command)
+    assert done.returncode == 1 and f'{tmp_path}/log' in done.stderr
+
+
+@pytest.mark.parametrize('out', ['file', 'file/below'])
+def test_a_folder_that_cannot_be_is_told_in_one_line(out, root, tmp_path, monkeypatch, capsys):
+    import train as module
+    (tmp_path / 'file').write_text('')
+    status, _, errors = run(monkeypatch, capsys, module, '--dataset', 'voc', '--root', root,
+                            *TINY, '--workers', '0', '--out', tmp_path / out)
+    assert status == 2 and errors.startswith('train.py: error: ') and errors.count('\n') == 1
+    assert str(tmp_path / out) in errors
 
 
 @pytest.mark.mpi

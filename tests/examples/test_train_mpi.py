@@ -1,6 +1,9 @@
 """examples/train.py on ranks: the global loss, faults, and resuming."""
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +44,21 @@ def test_what_one_rank_meets_is_told_by_all(mpiexec, tmp_path):
     printed = mpiexec(2, TRAIN, *TINY, '--resume', tmp_path, '--out', tmp_path, expect='fails')
     assert set(re.findall(r'^watchdog on rank (\d): rank \d: ValueError: --resume .*: no snapshot',
                           printed, re.MULTILINE)) == {'0', '1'}
+
+
+@pytest.mark.mpi
+def test_ctrl_c_ends_all_ranks_and_says_how_to_go_on(start_mpiexec, root, tmp_path):  # noqa: F811
+    running = start_mpiexec(2, TRAIN, '--dataset', 'voc', '--root', root, *TINY, '--iteration',
+                            100000, '--snapshot-interval', 5, '--out', tmp_path)
+    deadline = time.monotonic() + 120
+    snapshot = [tmp_path / f'snapshot_00000005_rank{rank}.json' for rank in (0, 1)]
+    while (not all(path.exists() for path in snapshot) and running.poll() is None
+           and time.monotonic() < deadline):
+        time.sleep(0.01)
+    pressed = time.monotonic()
+    os.kill(running.pid, signal.SIGINT)  # which mpiexec hands on
+    printed = running.communicate(timeout=60)[0]
+    assert running.returncode and time.monotonic() - pressed < 30
+    assert re.search(r'^watchdog on rank 0: .*interrupted after iteration \d+; '
+                     r'--resume auto goes on after iteration \d+', printed, re.MULTILINE)
+    assert 'Traceback' not in printed

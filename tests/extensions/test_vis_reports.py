@@ -234,6 +234,43 @@ def test_a_failure_names_the_image(tmp_path):
     assert chainer.config.train and (np.random.get_state()[1] == before).all()
 
 
+def test_a_picture_that_cannot_be_written_is_told_once_and_training_goes_on(tmp_path, recwarn):
+    def reports(chain, iterator, matched, test):
+        return [DetectionVisReport(test, chain.model, NAMES, 'a_{index}.jpg', n_image=2),
+                MatchVisReport(matched, chain, NAMES, 'b_{index}.png')]
+
+    (tmp_path / 'a_0.jpg').mkdir()  # a file of that name cannot be
+    (tmp_path / 'b_1.png').mkdir()
+    trainer = trainer_of(tmp_path, reports, 3)
+    trainer.run()
+    assert trainer.updater.iteration == 3
+    assert set(os.listdir(tmp_path)) == {'a_0.jpg', 'a_1.jpg', 'b_0.png', 'b_1.png'}
+    assert os.path.isfile(tmp_path / 'a_1.jpg') and os.path.isfile(tmp_path / 'b_0.png')
+    told = [str(each.message) for each in recwarn]
+    assert len(told) == 2
+    for name, text in zip(('a_0.jpg', 'b_1.png'), told):
+        assert f'VisReport cannot write {tmp_path / name}: [Errno' in text
+    assert told[0].startswith('Detection') and told[1].startswith('Match')
+
+
+def test_a_folder_that_cannot_be_is_told_and_no_error(tmp_path):
+    (tmp_path / 'file').write_text('')
+    found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
+    report = DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(found=found))
+    with pytest.warns(UserWarning, match='cannot write .*idx=0.jpg: ') as caught:
+        report(trainer_at(tmp_path / 'file'))
+    assert len(caught) == 1
+
+
+def test_an_image_that_cannot_be_read_stays_an_error(tmp_path):
+    class Data(ShapesBboxDataset):
+        def get_example(self, i):
+            raise FileNotFoundError('JPEGImages/cat.jpg')
+
+    with pytest.raises(RuntimeError, match='cannot draw image 0 .*FileNotFoundError: JPEGImages'):
+        DetectionVisReport(Data(1, SIZE), Model())(trainer_at(tmp_path))
+
+
 @pytest.mark.parametrize(('options', 'message'), [
     ({'filename': 'a_{index}'}, 'filename = a_{index}: expected a suffix'),
     ({'filename': 'a_{index}.txt'}, 'expected a suffix such as .png'),

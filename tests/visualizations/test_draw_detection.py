@@ -81,3 +81,34 @@ def test_panels_have_a_readable_size(shape, side):
 def test_a_label_without_a_name_is_an_error():
     with pytest.raises(ValueError, match=r'label\[0\] = 2: expected 0 to 1'):
         draw(BOXES[:1], [2], BOXES[:0], [])
+
+
+def test_without_scores_the_first_row_counts_as_the_highest():
+    img = np.full((3, 400, 500), 200, 'f')
+    boxes, args = BOXES[[0, 0, 1]] + [[0], [2], [0]], (BOXES, [0, 1], NAMES)
+    expected = draw_detection(img, boxes, [0, 0, 1], [0.9, 0.8, 0.7], *args)
+    drawn = draw_detection(img, boxes, [0, 0, 1], None, *args)
+    left, right = halves(drawn)
+    np.testing.assert_array_equal(left, halves(expected)[0])
+    assert (right != halves(expected)[1]).any()  # no digits
+    for color in (label_color(0), label_color(1)):
+        assert count(right, color) and count(left, color)
+    assert count(right, caption_ground(ALARM)) and not count(left, caption_ground(ALARM))
+
+
+@pytest.mark.parametrize(('label', 'gt_label'), [(None, None), (None, [1, 0]), ([1, 0], None)])
+def test_without_labels_a_detection_may_find_any_ground_truth(label, gt_label):
+    img = np.full((3, 400, 500), 200, 'f')
+    drawn = draw_detection(img, BOXES + 3, label, [0.9, 0.8], BOXES, gt_label, NAMES)
+    assert not count(drawn, caption_ground(ALARM))
+    one = draw_detection(img, BOXES + 3, label, [0.9, 0.8], BOXES[:1], gt_label and [0], NAMES)
+    assert count(halves(one)[1], caption_ground(ALARM))  # and what finds none is false
+    if label is None:
+        assert count(halves(drawn)[1], label_color(0))
+        assert not count(halves(drawn)[1], label_color(1))
+
+
+def test_neither_labels_nor_scores_nor_boxes():
+    img = np.full((3, 40, 50), 200, 'f')
+    for boxes in (BOXES[:0], BOXES / 10):
+        assert draw_detection(img, boxes, None, None, boxes, None).shape[0] == 3

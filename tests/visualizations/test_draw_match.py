@@ -164,3 +164,10 @@ def test_bad_arguments(index, changes, message):
             'default_bbox': CODER.default_bbox, 'scale': CODER.scale}
     with pytest.raises(ValueError, match=message):
         draw_match(**{**args, **changes})
+
+
+def test_without_labels_ground_truths_are_numbered_only(index):
+    args = index, CODER.default_bbox, CODER.scale, None, None
+    drawn = draw_match(IMG, BBOX, None, *args, ['a', 'b'])
+    np.testing.assert_array_equal(drawn, draw_match(IMG, BBOX, LABEL, *args))
+    assert (drawn != draw_match(IMG, BBOX, LABEL, *args, ['a', 'b'])).any()

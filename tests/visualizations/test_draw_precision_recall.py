@@ -48,6 +48,13 @@ def test_precision_before_the_first_that_counts_is_drawn_as_what_is_reached():
     np.testing.assert_allclose(precision[there], 1, atol=0.01)
 
 
+def test_a_name_that_no_font_has_is_a_number_and_a_warning():
+    curves = [PERFECT[0]] * 2, [PERFECT[1]] * 2, [1, 1]
+    with pytest.warns(UserWarning, match='no installed font has all letters of .*: label 1'):
+        img = draw_precision_recall(*curves, ['cat', '\U000F0000'])  # a private character
+    np.testing.assert_array_equal(img, draw_precision_recall(*curves, ['cat', 'label 1']))
+
+
 def test_no_class_and_many():
     assert draw_precision_recall([], [], []).shape == (3, 600, 830)
     prec, rec = [PERFECT[0]] * 80, [PERFECT[1]] * 80
