@@ -1,4 +1,5 @@
 """Metadata and extras; what the build needs beyond them stands in pyproject.toml."""
+import re
 from pathlib import Path
 
 from setuptools import Distribution, find_packages, setup
@@ -21,6 +22,10 @@ class InstallStartupHook(install_data):
         )
 
 
+here = Path(__file__).parent
+version = re.search(
+    r"^__version__ = '(.+)'$", (here / 'chainer_ssd/__init__.py').read_text('utf-8'), re.M)[1]
+
 data = ['opencv-python-headless', 'Pillow', 'defusedxml']
 eval_ = ['pycocotools']
 plot = ['matplotlib']
@@ -28,9 +33,9 @@ mpi = ['mpi4py>=4', 'mpich']
 
 setup(
     name='chainer_ssd',
-    version='0.1.0',
+    version=version,
     description='The SSD multibox training objective for Chainer: one CPU, one GPU or many nodes',
-    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description=(here / 'README.md').read_text('utf-8'),
     long_description_content_type='text/markdown',
     author='the chainer_ssd authors',
     license='MIT',

@@ -68,3 +68,5 @@ __all__ = [
     'eval_detection_voc', 'generate_default_bbox', 'hard_example_mining', 'hard_negative_mining',
     'match', 'multibox_loss', 'non_maximum_suppression', 'read_image', 'ssd_loss', 'write_image',
 ]
+
+__version__ = '0.1.0'

@@ -1,5 +1,6 @@
 """Reads the imports of the package and of the examples, and fails where they climb."""
 import ast
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,10 @@ def test_the_public_names_are_there():
     assert sorted(chainer_ssd.__all__) == chainer_ssd.__all__
     for name in chainer_ssd.__all__:
         assert getattr(chainer_ssd, name).__doc__, f'{name} has no docstring'
+
+
+def test_the_version_is_that_of_the_installation():
+    assert chainer_ssd.__version__ == metadata.version('chainer_ssd')
 
 
 @pytest.mark.parametrize(('path', 'source'), [

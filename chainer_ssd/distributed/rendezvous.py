@@ -1,7 +1,6 @@
 """How the ranks of a job find each other by TCP, among strangers."""
 import contextlib
 import errno
-import ipaddress
 import os
 import secrets
 import selectors
@@ -9,11 +8,11 @@ import socket
 import struct
 import time
 
+from chainer_ssd.distributed.addresses import own_addresses
 from chainer_ssd.distributed.agreement import from_rank_0, raise_together
 
 CONNECT = 30  # seconds for all ranks to connect
 ANSWER = 10  # seconds of it that one who does not answer may take
-SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
 CARD = struct.Struct('>16sI')  # what a rank says first: half of the secret, its rank
 
 
@@ -35,14 +34,16 @@ def connect_to_rank_0(comm):
     RuntimeError
         On every rank, if one cannot reach rank 0: it names the addresses and what each answered.
     """
-    listener, error, peers = None, None, {}
+    invitation, error, peers = None, None, {}
     try:
-        listener = _listener(comm.size) if comm.rank == 0 else None
+        if comm.rank == 0:
+            invitation = secrets.token_bytes(32), own_addresses(), socket.gethostname()
+            listener = _listener(comm.size)
+            invitation += listener.getsockname()[1],
     except Exception as found:  # whatever it is, the others must not wait for this rank
         error = found
     raise_together(comm, error)
-    secret, *place = from_rank_0(comm, listener and (
-        secrets.token_bytes(32), _addresses(), socket.gethostname(), listener.getsockname()[1]))
+    secret, *place = from_rank_0(comm, invitation)
     try:
         if comm.rank == 0:
             peers = _accept(listener, secret, comm.size)
@@ -101,7 +102,8 @@ def _accept(listener, secret, size):
     missing = sorted(set(range(1, size)) - peers.keys())
     if missing:
         _close(peers.values())
-        raise TimeoutError(f'ranks {missing} did not connect to {_addresses()} within {CONNECT} s')
+        raise TimeoutError(
+            f'ranks {missing} did not connect to {own_addresses()} within {CONNECT} s')
     return peers
 
 
@@ -152,23 +154,6 @@ def _calls(names, port, end, errors):
             for key in list(calling.get_map().values()):
                 errors.append(f'{key.data}: no answer')
                 key.fileobj.close()
-
-
-def _addresses():
-    """Where this host may be reached without a name server, the loopback last."""
-    import fcntl
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an IPv4 address
-                request = struct.pack('256s', name[:15].encode())
-                found.append(socket.inet_ntoa(fcntl.ioctl(probe, SIOCGIFADDR, request)[20:24]))
-    with contextlib.suppress(OSError), open('/proc/net/if_inet6') as interfaces:
-        for line in interfaces:
-            digits, _, _, scope, *_ = line.split()
-            if scope == '00':  # global
-                found.append(str(ipaddress.IPv6Address(int(digits, 16))))
-    return sorted({*found, '127.0.0.1'}, key=lambda address: address.startswith('127.'))
 
 
 def _make_room(size):

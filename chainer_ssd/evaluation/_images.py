@@ -63,6 +63,19 @@ def as_finite(name, array, bboxes, length):
     return array
 
 
+def as_flag(name, array, bboxes, length):
+    """:func:`of_length`, of bools, or of numbers that are 0 or 1; all False if it is None."""
+    if array is None:
+        return np.zeros(length, dtype=bool)
+    array = of_length(name, array, bboxes, length)
+    if array.dtype.kind not in 'bfiu':
+        raise TypeError(f'{name} has dtype {array.dtype}: expected bool')
+    wrong = np.flatnonzero((array != 0) & (array != 1))
+    if wrong.size:
+        raise ValueError(f'{name}, row {wrong[0]}: {array[wrong[0]]}, expected False or True')
+    return array.astype(bool)
+
+
 def _as_bbox(name, bbox):
     bbox = np.asarray(bbox)
     if bbox.size == 0:

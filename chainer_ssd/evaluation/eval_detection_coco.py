@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from chainer_ssd._extras import require
-from chainer_ssd.evaluation._images import as_finite, each_image
+from chainer_ssd.evaluation._images import as_finite, as_flag, each_image
 
 # (figure, IoU thresholds, areas of ground truths, most detections an image and class)
 _FIGURES = [
@@ -73,10 +73,10 @@ def eval_detection_coco(
         If pycocotools is missing (``pip install "chainer_ssd[eval]"``).
     ValueError
         If the iterables are of unequal length, or shapes within an image disagree, a label or
-        an area is negative, a number is NaN or infinite, or a ground truth is inverted. The
-        message names the argument and the image.
+        an area is negative, a number is NaN or infinite, a ground truth is inverted, or a flag
+        is neither False nor True (0 or 1). The message names the argument and the image.
     TypeError
-        If labels are not integers, or boxes, scores or areas not numbers.
+        If labels are not integers, or boxes, scores, areas or flags not numbers.
 
     Notes
     -----
@@ -94,8 +94,8 @@ def eval_detection_coco(
             gt_areas=gt_areas, gt_crowdeds=gt_crowdeds):
         if gt_area is not None:
             _check_area(f'gt_areas[{n_image}]', gt_area, f'gt_bboxes[{n_image}]')
-        if gt_crowded is None:
-            gt_crowded = np.zeros(len(gt_bbox), dtype=bool)
+        gt_crowded = as_flag(
+            f'gt_crowdeds[{n_image}]', gt_crowded, f'gt_bboxes[{n_image}]', len(gt_bbox))
         n_image += 1  # ids start from 1: pycocotools marks with 0 what is not matched
         preds += _annotations(n_image, *pred)
         gts += _annotations(n_image, gt_bbox, gt_label, area=gt_area, crowded=gt_crowded)

@@ -1,7 +1,7 @@
 """Average precision as Pascal VOC defines it."""
 import numpy as np
 
-from chainer_ssd.evaluation._images import each_image
+from chainer_ssd.evaluation._images import as_flag, each_image
 from chainer_ssd.ops import bbox_iou
 
 # What became of a detection: the paper's true and false positive, and the one that found a
@@ -52,10 +52,11 @@ def eval_detection_voc(
     ------
     ValueError
         If the iterables are of unequal length, or shapes within an image disagree, a label is
-        negative, a score or a coordinate is NaN or infinite, a ground truth is inverted, or
-        ``iou_thresh`` lies outside [0, 1]. The message names the argument and the image.
+        negative, a score or a coordinate is NaN or infinite, a ground truth is inverted, a flag
+        is neither False nor True (0 or 1), or ``iou_thresh`` lies outside [0, 1]. The message
+        names the argument and the image.
     TypeError
-        If labels are not integers, or boxes or scores not numbers.
+        If labels are not integers, or boxes, scores or flags not numbers.
 
     Notes
     -----
@@ -113,12 +114,11 @@ def calc_detection_voc_prec_rec(
         raise ValueError(f'iou_thresh = {iou_thresh}: expected a number in [0, 1]')
 
     labels, scores, verdicts, positives = [], [], [], []
-    for pred, (gt_bbox, gt_label, difficult) in each_image(
+    for i, (pred, (gt_bbox, gt_label, gt_difficult)) in enumerate(each_image(
             pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels,
-            gt_difficults=gt_difficults):
-        gt_difficult = np.zeros(len(gt_bbox), dtype=bool)
-        if difficult is not None:
-            gt_difficult[:] = difficult
+            gt_difficults=gt_difficults)):
+        gt_difficult = as_flag(
+            f'gt_difficults[{i}]', gt_difficult, f'gt_bboxes[{i}]', len(gt_bbox))
         pred_label, pred_score, verdict = _judge(
             *pred, gt_bbox, gt_label, gt_difficult, iou_thresh)
         labels.append(pred_label)

@@ -1,25 +1,31 @@
 """What the main thread is doing, as seen from another thread."""
+import math
 import os
 import sys
 import threading
 import time
 
+from chainer_ssd.extensions._processor_time import family_time, thread_time
+
 # Files whose calls wait for other ranks: a rank in them is not the cause of a stall.
 WAITING = ('chainermn', 'mpi4py', os.path.join('chainer_ssd', 'distributed'))
+WORK = 0.05  # of a processor: who takes less is idle, not at work
 
 
 class MainThread:
     """Samples the main thread.
 
     ``updater`` may be set to a Chainer updater, whose iteration is then watched. Busy at one and
-    the same place for longer than ``patience`` seconds is not taken for work: MPI, called by
-    others than ChainerMN, waits like this.
+    the same place, or asleep there while other threads or child processes work, for longer than
+    ``patience`` seconds is not taken for work: MPI, called by others than ChainerMN, waits like
+    this.
     """
 
     def __init__(self, patience):
         self.updater, self.patience = None, patience
         self._thread = threading.main_thread()
-        self._seen, self._cpu, self._moved = None, 0., 0.
+        self._seen, self._moved = None, 0.
+        self._own, self._others = 0., math.inf  # processor time at the last look
 
     @property
     def iteration(self):
@@ -45,21 +51,19 @@ class MainThread:
             frame = frame.f_back
         waits = bool(stack) and any(
             f'{os.sep}{part}{os.sep}' in stack[0][2].co_filename for part in WAITING)
-        cpu = _cpu_time(self._thread)
-        busy = cpu - self._cpu > 0.01 and not waits  # MPI waits at full speed
         seen = [(frame, instruction) for frame, instruction, _, _ in stack]
-        if seen != self._seen:
+        own, others = thread_time(self._thread), math.inf
+        moved = seen != self._seen
+        busy = own > self._own  # a new frame may have the place of an old one
+        if not (moved or busy or waits or updates):  # seldom: it costs more than all the rest
+            others = family_time() - WORK * time.monotonic()  # grows while more than WORK is done
+            busy = others > self._others
+        if moved:
             self._moved = time.monotonic()
-        runs = seen != self._seen or busy and time.monotonic() < self._moved + self.patience
-        self._seen, self._cpu = seen, cpu
+        patient = time.monotonic() < self._moved + self.patience
+        runs = moved or busy and not waits and patient  # MPI waits at full speed
+        self._seen, self._own, self._others = seen, own, others
         place = ' < '.join(f'{code.co_name} ({os.path.basename(code.co_filename)}:{line})'
                            for _, _, code, line in stack[:3])
         return {'iteration': self.iteration, 'updates': updates, 'runs': runs, 'waits': waits,
                 'place': place}
-
-
-def _cpu_time(thread):
-    """Seconds of processor time of a thread, 0 where the platform does not tell."""
-    if not hasattr(time, 'pthread_getcpuclockid'):
-        return 0.
-    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))

@@ -45,7 +45,7 @@ class Snapshot(Extension):
     ValueError
         If ``n_retained`` is less than 1.
     RuntimeError
-        On every rank, if one cannot write; it names the rank and the cause.
+        On every rank, if one cannot save or write; it names the rank and the cause.
     """
 
     trigger = 1, 'epoch'
@@ -71,8 +71,12 @@ class Snapshot(Extension):
     def __call__(self, trainer):
         """Saves a generation; deletes the oldest, and later ones. A collective call."""
         iteration, error = trainer.updater.iteration, None
-        state = training_state(trainer)
-        digests = {name: _digest(array) for name, array in state.items()}
+        try:
+            state = training_state(trainer)
+            digests = {name: _digest(array) for name, array in state.items()}
+        except Exception as found:  # an extension may not let itself be saved
+            error = found
+        raise_together(self.comm, error)
         shared = from_rank_0(self.comm, digests)
         if self.rank:
             state = {name: state[name] for name in state if digests[name] != shared.get(name)}

@@ -1,8 +1,6 @@
 """Ends the job on every rank when one rank fails, freezes or stalls."""
 import contextlib
-import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -12,6 +10,7 @@ import weakref
 from chainer.training import Extension
 
 from chainer_ssd.distributed import Messenger
+from chainer_ssd.extensions._data_workers import DataWorkers
 from chainer_ssd.extensions._main_thread import MainThread
 from chainer_ssd.extensions._orphans import end_workers_with_parent
 from chainer_ssd.extensions._shared_memory import remove_shared_memory
@@ -20,6 +19,7 @@ from chainer_ssd.extensions._verdict import Verdict
 GRACE = 1  # seconds between a rank's last message and its end: launchers kill those that remain
 SPEECH = 5  # seconds to say it, where nobody reads
 PATIENCE = 10  # timeouts in which a thread that computes need not be seen to move
+LONGEST = 1000  # characters of an exception: more would not reach the others in one piece
 CROWD = 0.1  # seconds: messages that come one by one are read together
 
 
@@ -38,8 +38,8 @@ class Watchdog(Extension):
     signal or with a status; a rank that dies. After ``timeout`` seconds: a frozen rank or host, an
     unreachable one; no iteration finished on any rank. While extensions run (evaluation, snapshots)
     and before the training no iteration is asked for: it is enough that one rank's main thread
-    does something other than wait (one call, outside of Python, of more than ten timeouts is taken
-    for waiting).
+    does something other than wait for ranks, or that threads or child processes work for it (one
+    call, outside of Python, of more than ten timeouts is taken for waiting all the same).
 
     Every living rank then writes one message to the standard error, which names rank, iteration
     and cause, and ends with status 1. Ranks leave the block together.
@@ -81,11 +81,10 @@ class Watchdog(Extension):
         # Between heartbeats. Rank 0 hears at most 200 a second.
         self.interval = min(max(1, self.size / 200), timeout / 20)
         self._verdict = Verdict(self.rank, self.size, timeout)
-        self._failure, self._left, self._all_left = None, False, threading.Event()
-        self._next_beat = 0
-        self._in_block, self._outer_error, self._workers = False, None, {}
+        self._failure, self._left, self._next_beat = None, False, 0
+        self._in_block, self._outer_error = False, None
+        self._workers, self._has_forked = DataWorkers(), False
         end_workers_with_parent()
-        self._has_forked = False
         watchdog = weakref.ref(self)  # what is registered at fork stays so for ever
         os.register_at_fork(after_in_parent=lambda: watchdog() and watchdog()._forked())
         self._pid, self._hook = os.getpid(), threading.excepthook
@@ -122,7 +121,7 @@ class Watchdog(Extension):
     def _leave(self):
         self._left, self._next_beat = True, 0
         self._messenger.wake()
-        self._all_left.wait()
+        self._thread.join()  # until all have left
         threading.excepthook = self._hook
 
     def _fail(self, cause):
@@ -145,7 +144,7 @@ class Watchdog(Extension):
 
     def _watch(self):
         try:
-            while not self._all_left.is_set():
+            while not self._verdict.all_left:
                 self._look()
         except Exception as error:
             self._end(f'rank {self.rank}: the watchdog itself failed: {_described(error)}')
@@ -165,7 +164,8 @@ class Watchdog(Extension):
         if self._failure:
             self._messenger.send({'failed': self._failure})
             self._end(self._failure)
-        messages = self._messenger.receive(self._next_beat - time.monotonic())
+        wait = 0 if self._verdict.all_left else self._next_beat - time.monotonic()
+        messages = self._messenger.receive(wait)
         for rank, message in messages:
             self._verdict.hear(rank, message)
         text = self._verdict.text()
@@ -174,25 +174,12 @@ class Watchdog(Extension):
             self._end(text)
         if self._verdict.all_left:
             self._messenger.send({'all left': True})
-            self._all_left.set()
         elif messages:
             time.sleep(CROWD)
 
     def _check_workers(self):
-        for worker in _living_workers():
-            self._workers[worker.pid] = worker
-        for pid, worker in list(self._workers.items()):
-            try:
-                status = worker.exitcode
-            except ValueError:  # it has ended and was closed
-                status = 0
-            if status is not None:
-                del self._workers[pid]
-            if status not in (None, 0, -signal.SIGTERM):  # pools end their workers by SIGTERM
-                names = {number: number.name for number in signal.Signals}  # not of real-time ones
-                how = (f'status {status}' if status > 0
-                       else names.get(-status, f'signal {-status}'))
-                self._fail(f'data worker {pid} died ({how})')
+        for death in self._workers.deaths():
+            self._fail(death)
 
     def _end(self, text):
         message = f'watchdog on rank {self.rank}: {text}\n'
@@ -213,20 +200,14 @@ def _say(message):
         sys.stdout.flush()
 
 
-def _living_workers():
-    try:
-        return [child for child in multiprocessing.active_children() if child.daemon]
-    except (AttributeError, ValueError):  # one was closed at this moment
-        return []
-
-
 def _after(iteration):
     return '' if iteration is None else f', after iteration {iteration}'
 
 
 def _described(error):
-    """Type, text and line of an exception."""
-    text = ''.join(traceback.format_exception_only(type(error), error)).strip().split('\n')[-1]
+    """Type, text and line of an exception, on one line."""
+    text = ' '.join(''.join(traceback.format_exception_only(type(error), error)).split())
+    text = text if len(text) <= LONGEST else text[:LONGEST] + '...'
     frames = traceback.extract_tb(error.__traceback__)
     if frames:
         last = frames[-1]

@@ -9,7 +9,7 @@ BLOCK = 3 << 19  # bytes of exponentials at work at a time: they stay in the cac
 
 # One addition and one multiplication of integers make the bits of a float near 2^a · exp(x):
 # where x is added to M, the last bit counts 2^-6; where the product is read as a float, it counts
-# 2^-23 powers of two. A product is modulo 2^32, and 4 modulo 32 is the SCALE that makes a = -18.7.
+# 2^-23 powers of two. A product is modulo 2^32, and 4 modulo 32 is the SCALE that makes a = 29.3.
 M = np.float32(2 ** 17 + 64)  # for -64 <= x < 64, only the last 13 bits of x + M differ
 SCALE = np.uint32(189092)  # 2^17 / ln 2, nearly
 ALLOWED = 2 ** 13 - 1 | int(np.float32(2 ** 17).view('u4'))
@@ -29,10 +29,9 @@ def rough_odds(x):
 
     Returns
     -------
-    odds : float32 array of shape (N,)
-        Near Σ_{c>0} exp(x_c) / exp(x_0), inf where that is too large.
-    reach : callable
-        See :func:`reach_of`. None for both if there are logits outside [-64, 64).
+    (odds, reach) or None
+        float32 array of shape (N,), near Σ_{c>0} exp(x_c) / exp(x_0), inf where that is too large,
+        and what :func:`reach_of` says; None if there are logits outside [-64, 64).
 
     Notes
     -----

@@ -57,7 +57,8 @@ def background_loss(mb_confs, maximum=None):
         At least float32.
     """
     xp = get_array_module(mb_confs)
-    mb_confs = mb_confs.astype(xp.promote_types(mb_confs.dtype, 'f'), copy=False)
+    # Contiguous: a sum's rounding follows the memory.
+    mb_confs = xp.ascontiguousarray(mb_confs, xp.promote_types(mb_confs.dtype, 'f'))
     # −log softmax(x)_0 = log Σ_c exp(x_c − m) − (x_0 − m),  m = max_c x_c
     shifted = mb_confs - (mb_confs.max(axis=2, keepdims=True) if maximum is None else maximum)
     background = shifted[:, :, 0].copy()

@@ -99,13 +99,23 @@ class MultiboxCoder:
             Foreground classes, counted from 0: class by class, each by falling score.
         score : float32 array of shape (R,)
             Softmax scores.
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree or ``nms_thresh`` lies outside [0, 1].
         """
         xp = get_array_module(mb_loc)
+        n_box = len(self.default_bbox)
+        if mb_loc.shape != (n_box, 4) or mb_conf.ndim != 2 or len(mb_conf) != n_box:
+            raise ValueError(f'mb_loc has shape {mb_loc.shape} and mb_conf {mb_conf.shape}: '
+                             f'expected ({n_box}, 4) and ({n_box}, C)')
         # A score is at most exp(x − x_background), give or take a rounding: most boxes are out
         # before their softmax.
         least = math.log(score_thresh) - 0.1 if score_thresh > 0 else -math.inf
         box = xp.flatnonzero((mb_conf[:, 1:] >= mb_conf[:, :1] + least).any(axis=1))
         score = mb_conf[box]
+        score = score.astype(xp.promote_types(score.dtype, 'f'), copy=False)
         score = xp.exp(score - score.max(axis=1, keepdims=True))
         score /= score.sum(axis=1, keepdims=True)
         bbox = decode(self.default_bbox[box], mb_loc[box], self.variance)

@@ -4,6 +4,7 @@ import chainer.functions as F
 
 from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions import multibox_loss
+from chainer_ssd.functions._check import check_ratio
 from chainer_ssd.functions._rows import n_hard_negative
 
 
@@ -23,9 +24,16 @@ class MultiboxTrainChain(chainer.Chain):
         Hard negatives for each positive.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
         Averages the number of positives over ranks, see :func:`chainer_ssd.multibox_loss`.
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` or ``k`` is negative, NaN or inf.
     """
 
     def __init__(self, model, alpha=1, k=3, comm=None):
+        check_ratio('alpha', alpha)
+        check_ratio('k', k)
         super().__init__()
         self.alpha, self.k, self.comm = alpha, k, comm
         with self.init_scope():

@@ -1,5 +1,6 @@
 """What every SSD does, whatever its layers are."""
 import chainer
+import chainer.functions as F
 import numpy as np
 
 from chainer_ssd.transforms.resize_transform import resize_image
@@ -47,15 +48,16 @@ class SSD(chainer.Chain):
 
         Parameters
         ----------
-        imgs : float array of shape (B, 3, insize, insize)
-            RGB, 0..255.
+        imgs : chainer.Variable or float array of shape (B, 3, insize, insize)
+            RGB, 0..255; cast to the dtype of the weights, which is what ``chainer.config.dtype``
+            was when the model was made (float16 for ``mixed16``).
 
         Returns
         -------
         mb_locs : chainer.Variable of shape (B, K, 4)
-            (dy, dx, dh, dw) for each default box of ``coder``.
+            (dy, dx, dh, dw) for each default box of ``coder``, in the dtype of the weights.
         mb_confs : chainer.Variable of shape (B, K, n_fg_class + 1)
-            Logits, background first.
+            Logits, background first, in the same.
 
         Raises
         ------
@@ -69,7 +71,9 @@ class SSD(chainer.Chain):
         if imgs.shape[1:] != (3, self.insize, self.insize):
             raise ValueError(f'imgs has shape {imgs.shape}: '
                              f'expected (B, 3, {self.insize}, {self.insize})')
-        return self._forward(imgs)
+        # Under mixed16 normalisations hold float32, and only they.
+        dtype = min((param.dtype for param in self.params()), key=lambda dtype: dtype.itemsize)
+        return self._forward(F.cast(imgs, dtype))
 
     def use_preset(self, preset):
         """Chooses which detections :meth:`predict` returns.

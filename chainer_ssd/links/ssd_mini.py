@@ -95,7 +95,7 @@ class SSDMini(SSD):
                 *(_Head(128, n_fg_class + 1, n_part) for n_part in (2, 1, 1, 1)))
 
     def _forward(self, imgs):
-        c8 = self.stage8(self.stem((imgs - np.float32(127.5)) * np.float32(1 / 64)))
+        c8 = self.stage8(self.stem((imgs - 127.5) * (1 / 64)))
         c16 = self.stage16(c8)
         c32 = self.stage32(c16)
         p16 = self.smooth16(F.relu(c16 + _upsample(self.lateral16(c32))))

@@ -2,6 +2,7 @@
 import chainer
 import chainer.functions as F
 import chainer.links as L
+import numpy as np
 
 #: VGG-16's blocks of 3 x 3 convolutions: (channels, how many)
 _BLOCKS = (64, 2), (128, 2), (256, 3), (512, 3), (512, 3)
@@ -111,7 +112,10 @@ class Normalize(chainer.Link):
 
         Returns
         -------
-        chainer.Variable of the same shape
+        chainer.Variable of the same shape and dtype
             scale · x / (‖x‖ + 1e-5)
         """
-        return F.scale(F.normalize(x, eps=1e-5, axis=1), self.scale, axis=1)
+        # Float16 does not hold the squares of conv4_3.
+        wide = F.cast(x, np.promote_types(x.dtype, 'f'))
+        h = F.cast(F.normalize(wide, eps=1e-5, axis=1), x.dtype)
+        return F.scale(h, self.scale, axis=1)

@@ -34,6 +34,8 @@ def bbox_iou(bbox_a, bbox_b):
     ------
     ValueError
         If a shape is not (N, 4).
+    TypeError
+        If boxes are not numbers.
 
     Notes
     -----
@@ -136,6 +138,8 @@ def check_bbox(bbox, name='bbox'):
     ValueError
         If the shape is not (R, 4), or a box is not finite or has no area; the message names
         the row. Values on a GPU are looked at under ``chainer.config.debug`` only.
+    TypeError
+        If boxes are not numbers.
     """
     xp = get_array_module(bbox)
     bbox = as_float(bbox, name)
@@ -166,7 +170,10 @@ def check_default_bbox(default_bbox):
     Raises
     ------
     ValueError
-        If the shape is not (K, 4), or a box is not finite or of negative size.
+        If the shape is not (K, 4), or a box is not finite or of negative size; the message names
+        the row. Values on a GPU are looked at under ``chainer.config.debug`` only.
+    TypeError
+        If boxes are not numbers.
     """
     xp = get_array_module(default_bbox)
     default_bbox = as_float(default_bbox, 'default_bbox')

@@ -16,6 +16,9 @@ from chainer_ssd.ops.boxes import (
 #: A decoded side is at most a million times its default box's: exp cannot overflow, nor can areas.
 _MAX_LOG_RATIO = math.log(1e6)
 
+#: ``mb_label``, one more, is int32.
+_MAX_LABEL = 2 ** 31 - 2
+
 
 def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
     """Turns the ground truths of one image into the targets of its default boxes.
@@ -44,8 +47,10 @@ def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
     ------
     ValueError
         If a ground truth, or a default box that one is assigned to, is not finite or has no area;
-        if a label is negative or not an integer, an index points at no ground truth, or shapes
-        disagree.
+        if a label is negative, too large for int32 or not an integer, an index points at no
+        ground truth, or shapes disagree.
+    TypeError
+        If boxes are not numbers.
 
     Notes
     -----
@@ -73,7 +78,7 @@ def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
 
     mb_loc = xp.zeros(default_bbox.shape, loc.dtype)
     mb_loc[positive] = loc
-    mb_label = xp.minimum(index, -1).astype('i') + 1
+    mb_label = xp.minimum(index, -1) + 1
     mb_label[positive] = label[index_p] + 1
     return mb_loc, mb_label
 
@@ -99,7 +104,10 @@ def decode(default_bbox, mb_loc, variance=(0.1, 0.2)):
     Raises
     ------
     ValueError
-        If shapes disagree or a variance is not positive.
+        If shapes disagree, a default box is not finite or of negative size, or a variance is
+        not a positive number.
+    TypeError
+        If default boxes are not numbers.
     """
     xp = get_array_module(default_bbox, mb_loc)
     default_bbox = check_default_bbox(default_bbox)
@@ -130,10 +138,13 @@ def _check_label(label, n_truth):
         raise ValueError(f'label has shape {label.shape}: expected ({n_truth},), one for each box')
     if label.dtype.kind not in 'iu' and n_truth:
         raise ValueError(f'label has dtype {label.dtype}: expected integers')
-    if checks_values(xp) and (label < 0).any():
-        row = int(xp.flatnonzero(label < 0)[0])
-        raise ValueError(f'label[{row}] = {int(label[row])}: expected foreground classes, '
-                         'counted from 0')
+    if checks_values(xp):
+        wide = label.astype('q')  # what is too large for this, too, becomes negative
+        wrong = (wide < 0) | (wide > _MAX_LABEL)
+        if wrong.any():
+            row = int(xp.flatnonzero(wrong)[0])
+            raise ValueError(f'label[{row}] = {int(label[row])}: expected foreground classes, '
+                             'counted from 0')
     return label.astype('i', copy=False)
 
 
@@ -147,4 +158,4 @@ def _check_index(index, n_box, n_truth):
             row = int(xp.flatnonzero((index < -2) | (index >= n_truth))[0])
             raise ValueError(f'index[{row}] = {int(index[row])}: expected -2, -1 or the row of one '
                              f'of {n_truth} ground truths')
-    return index
+    return index.astype('i', copy=False)

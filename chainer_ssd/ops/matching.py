@@ -55,6 +55,8 @@ def match(default_bbox, bbox, iou_thresh=0.5, match_type='per_prediction', neg_o
     ValueError
         If a ground truth is not finite or has no area (the message names its row), if shapes
         disagree, or if an option is out of its range.
+    TypeError
+        If boxes are not numbers.
 
     Notes
     -----
@@ -135,7 +137,7 @@ class Matcher:
             truth, ignored_truth = truth[~ignore], truth[ignore]
 
         index = xp.full(n_box, -1, 'i')
-        if len(truth):
+        if len(truth) and n_box:
             self._assign(xp, self._iou(xp, bbox[truth]), index)
         if len(ignored_truth):
             index[index >= 0] = truth[index[index >= 0]]

@@ -1,4 +1,6 @@
 """Mining: which of the many easy boxes may speak in the loss."""
+import numbers
+
 from chainer_ssd._array import get_array_module
 
 
@@ -35,7 +37,7 @@ def hard_negative_mining(conf_loss, positive, n_negative, ignored=None):
     xp = get_array_module(conf_loss)
     if ignored is None:
         ignored = xp.zeros_like(positive)
-    _check_shapes(conf_loss, positive=positive, ignored=ignored)
+    _check_shapes('conf_loss', conf_loss, positive=positive, ignored=ignored)
     if n_negative.shape != conf_loss.shape[:1]:
         raise ValueError(f'n_negative has shape {n_negative.shape}: expected '
                          f'{conf_loss.shape[:1]}, one for each image')
@@ -52,7 +54,7 @@ def hard_example_mining(loss, sample_size):
     loss : float array of shape (B, K)
         Loss of each default box.
     sample_size : int
-        How many boxes each image keeps.
+        How many boxes each image keeps, or all if there are fewer.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def hard_example_mining(loss, sample_size):
     Raises
     ------
     ValueError
-        If ``sample_size`` is not a positive integer.
+        If ``sample_size`` is not a positive integer, or ``loss`` is not of two dimensions.
 
     Notes
     -----
@@ -70,8 +72,9 @@ def hard_example_mining(loss, sample_size):
     (2016), without its suppression step, as Caffe's ``MineHardExamples`` and Paddle's operator
     define it. Positives that are not selected are released: they become neither side's.
     """
-    if sample_size != int(sample_size) or sample_size <= 0:
-        raise ValueError(f'sample_size = {sample_size}: expected a positive integer')
+    if not isinstance(sample_size, numbers.Integral) or sample_size <= 0:
+        raise ValueError(f'sample_size = {sample_size!r}: expected a positive integer')
+    _check_shapes('loss', loss)
     return _rank(get_array_module(loss), loss) < sample_size
 
 
@@ -83,10 +86,10 @@ def _rank(xp, loss):
     return xp.argsort(order, axis=1, kind='stable')
 
 
-def _check_shapes(conf_loss, **masks):
-    if conf_loss.ndim != 2:
-        raise ValueError(f'conf_loss has shape {conf_loss.shape}: expected (B, K)')
+def _check_shapes(name_of_loss, loss, **masks):
+    if loss.ndim != 2:
+        raise ValueError(f'{name_of_loss} has shape {loss.shape}: expected (B, K)')
     for name, mask in masks.items():
-        if mask.shape != conf_loss.shape or mask.dtype != bool:
+        if mask.shape != loss.shape or mask.dtype != bool:
             raise ValueError(f'{name} has shape {mask.shape} and dtype {mask.dtype}: '
-                             f'expected {conf_loss.shape} bool, as conf_loss')
+                             f'expected {loss.shape} bool, as {name_of_loss}')

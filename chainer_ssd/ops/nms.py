@@ -17,7 +17,7 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
         (y_min, x_min, y_max, x_max).
     thresh : float
         A box whose IoU with a kept one is at least this is suppressed.
-    score : float array of shape (R,) or None
+    score : array of shape (R,) or None
         None: the boxes stand in falling order already. Ties go to the lower index.
     limit : int or None
         Stop at so many kept boxes.
@@ -31,6 +31,8 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
     ------
     ValueError
         If shapes disagree, or ``thresh`` or ``limit`` is out of range.
+    TypeError
+        If the boxes are not numbers.
 
     Notes
     -----
@@ -50,7 +52,9 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
     if score is None:
         rest = xp.arange(len(bbox))
     else:
-        rest = xp.argsort(-score, kind='stable')
+        # As floats: the negative of an unsigned integer is a large number.
+        falling = xp.negative(score, dtype=xp.promote_types(score.dtype, np.float32))
+        rest = xp.argsort(falling, kind='stable')
     planes = xp.ascontiguousarray(as_float(bbox, 'bbox')[rest].T)
     place = xp.arange(_BLOCK)
     better = place[:, None] < place

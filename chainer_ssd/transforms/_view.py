@@ -79,8 +79,7 @@ class Span(NamedTuple):
 def view_of(example):
     """All of ``(img, bbox, label, ...)``."""
     img, bbox, *rows = example
-    if np.ndim(img) != 3 or img.shape[0] != 3 or img.size == 0:
-        raise ValueError(f'img has shape {np.shape(img)}: expected (3, H, W)')
+    check_img(img)
     bbox = check_bbox(bbox).astype(np.float64)
     for row in rows:
         if len(row) != len(bbox):
@@ -88,6 +87,12 @@ def view_of(example):
     bbox = bbox.clip(0, img.shape[1:] * 2)
     view = View(img, bbox, tuple(rows), (0, 0, *img.shape[1:]))
     return view.keep((bbox[:, :2] < bbox[:, 2:]).all(axis=1))
+
+
+def check_img(img):
+    """Refuses what is no image of three channels."""
+    if np.ndim(img) != 3 or img.shape[0] != 3 or img.size == 0:
+        raise ValueError(f'img has shape {np.shape(img)}: expected (3, H, W)')
 
 
 def make_example(view):

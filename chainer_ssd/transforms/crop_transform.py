@@ -1,4 +1,6 @@
 """Larger objects, and parts of them."""
+import numbers
+
 import numpy as np
 
 from chainer_ssd.ops import bbox_iou
@@ -47,8 +49,8 @@ class CropTransform(ViewTransform):
             raise ValueError(f'scale = {scale}: expected 0 < least <= greatest <= 1')
         if not 1 <= max_aspect_ratio < np.inf:
             raise ValueError(f'max_aspect_ratio = {max_aspect_ratio!r}: expected a number >= 1')
-        if trials < 1:
-            raise ValueError(f'trials = {trials!r}: expected a number >= 1')
+        if not isinstance(trials, numbers.Integral) or trials < 1:
+            raise ValueError(f'trials = {trials!r}: expected a positive integer')
         self.min_ious, self.scale = tuple(min_ious), scale
         self.max_aspect_ratio, self.trials = max_aspect_ratio, trials
 

@@ -1,6 +1,7 @@
 """One size, scaled in one of several ways."""
 from chainer_ssd._extras import require
 from chainer_ssd.transforms._view import ViewTransform
+from chainer_ssd.transforms.resize_transform import check_size
 
 _INTERPOLATIONS = ('LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4')
 
@@ -28,9 +29,7 @@ class RandomResizeTransform(ViewTransform):
     """
 
     def __init__(self, size):
-        if size != int(size) or size < 1:
-            raise ValueError(f'size = {size!r}: expected a positive integer')
-        self.size = int(size)
+        self.size = check_size(size)
 
     def look(self, view, random):
         """See :class:`ViewTransform`; one number is drawn."""

@@ -1,7 +1,11 @@
 """Scaling an example to the size that a network takes."""
+import numbers
+
 import numpy as np
 
 from chainer_ssd._extras import require
+from chainer_ssd.ops import check_bbox
+from chainer_ssd.transforms._view import check_img
 
 
 def resize_image(img, size):
@@ -9,14 +13,14 @@ def resize_image(img, size):
 
     Parameters
     ----------
-    img : float32 array of shape (3, H, W)
+    img : float32 or uint8 array of shape (3, H, W)
         The image, on the CPU.
     size : tuple of int
         (H, W) of the result.
 
     Returns
     -------
-    float32 array of shape (3, H', W')
+    array of shape (3, H', W'), of the dtype of ``img``
         By pixel areas where it shrinks in both directions (so that nothing small is skipped),
         else bilinear; ``img`` itself where the size is right already.
 
@@ -42,10 +46,15 @@ class ResizeTransform:
     ----------
     size : int
         Height and width of the result, in pixels: a model's ``insize``.
+
+    Raises
+    ------
+    ValueError
+        If ``size`` is not a positive integer.
     """
 
     def __init__(self, size):
-        self.size = size
+        self.size = check_size(size)
 
     def __call__(self, example):
         """Scales one example.
@@ -53,20 +62,32 @@ class ResizeTransform:
         Parameters
         ----------
         example : tuple
-            ``(img, bbox, label, ...)``: img float32 (3, H, W), bbox (R, 4) = (y_min, x_min, y_max,
-            x_max) in pixels; what follows bbox passes through.
+            ``(img, bbox, label, ...)``: img (3, H, W), float32 or uint8; bbox (R, 4) = (y_min,
+            x_min, y_max, x_max) in pixels; what follows bbox passes through.
 
         Returns
         -------
         tuple
-            The same with img (3, size, size) and bbox in its pixels.
+            The same with img (3, size, size) and bbox, float32, in its pixels.
 
         Raises
         ------
+        ValueError
+            If img is not (3, H, W), or a box is not finite or has no area (the message names its
+            row).
         ImportError
             As :func:`resize_image`.
         """
         img, bbox, *rest = example
+        check_img(img)
         height, width = img.shape[1:]
         scale = np.array((self.size / height, self.size / width) * 2, np.float32)
-        return (resize_image(img, (self.size, self.size)), bbox * scale, *rest)
+        bbox = (check_bbox(bbox) * scale).astype(np.float32, copy=False)
+        return (resize_image(img, (self.size, self.size)), bbox, *rest)
+
+
+def check_size(size):
+    """Refuses what is no number of pixels."""
+    if not isinstance(size, numbers.Integral) or size < 1:
+        raise ValueError(f'size = {size!r}: expected a positive integer')
+    return int(size)

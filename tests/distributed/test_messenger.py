@@ -104,7 +104,7 @@ def test_an_address_that_leads_nowhere_costs_no_time(monkeypatch):
         connect_ex = socket.socket.connect_ex
         monkeypatch.setattr(socket.socket, 'connect_ex', lambda self, address: connect_ex(
             self, silent.getsockname() if address[0] == '192.0.2.1' else address))
-        monkeypatch.setattr(rendezvous, '_addresses', lambda: ['192.0.2.1'] * 9 + ['127.0.0.1'])
+        monkeypatch.setattr(rendezvous, 'own_addresses', lambda: ['192.0.2.1'] * 9 + ['127.0.0.1'])
         began = time.monotonic()
         check_greeted(run_ranks(2, greet))
         assert time.monotonic() - began < 5
@@ -115,7 +115,7 @@ def test_an_address_that_leads_nowhere_costs_no_time(monkeypatch):
 def test_a_host_name_without_an_address_does_no_harm(monkeypatch):
     monkeypatch.setattr(socket, 'gethostname', lambda: 'no-such-host.invalid')
     check_greeted(run_ranks(2, greet))
-    monkeypatch.setattr(rendezvous, '_addresses', lambda: ['no-such-address.invalid'])
+    monkeypatch.setattr(rendezvous, 'own_addresses', lambda: ['no-such-address.invalid'])
     monkeypatch.setattr(rendezvous, 'CONNECT', 2)
     for error in run_ranks(2, greet):
         assert isinstance(error, RuntimeError)
@@ -125,7 +125,7 @@ def test_a_host_name_without_an_address_does_no_harm(monkeypatch):
 
 def test_a_name_that_no_host_can_have_is_told_like_one_without_an_address(monkeypatch):
     monkeypatch.setattr(socket, 'gethostname', lambda: f'{"a" * 70}.invalid')
-    monkeypatch.setattr(rendezvous, '_addresses', lambda: ['no-such-address.invalid'])
+    monkeypatch.setattr(rendezvous, 'own_addresses', lambda: ['no-such-address.invalid'])
     monkeypatch.setattr(rendezvous, 'CONNECT', 2)
     for error in run_ranks(2, greet):
         assert isinstance(error, RuntimeError)
@@ -146,6 +146,16 @@ def test_rank_0_without_a_port_is_told_to_all(monkeypatch):
     errors = run_ranks(3, greet)
     assert {str(error) for error in errors} == {
         'rank 0: OSError: [Errno 98] Address already in use'}
+
+
+def test_rank_0_that_cannot_list_its_addresses_is_told_to_all(monkeypatch):
+    def addresses():
+        raise OSError(1, 'Operation not permitted')
+
+    monkeypatch.setattr(rendezvous, 'own_addresses', addresses)
+    errors = run_ranks(3, greet)
+    assert {str(error) for error in errors} == {
+        'rank 0: PermissionError: [Errno 1] Operation not permitted'}
 
 
 def test_a_rank_that_calls_again_is_heard_on_its_last_call(monkeypatch):

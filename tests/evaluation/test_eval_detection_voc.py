@@ -286,6 +286,9 @@ GOOD = [([((0, 0, 9, 9), 0, 0.5)], [((0, 0, 9, 9), 0, False)])] * 3
     ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
     ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
     ('gt_difficults', [True, False], ValueError, r'gt_difficults\[2\] has shape \(2,\)'),
+    ('gt_difficults', [NAN], ValueError, r'gt_difficults\[2\], row 0: nan, expected False or True'),
+    ('gt_difficults', [2], ValueError, r'gt_difficults\[2\], row 0: 2, expected False or True'),
+    ('gt_difficults', ['no'], TypeError, r'gt_difficults\[2\] has dtype'),
 ])
 def test_bad_image_is_named(name, value, error, message):
     given_ = arguments(GOOD)

@@ -1,4 +1,5 @@
 """The watchdog in one process, and its judgement; real ranks are in tests/distributed."""
+import itertools
 import multiprocessing
 import os
 import re
@@ -7,11 +8,13 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chainer_ssd import Watchdog
 from chainer_ssd.extensions import _main_thread, _verdict, watchdog
+from chainer_ssd.extensions._data_workers import DataWorkers
 from chainer_ssd.extensions._main_thread import MainThread
 from chainer_ssd.extensions._verdict import Verdict
 
@@ -142,14 +145,77 @@ def test_the_main_thread_is_seen_from_another():
     assert not any(look['waits'] or look['updates'] for look in seen)
 
 
-def test_busy_at_one_place_is_work_for_so_long_only(monkeypatch):
-    main, clock, cpu = MainThread(60), Clock(), iter(range(1000))
+@pytest.mark.parametrize('seconds', [10, 1e-5])
+def test_busy_at_one_place_is_work_for_so_long_only(monkeypatch, seconds):
+    # 10: mpi4py waits so, called from a user's file. 1e-5: it slept, and was woken up, as for each
+    # example of a slow data set; Python may give new frames the place of old ones.
+    main, clock, cpu = MainThread(60), Clock(), itertools.count(1)
     monkeypatch.setattr(_main_thread, 'time', clock)
-    monkeypatch.setattr(_main_thread, '_cpu_time', lambda thread: next(cpu))
+    monkeypatch.setattr(_main_thread, 'thread_time', lambda thread: seconds * next(cpu))
     runs = []
     for clock.now in range(100, 300, 10):
         runs.append(main.sample()['runs'])
-    assert runs == [True] * 6 + [False] * 14  # as a wait of mpi4py's, called from a user's file
+    assert runs == [True] * 6 + [False] * 14
+
+
+@pytest.mark.parametrize(('share', 'works'), [(0.01, False), (0.5, True)])
+def test_asleep_while_others_work_is_work_for_so_long_only(monkeypatch, share, works):
+    main, clock = MainThread(60), Clock()
+    monkeypatch.setattr(_main_thread, 'time', clock)
+    monkeypatch.setattr(_main_thread, 'thread_time', lambda thread: 1.)
+    monkeypatch.setattr(_main_thread, 'family_time', lambda: share * clock.now)
+    runs = []
+    for clock.now in range(100, 300, 10):
+        runs.append(main.sample()['runs'])
+    assert runs == [True, False] + [works] * 4 + [False] * 14  # two looks to compare
+
+
+WORK = """
+def work(_=None):
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        sum(range(1000))
+"""
+
+
+@pytest.mark.parametrize('what', [
+    'multiprocessing.Pool(2).map(work, range(2))',
+    'list(ThreadPoolExecutor(2).map(work, range(2)))',
+    "subprocess.run([sys.executable, '-c', WORK], check=True)",
+])
+def test_what_others_do_for_the_main_thread_is_no_stall(tmp_path, what):
+    script = tmp_path / 'script.py'
+    script.write_text(f'WORK = {"import time" + WORK + "work()"!r}' + textwrap.dedent("""
+        import multiprocessing, subprocess, sys, time
+        from concurrent.futures import ThreadPoolExecutor
+        from chainer_ssd import Watchdog
+    """) + WORK + textwrap.dedent(f"""
+        if __name__ == '__main__':
+            with Watchdog(timeout=2):
+                {what}
+            print('done')
+    """))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=40,
+                          env={**os.environ, 'PYTHONPATH': os.getcwd()})
+    assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr
+
+
+def test_idle_helpers_are_no_work():
+    main = MainThread(60)
+    with multiprocessing.get_context('fork').Pool(2), ThreadPoolExecutor(2) as threads:
+        threads.submit(time.sleep, 3)
+        looks = []
+
+        def look():
+            for _ in range(10):
+                time.sleep(0.2)
+                looks.append(main.sample()['runs'])
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        time.sleep(2.5)
+        looker.join()
+    assert not any(looks[1:]), looks
 
 
 def test_judging_a_thousand_ranks_costs_little():
@@ -232,19 +298,58 @@ def test_a_message_with_a_file_name_that_is_no_text_is_said(capfd):
     assert capfd.readouterr().err == 'broken: \\udcff.jpg\n'
 
 
+def started(target, *args):
+    worker = multiprocessing.get_context('fork').Process(target=target, args=args, daemon=True)
+    worker.start()
+    return worker
+
+
+def test_a_death_is_told_once():
+    workers = DataWorkers()
+    worker, other = started(time.sleep, 60), started(time.sleep, 60)
+    assert workers.deaths() == []
+    worker.kill()
+    other.terminate()  # as a pool ends its workers
+    worker.join(), other.join()
+    assert workers.deaths() == [f'data worker {worker.pid} died (SIGKILL)']
+    assert workers.deaths() == []
+
+
 def test_a_worker_that_was_closed_is_no_failure():
-    with Watchdog(timeout=60) as watchdog:
-        worker = multiprocessing.get_context('fork').Process(target=time.sleep, args=(0.2,),
-                                                             daemon=True)
-        worker.start()
-        end = time.monotonic() + 20
-        while not watchdog._workers and time.monotonic() < end:
-            time.sleep(0.01)
-        assert watchdog._workers
-        worker.join()
-        worker.close()
-        watchdog._check_workers()
-        assert not watchdog._workers
+    workers, worker = DataWorkers(), started(time.sleep, 0.2)
+    assert workers.deaths() == [] and workers._known
+    worker.join()
+    worker.close()
+    assert workers.deaths() == [] and not workers._known
+
+
+def test_an_exception_is_described_on_one_line_that_reaches_all_ranks():
+    assert watchdog._described(TypeError('no\n\nExpect: 3\nActual: 4')) == (
+        'TypeError: no Expect: 3 Actual: 4')
+    assert watchdog._described(SystemExit()) == 'SystemExit'
+    text = watchdog._described(ValueError('x ' * 10_000_000))  # more than sockets hold
+    assert text.startswith('ValueError: x x') and text.endswith('...') and len(text) < 1100
+
+
+def test_leaving_takes_no_time():
+    began = time.monotonic()
+    with Watchdog(timeout=600):
+        pass
+    assert time.monotonic() - began < 0.5  # not until the next heartbeat
+
+
+def test_a_fork_leaves_the_block_alone(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(textwrap.dedent("""
+        import os
+        from chainer_ssd import Watchdog
+        with Watchdog(timeout=60):
+            child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+    """))
+    subprocess.run([sys.executable, script], check=True, timeout=20,
+                   env={**os.environ, 'PYTHONPATH': os.getcwd()})
 
 
 def test_what_is_left_in_the_block_is_closed():

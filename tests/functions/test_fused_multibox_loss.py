@@ -9,21 +9,11 @@ from chainer import gradient_check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chainer_ssd import hard_negative_mining, multibox_loss
-from chainer_ssd.functions import _fast_mining, _odds, _warm_memory, fused_multibox_loss
-from chainer_ssd.functions._rows import background_loss, n_hard_negative
+from chainer_ssd import multibox_loss
+from chainer_ssd.functions import _warm_memory, fused_multibox_loss
 from tests.helpers import assert_close
 
 RTOL = {'e': 1e-6, 'f': 1e-6, 'd': 1e-12}  # of a loss; float16's are float32
-
-
-@pytest.fixture(params=['roughly first', 'rough odds are never few', 'well at once'], autouse=True)
-def way(request, monkeypatch):
-    """The ways that the mining may go, whatever the logits."""
-    if request.param == 'rough odds are never few':
-        monkeypatch.setattr(_fast_mining, 'MANY', 1 << 40)
-    elif request.param == 'well at once':
-        monkeypatch.setattr(_fast_mining, 'rough_odds', lambda x: None)
 
 
 def make(seed=0, batch=3, n_box=60, n_class=5, dtype='f', share=.1, scale=2.):
@@ -63,20 +53,6 @@ def assert_equals_definition(*args):
     return node
 
 
-def mined(mb_confs, label, k):
-    """Masks by the node's mining and by the definition's."""
-    not_background = np.flatnonzero(label != 0)
-    positive = not_background[label.take(not_background) > 0]
-    mask = np.zeros(label.shape, bool)
-    with np.errstate(all='ignore'):
-        indices = _fast_mining.mine(mb_confs, positive, not_background, k)
-        expected = hard_negative_mining(
-            background_loss(mb_confs), label > 0, n_hard_negative(label, k), label < 0)
-    mask.ravel()[indices] = True
-    assert len(indices) == mask.sum()
-    return mask, expected
-
-
 @given(seed=st.integers(0, 2 ** 32 - 1), batch=st.integers(0, 4), n_box=st.integers(1, 200),
        n_class=st.integers(1, 90), dtype=st.sampled_from('efd'),
        share=st.sampled_from([0, .02, .4]), scale=st.sampled_from([0, .1, 2, 30]),
@@ -85,28 +61,6 @@ def mined(mb_confs, label, k):
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_equals_the_definition(seed, batch, n_box, n_class, dtype, share, scale, k):
     assert_equals_definition(*make(seed, batch, n_box, n_class, dtype, share, scale), k)
-
-
-@given(seed=st.integers(0, 2 ** 32 - 1), n_box=st.integers(1, 3000), n_class=st.integers(2, 90),
-       dtype=st.sampled_from('efd'), digits=st.integers(-1, 7), shift=st.sampled_from([0, -40, 60]),
-       share=st.sampled_from([.002, .02, .3]), k=st.sampled_from([1, 3, 50]))
-@settings(max_examples=150, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_masks_are_the_definitions_ties_included(
-        seed, n_box, n_class, dtype, digits, shift, share, k):
-    _, mb_confs, _, label = make(seed, 2, n_box, n_class, 'd', share)
-    # Few digits give equal losses, many give losses that differ by a few units in the last place.
-    mb_confs = (np.round(mb_confs[:, :1] + np.round(mb_confs, digits) * 1e-3, 10) + shift)
-    np.testing.assert_array_equal(*mined(mb_confs.astype(dtype), label, k))
-
-
-def test_blocks_do_not_show(monkeypatch):
-    _, mb_confs, _, label = make(batch=2, n_box=300, share=.05)
-    expected = mined(mb_confs, label, 3)[1]
-    for size in (1, 100, 4096, 1 << 20):
-        for module in (_fast_mining, _odds):
-            monkeypatch.setattr(module, 'BLOCK', size)
-        np.testing.assert_array_equal(mined(mb_confs, label, 3)[0], expected)
 
 
 @pytest.mark.parametrize('dtype', 'fd')
@@ -119,7 +73,6 @@ def test_rows_that_left_the_safe_range(dtype, special, column):
     mb_confs[rng.random(label.shape) < .1, column] = special
     with np.errstate(all='ignore'):
         assert_equals_definition(mb_locs, mb_confs, gt_mb_locs, label, 3)
-        np.testing.assert_array_equal(*mined(mb_confs, label, 3))
 
 
 @pytest.mark.parametrize('dtype', 'fd')

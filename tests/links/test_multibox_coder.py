@@ -74,6 +74,32 @@ def test_decode_equals_the_loop(xp, nms_thresh, score_thresh):
     np.testing.assert_allclose(score, [row[2] for row in expected], rtol=1e-5)
 
 
+def test_scores_of_float16_logits_are_as_exact_as_others(xp):
+    coder = MultiboxCoder(**SPEC)
+    rng = np.random.default_rng(0)
+    mb_loc = rng.normal(size=(len(coder.default_bbox), 4)).astype('e')
+    mb_conf = rng.normal(scale=3, size=(len(coder.default_bbox), 4)).astype('e')
+    coder.default_bbox = xp.asarray(coder.default_bbox)
+    half, single = (coder.decode(xp.asarray(mb_loc, dtype=dtype), xp.asarray(mb_conf, dtype=dtype),
+                                 score_thresh=0.3) for dtype in 'ef')
+    assert half[2].dtype == np.float32 and len(half[2]) > 100
+    for a, b in zip(half, single):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+@pytest.mark.parametrize(('loc', 'conf'), [
+    ((-1, 4), (0, 3)), ((1, 4), (1, 3)), ((0, 4), (1, 3)), ((0, 5), (0, 3))])
+def test_shapes_that_disagree_are_named(loc, conf):
+    coder = MultiboxCoder(**SPEC)
+    n = len(coder.default_bbox)
+    mb_loc, mb_conf = np.zeros((n + loc[0], loc[1])), np.zeros((n + conf[0], conf[1]))
+    with pytest.raises(ValueError, match=rf'mb_loc has shape \({n + loc[0]}, {loc[1]}\) and '
+                                         rf'mb_conf \({n + conf[0]}, 3\): expected \({n}, 4\)'):
+        coder.decode(mb_loc, mb_conf, score_thresh=0.1)
+    with pytest.raises(ValueError, match=rf'mb_conf \(1, {n}, 3\)'):
+        coder.decode(np.zeros((1, n, 4)), np.zeros((1, n, 3)))
+
+
 def test_nothing_found_is_empty(xp):
     coder = MultiboxCoder(**SPEC)
     n = len(coder.default_bbox)

@@ -67,6 +67,13 @@ def test_a_batch_without_images_gives_zero_to_every_parameter():
         assert param.grad.shape == param.shape and not param.grad.any()
 
 
+@pytest.mark.parametrize('name', ['alpha', 'k'])
+@pytest.mark.parametrize('value', [-1, float('nan'), float('inf'), None])
+def test_a_wrong_weight_or_ratio_fails_before_training(name, value):
+    with pytest.raises(ValueError, match=f'{name} = {value}: expected a finite number >= 0'):
+        MultiboxTrainChain(Model(), **{name: value})
+
+
 def test_trains_with_a_chainer_updater(tmp_path):
     imgs, gt_mb_locs, gt_mb_labels = batch(8)
     chain = MultiboxTrainChain(Model())

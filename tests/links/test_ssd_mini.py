@@ -184,6 +184,28 @@ def test_bad_arguments(arguments, message):
         SSDMini(**arguments)
 
 
+@pytest.mark.parametrize(('dtype', 'computes'), [
+    (np.float16, 'e'), (chainer.mixed16, 'e'), (np.float32, 'f'), (np.float64, 'd')])
+def test_learns_and_predicts_in_the_dtype_of_its_weights(dtype, computes):
+    np.random.seed(0)
+    with chainer.using_config('dtype', dtype):
+        model = SSDMini(2, 32)
+    assert model.stem.conv.W.dtype == computes
+    imgs = np.stack(imgs_of((32, 32), (32, 32)))
+    mb_loc, mb_label = model.coder.encode(np.array([[4, 4, 28, 28]], 'f'), np.array([1]))
+    for img_dtype in 'efd':
+        model.cleargrads()
+        mb_locs, mb_confs = model(imgs.astype(img_dtype))
+        assert mb_locs.dtype == mb_confs.dtype == computes
+        loss = MultiboxTrainChain(model)(
+            imgs.astype(img_dtype), np.stack([mb_loc] * 2), np.stack([mb_label] * 2))
+        loss.backward()
+        assert all(np.isfinite(param.grad).all() for param in model.params())
+    model.use_preset('evaluate')
+    for bbox, score in zip(*model.predict(imgs)[::2]):
+        assert bbox.dtype == score.dtype == np.float32 and np.isfinite(bbox).all()
+
+
 def test_images_of_another_size_are_refused(model):
     with pytest.raises(ValueError, match=r'imgs has shape \(1, 3, 32, 64\)'):
         model(np.zeros((1, 3, 32, 64), 'f'))

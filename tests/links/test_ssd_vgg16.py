@@ -105,6 +105,19 @@ def test_normalize():
     assert_close(link(x.astype('f')), x / (length + 1e-5) * np.arange(1, 5).reshape(4, 1, 1), 1e-6)
 
 
+@pytest.mark.parametrize('dtype', 'efd')
+def test_normalize_takes_features_whose_squares_float16_does_not_hold(dtype):
+    with chainer.using_config('dtype', np.dtype(dtype)):
+        link = Normalize(512, 20)
+    x = chainer.Variable(np.full((1, 512, 2, 2), 300, dtype))
+    y = link(x)
+    assert y.dtype == dtype
+    assert_close(y, np.full(x.shape, 20 / 512**0.5), 1e-3)
+    y.grad = np.ones_like(y.array)
+    y.backward()
+    assert x.grad.dtype == dtype and np.isfinite(x.grad).all()
+
+
 def test_weights_come_from_a_file(ssd300, tmp_path):
     chainer.serializers.save_npz(str(tmp_path / 'model.npz'), ssd300)
     found = weights_of(SSD300(N_FG_CLASS, tmp_path / 'model.npz'))

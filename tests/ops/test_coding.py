@@ -60,6 +60,16 @@ def test_what_is_not_assigned_is_exactly_zero(xp):
     assert not to_numpy(mb_loc)[1:].any()
 
 
+@pytest.mark.parametrize('dtype', ['u1', 'u8', 'i1', 'i8'])
+def test_indices_and_labels_may_be_of_any_integer_dtype(xp, dtype):
+    default_bbox = xp.asarray([(2, 2, 4, 4), (20, 20, 4, 4)], dtype='f')
+    bbox = xp.asarray([(0, 0, 4, 4), (18, 18, 22, 22)], dtype='f')
+    mb_loc, mb_label = encode(default_bbox, bbox, xp.asarray([127, 3], dtype=dtype),
+                              xp.asarray([1, 0], dtype=dtype))
+    assert mb_label.dtype == np.int32 and to_numpy(mb_label).tolist() == [4, 128]
+    assert to_numpy(mb_loc).any(axis=1).all()
+
+
 def test_no_truth_gives_no_target(xp):
     default_bbox = xp.asarray([(2, 2, 4, 4)] * 3, dtype='f')
     mb_loc, mb_label = encode(default_bbox, xp.asarray(np.zeros((0, 4), 'f')),
@@ -97,6 +107,8 @@ def test_ignored_and_background_boxes_may_be_anything_for_a_poisonous_truth():
 @pytest.mark.parametrize(('change', 'message'), [
     ({'label': [-1]}, r'label\[0\] = -1: expected foreground classes'),
     ({'label': [0.5]}, 'label has dtype float64: expected integers'),
+    ({'label': [2 ** 31 - 1]}, r'label\[0\] = 2147483647: expected foreground classes'),
+    ({'label': np.array([2 ** 63], 'u8')}, r'label\[0\] = 9223372036854775808'),
     ({'label': [0, 1]}, r'label has shape \(2,\): expected \(1,\), one for each box'),
     ({'index': [1, -1]}, r'index\[0\] = 1: expected'),
     ({'index': [-3, -1]}, r'index\[0\] = -3'),

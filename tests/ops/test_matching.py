@@ -118,6 +118,14 @@ def test_more_truths_than_boxes_is_legal_with_a_warning():
     assert index.tolist() == [0]
 
 
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+def test_no_default_box_is_legal_with_the_same_warning(match_type):
+    with pytest.warns(UserWarning, match='2 ground truths for 0 default boxes'):
+        index = match(np.zeros((0, 4), 'f'), [(0, 0, 4, 4), (0, 0, 3, 3)], match_type=match_type,
+                      neg_overlap=0.4, ignore=np.array([False, True]))
+    assert index.shape == (0,) and index.dtype == np.int32
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     ({'match_type': 'hungarian'}, "match_type = 'hungarian'"),
     ({'iou_thresh': 1.5}, 'iou_thresh = 1.5'),

@@ -71,7 +71,12 @@ def test_a_wrong_argument_is_named(change, message):
         hard_negative_mining(**{**valid, **change})
 
 
-@pytest.mark.parametrize('sample_size', [0, -1, 1.5])
+def test_the_loss_of_hard_examples_is_of_two_dimensions():
+    with pytest.raises(ValueError, match=r'loss has shape \(3,\): expected \(B, K\)'):
+        hard_example_mining(np.zeros(3), 1)
+
+
+@pytest.mark.parametrize('sample_size', [0, -1, 1.5, float('inf'), float('nan'), None, '3'])
 def test_sample_size_is_a_positive_integer(sample_size):
-    with pytest.raises(ValueError, match=f'sample_size = {sample_size}'):
+    with pytest.raises(ValueError, match=f'sample_size = {sample_size!r}'):
         hard_example_mining(np.zeros((1, 3)), sample_size)

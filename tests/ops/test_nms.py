@@ -39,6 +39,13 @@ def test_many_boxes(xp):
     assert to_numpy(kept).tolist() == reference.non_maximum_suppression(bbox, 0.45, score)
 
 
+@pytest.mark.parametrize('dtype', ['u1', 'u8', 'i1', 'i8', 'f2'])
+def test_scores_may_be_of_any_dtype(xp, dtype):
+    bbox = xp.asarray([(0, 0, 4, 4), (0, 0, 4, 4), (8, 8, 9, 9), (20, 0, 24, 4)], dtype='f')
+    score = xp.asarray([0, 100, 2, 0], dtype=dtype)
+    assert to_numpy(non_maximum_suppression(bbox, 0.5, score)).tolist() == [1, 2, 3]
+
+
 def test_no_box_is_legal(xp):
     assert len(non_maximum_suppression(xp.asarray(np.zeros((0, 4), 'f')), 0.5)) == 0
 

@@ -83,7 +83,8 @@ def test_without_boxes_every_part_will_do():
     ({'min_ious': [None, 2]}, 'min_ious holds 2: expected None or numbers'),
     ({'scale': (0, 1)}, r'scale = \(0, 1\): expected 0 < least <= greatest <= 1'),
     ({'max_aspect_ratio': 0.5}, 'max_aspect_ratio = 0.5: expected a number >= 1'),
-    ({'trials': 0}, 'trials = 0: expected a number >= 1'),
+    ({'trials': 0}, 'trials = 0: expected a positive integer'),
+    ({'trials': 1.5}, 'trials = 1.5: expected a positive integer'),
 ])
 def test_a_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -1,8 +1,10 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
 
-from chainer_ssd.transforms import RandomResizeTransform
+from chainer_ssd.transforms import RandomResizeTransform, ResizeTransform
 
 
 def test_one_of_five_filters_each_as_often():
@@ -39,7 +41,9 @@ def test_pixels_are_rounded_and_bounded():
     assert nearest in seen
 
 
-@pytest.mark.parametrize('size', [0, 1.5, -3])
-def test_a_wrong_size_is_named(size):
-    with pytest.raises(ValueError, match=f'size = {size}: expected a positive integer'):
-        RandomResizeTransform(size)
+@pytest.mark.parametrize('size', [0, 1.5, -3, float('inf'), None, '300', (300, 300)])
+@pytest.mark.parametrize('transform', [RandomResizeTransform, ResizeTransform])
+def test_a_wrong_size_is_named(transform, size):
+    message = re.escape(f'size = {size!r}: expected a positive integer')
+    with pytest.raises(ValueError, match=message):
+        transform(size)
