@@ -17,6 +17,7 @@ import contextlib
 import functools
 import math
 import os
+import sys
 import warnings
 
 import chainer
@@ -30,6 +31,7 @@ from training_data import AUGMENTATIONS, augment, create_iterator, default_worke
 
 from chainer_ssd import DetectionEvaluator, EncodeTransform, MatchTransform, Watchdog
 
+THREADS = 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'
 INSIZE = {'shapes': 128, 'voc': 192}  # of ssd_mini
 
 
@@ -37,7 +39,7 @@ def main():
     parser = create_parser()
     args = with_defaults(parser.parse_args())
     with told_in_one_line(parser):
-        comm = create_communicator(args.communicator)
+        comm = create_communicator(args.communicator, args.gpu)
     rank = 0 if comm is None else comm.rank
     # Data workers may die anywhere; over MPI the watchdog tells all ranks whatever one meets.
     with told_in_one_line(parser, ()), Watchdog(comm, args.watchdog_timeout) as watchdog:
@@ -139,11 +141,15 @@ def with_defaults(args):
     return args
 
 
-def create_communicator(name):
+def create_communicator(name, gpu):
     if name is None:
         return None
     import chainermn  # needs mpi4py
-    return chainermn.create_communicator(name)
+    comm = chainermn.create_communicator(name)
+    if not comm.rank and comm.intra_size > 1 and gpu < 0 and not any(map(os.environ.get, THREADS)):
+        print(f'train.py: {comm.intra_size} ranks on one host, and the NumPy of each wants all its '
+              'cores: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 is faster', file=sys.stderr)
+    return comm
 
 
 def create_detector(args, comm, n_fg_class):

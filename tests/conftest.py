@@ -52,9 +52,9 @@ def start_mpiexec():
     assert command, 'mpiexec is missing: pip install "chainer_ssd[mpi]"'
     started = []
 
-    def start(n, script, *args):
-        env = {**os.environ, 'PYTHONPATH': PYTHONPATH, 'OPENBLAS_NUM_THREADS': '1',
-               'OMP_NUM_THREADS': '1'}
+    def start(n, script, *args, threads='1'):
+        env = {**os.environ, 'PYTHONPATH': PYTHONPATH, 'OPENBLAS_NUM_THREADS': threads,
+               'OMP_NUM_THREADS': threads}
         started.append(subprocess.Popen(
             [command, '-n', str(n), sys.executable, '-m', 'mpi4py', str(script), *map(str, args)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env))
@@ -70,8 +70,8 @@ def start_mpiexec():
 @pytest.fixture
 def mpiexec(start_mpiexec):
     """``mpiexec(n, script, *args)``: runs a script on n ranks and returns what it printed."""
-    def run(n, script, *args, timeout=240, expect=0):
-        process = start_mpiexec(n, script, *args)
+    def run(n, script, *args, timeout=240, expect=0, threads='1'):
+        process = start_mpiexec(n, script, *args, threads=threads)
         try:
             printed = process.communicate(timeout=timeout)[0]
         except subprocess.TimeoutExpired:

@@ -40,10 +40,13 @@ def test_the_log_is_of_all_ranks_and_a_resumed_run_ends_alike(mpiexec, root, tmp
 
 
 @pytest.mark.mpi
-def test_what_one_rank_meets_is_told_by_all(mpiexec, tmp_path):
-    printed = mpiexec(2, TRAIN, *TINY, '--resume', tmp_path, '--out', tmp_path, expect='fails')
+@pytest.mark.parametrize('threads', ['1', ''])
+def test_what_one_rank_meets_is_told_by_all(threads, mpiexec, tmp_path):
+    printed = mpiexec(2, TRAIN, *TINY, '--resume', tmp_path, '--out', tmp_path, expect='fails',
+                      threads=threads)
     assert set(re.findall(r'^watchdog on rank (\d): rank \d: ValueError: --resume .*: no snapshot',
                           printed, re.MULTILINE)) == {'0', '1'}
+    assert printed.count('OMP_NUM_THREADS=1') == (threads == '')
 
 
 @pytest.mark.mpi
