@@ -1,6 +1,7 @@
 """One test body, many array modules; and many ranks."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ import chainer_ssd  # noqa: F401  (before chainer: it mends Chainer where no sta
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
 PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+
+# In the background SIGINT is ignored, and so it would be in the programs that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile('default', deadline=None)

@@ -1,15 +1,11 @@
 """examples/ablation.py, with one training of one iteration."""
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 from tests.examples.detector_folder import EXAMPLES, run
+from tests.examples.interrupt import interrupted
 from tests.examples.test_train import ENVIRONMENT, root  # noqa: F401  (a fixture)
 
 OPTIONS = '--', '--insize', '32', '--batchsize', '6', '--workers', '0'
@@ -67,18 +63,9 @@ def test_a_run_that_fails_is_named(out, monkeypatch, capsys):
 
 
 def test_ctrl_c_begins_no_further_run(root, tmp_path):  # noqa: F811
-    running = subprocess.Popen(
-        [sys.executable, EXAMPLES / 'ablation.py', '--root', root, '--out', tmp_path, '--',
-         '--insize', '32', '--iteration', '100000'], env=ENVIRONMENT, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    model = tmp_path / 'default' / '0' / 'model.json'
-    deadline = time.monotonic() + 120
-    while not model.exists() and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-    printed, errors = running.communicate(timeout=60)
-    assert running.returncode == 130 and not printed
+    command = [EXAMPLES / 'ablation.py', '--root', root, '--out', tmp_path, '--', '--insize', '32',
+               '--iteration', '100000']
+    status, printed, errors, _ = interrupted(command, tmp_path / 'default' / '0' / 'model.json')
+    assert status == 130 and not printed
     assert errors == 'ablation.py: interrupted; started again it goes on\n'
     assert [path.name for path in tmp_path.iterdir()] == ['default']
-    with pytest.raises(ProcessLookupError):  # nobody is left
-        os.killpg(running.pid, 0)

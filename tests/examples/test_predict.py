@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from chainer_ssd.visualizations import draw_bbox
 from tests.conftest import ROOT
 from tests.examples import detector_folder
 from tests.examples.detector_folder import EXAMPLES, LABEL_NAMES
+from tests.examples.interrupt import interrupted
 
 import predict  # isort: skip (an example: detector_folder has made it importable)
 from detector import load_detector  # isort: skip
@@ -298,16 +297,9 @@ def test_ctrl_c_keeps_what_was_found(result, tmp_path):
     (tmp_path / 'in').mkdir()
     for i in range(2000):
         picture(seed=i % 5).save(tmp_path / 'in' / f'{i:04}.bmp')
-    running = subprocess.Popen(
-        [sys.executable, EXAMPLES / 'predict.py', result, 'in', '--out', 'out'], cwd=tmp_path,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)})
-    deadline = time.monotonic() + 120
-    while not (tmp_path / 'out/0020.png').exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    errors = running.communicate(timeout=60)[1]
-    assert running.returncode == 130
+    command = [EXAMPLES / 'predict.py', result, 'in', '--out', 'out']
+    status, _, errors, _ = interrupted(command, tmp_path / 'out/0020.png', cwd=tmp_path)
+    assert status == 130
     assert errors == 'predict.py: interrupted; what was done: out/detections.json\n'
     detections = json.loads((tmp_path / 'out' / 'detections.json').read_text())
     written = {name for name in os.listdir(tmp_path / 'out') if name.endswith('.png')}

@@ -1,41 +1,23 @@
 """examples/resuming.py: Ctrl-C, going on, and beginning anew where something lies."""
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 from tests.examples.detector_folder import run
+from tests.examples.interrupt import interrupted
 from tests.examples.test_train import ENVIRONMENT, TINY, TRAIN, root, whole  # noqa: F401
 
 import resuming  # isort: skip (an example: detector_folder has made it importable)
 
 
-def interrupted(args, awaited):
-    """Status, errors and seconds of a training after Ctrl-C, pressed when a file is there."""
-    running = subprocess.Popen(
-        [sys.executable, TRAIN, *map(str, args)], env=ENVIRONMENT, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not awaited.exists() and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    pressed = time.monotonic()
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-    errors = running.communicate(timeout=60)[1]
-    with pytest.raises(ProcessLookupError):  # no worker is left
-        os.killpg(running.pid, 0)
-    return running.returncode, errors, time.monotonic() - pressed
-
-
 @pytest.mark.parametrize('workers', [0, 2])
 def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(root, tmp_path, workers):  # noqa: F811
-    args = ['--dataset', 'voc', '--root', root, *TINY[:4], '--iteration', 100000,
-            '--snapshot-interval', 5, '--workers', workers, '--out', tmp_path]
-    status, errors, seconds = interrupted(args, tmp_path / 'snapshot_00000005_rank0.json')
+    command = [TRAIN, '--dataset', 'voc', '--root', root, *TINY[:4], '--iteration', 100000,
+               '--snapshot-interval', 5, '--workers', workers, '--out', tmp_path]
+    status, _, errors, seconds = interrupted(
+        command, tmp_path / 'snapshot_00000005_rank0.json')
     assert status == 130 and seconds < 30
     start = 'train.py: interrupted after iteration '
     assert errors.startswith(start) and errors.count('\n') == 1
@@ -46,9 +28,9 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(root, tmp_path, workers)
 
 
 def test_ctrl_c_before_the_first_snapshot(root, tmp_path):  # noqa: F811
-    args = ['--dataset', 'voc', '--root', root, *TINY[:4], '--iteration', 200, '--workers', 0,
-            '--out', tmp_path]
-    status, errors, _ = interrupted(args, tmp_path / 'log')
+    command = [TRAIN, '--dataset', 'voc', '--root', root, *TINY[:4], '--iteration', 200,
+               '--workers', 0, '--out', tmp_path]
+    status, _, errors, _ = interrupted(command, tmp_path / 'log')
     assert status == 130 and errors.count('\n') == 1
     assert errors.startswith('train.py: interrupted after iteration ')
     assert errors.endswith('; no snapshot was written yet (--snapshot-interval)\n')
