@@ -110,12 +110,17 @@ def _remove_snapshots(folder):
 @contextlib.contextmanager
 def interruptible(trainer, rank=0):
     """Ctrl-C raises a KeyboardInterrupt that says how to go on."""
+    pressed = []
+
     def interrupt(*_):
+        pressed.append(True)
         newest = newest_snapshot(trainer.out, rank)
         way = ('no snapshot was written yet (--snapshot-interval)' if newest is None else
                f'--resume auto goes on after iteration {newest}')
         raise KeyboardInterrupt(f'interrupted after iteration {trainer.updater.iteration}; {way}')
 
+    # What is raised in the moment of a fork, or in a destructor, Python prints and forgets.
+    trainer.extend(lambda _: pressed and interrupt(), name='interrupt', trigger=(1, 'iteration'))
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # not where it is ignored, as under nohup
         signal.signal(signal.SIGINT, interrupt)

@@ -2,6 +2,7 @@
 import json
 import shutil
 import signal
+import types
 
 import pytest
 
@@ -36,14 +37,35 @@ def test_ctrl_c_before_the_first_snapshot(root, tmp_path):  # noqa: F811
     assert errors.endswith('; no snapshot was written yet (--snapshot-interval)\n')
 
 
-def test_an_interrupt_that_is_ignored_stays_so():
+class Trainer:
+    """As much of a trainer as can be interrupted."""
+
+    def __init__(self, out):
+        self.out, self.updater = out, types.SimpleNamespace(iteration=7)
+
+    def extend(self, extension, name, trigger):
+        assert trigger == (1, 'iteration')
+        self.extension = extension
+
+
+def test_an_interrupt_that_python_forgot_is_raised_after_the_iteration(tmp_path):
+    trainer = Trainer(tmp_path)
+    with resuming.interruptible(trainer):
+        trainer.extension(trainer)
+        with pytest.raises(KeyboardInterrupt, match='after iteration 7; no snapshot'):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match='after iteration 7; no snapshot'):
+            trainer.extension(trainer)
+
+
+def test_an_interrupt_that_is_ignored_stays_so(tmp_path):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with resuming.interruptible(None):
+        with resuming.interruptible(Trainer(tmp_path)):
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-    with resuming.interruptible(None):
+    with resuming.interruptible(Trainer(tmp_path)):
         assert signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, before)
     assert signal.getsignal(signal.SIGINT) is before
 
