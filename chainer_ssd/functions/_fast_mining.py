@@ -1,7 +1,7 @@
 """The definition's mining on NumPy arrays, in one pass over the logits."""
 import numpy as np
 
-from chainer_ssd.functions._odds import BLOCK, foreground_odds, rough_odds
+from chainer_ssd.functions._odds import block_length, foreground_odds, rough_odds
 from chainer_ssd.functions._rows import background_loss, rows
 from chainer_ssd.ops import hard_negative_mining
 
@@ -94,7 +94,7 @@ def table_of(values, image, n_image):
 def exact_loss(x, which):
     """The definition's loss of some rows, bit for bit."""
     loss = np.empty(len(which), np.promote_types(x.dtype, 'f'))
-    step = 1 + BLOCK // (x.itemsize * x.shape[1])
+    step = block_length(x.shape[1], loss.dtype)
     for i in range(0, len(which), step):
         some = x.take(which[i:i + step], axis=0)
         maximum = some.T.astype(loss.dtype, order='C').max(axis=0)  # in half of max(axis=1)'s time

@@ -39,7 +39,7 @@ def rough_odds(x):
     conversion to integers stands for the addition.
     """
     n_class = x.shape[1]
-    step = 1 + BLOCK // (4 * n_class)
+    step = block_length(n_class, 'f')
     odds, ones = scratch((len(x),), 'f'), np.ones(n_class - 1, 'f')
     block = scratch((min(step, len(x)), n_class), 'f')
     bits, seen = block.view('u4'), 0
@@ -79,7 +79,7 @@ def foreground_odds(x, which=None):
     """
     dtype, n_class = np.promote_types(x.dtype, 'f'), x.shape[1]
     n = len(x) if which is None else len(which)
-    step = 1 + BLOCK // (x.itemsize * n_class)
+    step = block_length(n_class, dtype)
     foreground, odds = scratch((2, n), dtype)
     block, ones = scratch((min(step, n), n_class), dtype), np.ones(n_class - 1, dtype)
     for i in range(0, n, step):
@@ -98,6 +98,11 @@ def foreground_odds(x, which=None):
         odds[~known] = np.inf
         lowest, highest = least, most
     return odds, reach_of(rounding(x, max(abs(np.log(lowest)), abs(np.log(highest)))))
+
+
+def block_length(n_class, dtype):
+    """How many rows are at work at a time."""
+    return 1 + BLOCK // (n_class * np.dtype(dtype).itemsize)
 
 
 def rounding(x, log):

@@ -124,6 +124,5 @@ def test_blocks_do_not_show(monkeypatch):
     label = np.where(label < -1, 0, label)
     expected = mined(mb_confs, label, 3)[1]
     for size in (1, 100, 4096, 1 << 20):
-        for module in (_fast_mining, _odds):
-            monkeypatch.setattr(module, 'BLOCK', size)
+        monkeypatch.setattr(_odds, 'BLOCK', size)
         np.testing.assert_array_equal(mined(mb_confs, label, 3)[0], expected)
