@@ -1,10 +1,28 @@
-# make demo | ablation | test | test-slow | test-multihost | test-gpu | test-matrix | lint | bench | venv | clean
-#   PYTHON=python3.12        the Python that .venv is made with
+# Targets
+#   demo            train a small detector on drawn shapes, into an emptied result/demo
+#   ablation        compare the choices of the training objective on the data set in ROOT
+#   test            all tests but the slow ones, and the coverage floor
+#   test-slow       the slow tests
+#   test-multihost  the tests that build two hosts from network namespaces
+#   test-gpu        the tests that need a GPU
+#   test-matrix     the tests on each Python with its oldest and its newest NumPy
+#   lint            ruff, ruff format, the prose rules, mypy
+#   format          rewrite the code as ruff formats it
+#   docs            the documentation, into build/docs
+#   bench           the benchmarks, into result/bench.txt and result/bench.png
+#   wheel           the package, into dist/
+#   wheelhouse      the wheels of Chainer and of the package, into wheelhouse/
+#   venv            the environment .venv that the other targets use
+#   clean           remove what can be built again. Results stay.
+# Variables
+#   PYTHON=python3.12        the Python that makes .venv and the wheels
 #   PY=/path/to/python       an environment that has everything already: no .venv is made
 #   CUDA=cuda12x             the extra that test-gpu installs
 #   DEMO_ARGS, TEST_ARGS, BENCH_ARGS
-#                            more arguments for examples/train.py, pytest, tests/benchmarks
-#   ROOT, JOBS               for ablation: a folder in Pascal VOC's layout, and runs side by side
+#                            more arguments for `chainer-ssd train`, pytest, tests/benchmarks.
+#                            With TEST_ARGS, `make test` does not measure the coverage.
+#   ROOT, JOBS               for ablation: a folder in Pascal VOC's layout, and parallel runs
+#   PYTHONS                  for test-matrix: the Pythons to test
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,21 +35,37 @@ GPU_ENVIRONMENT := $(VENV)/ready-$(CUDA)
 endif
 
 # Chainer's setup.py needs an older setuptools than pip takes. The first variable reaches the
-# isolated build up to pip 25, the second since. Relative paths: neither may hold a space.
-export PIP_CONSTRAINT := build-constraints.txt
-export PIP_BUILD_CONSTRAINT := build-constraints.txt
+# isolated build of older pips, the second one that of current pips. pip splits both at spaces.
+# So they hold the path as a file: URL, in which no space can be.
+CONSTRAINTS := $(shell $(PYTHON) -c \
+	'from pathlib import Path; print(Path("build-constraints.txt").resolve().as_uri())')
+export PIP_CONSTRAINT := $(CONSTRAINTS)
+export PIP_BUILD_CONSTRAINT := $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo ablation test test-slow test-multihost test-gpu test-matrix lint bench venv clean
+COVERAGE_FOLDER := build/coverage
+
+.PHONY: demo ablation test test-slow test-multihost test-gpu test-matrix lint format docs bench \
+	wheel wheelhouse venv clean
 
 demo: $(ENVIRONMENT)
-	$(PY) examples/train.py --dataset shapes --out result $(DEMO_ARGS)
+	rm -rf result/demo
+	$(PY) -m chainer_ssd train --dataset shapes --out result/demo $(DEMO_ARGS)
 
 ablation: $(ENVIRONMENT)
-	$(PY) examples/ablation.py --root $(ROOT) --jobs $(JOBS)
+	$(PY) scripts/ablation.py --root $(ROOT) --jobs $(JOBS)
 
+ifeq ($(strip $(TEST_ARGS)),)
+test: $(ENVIRONMENT)
+	rm -rf $(COVERAGE_FOLDER)
+	mkdir -p $(COVERAGE_FOLDER)
+	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+else
 test: $(ENVIRONMENT)
 	$(PY) -m pytest $(TEST_ARGS)
+endif
 
 test-slow: $(ENVIRONMENT)
 	$(PY) -m pytest -m slow --ignore tests/multihost $(TEST_ARGS)
@@ -48,9 +82,28 @@ test-matrix:
 
 lint: $(ENVIRONMENT)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) scripts/prose.py
+	$(PY) -m mypy
+
+format: $(ENVIRONMENT)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+docs: $(ENVIRONMENT)
+	$(PY) -m sphinx -W --keep-going -b html docs build/docs
 
 bench: $(ENVIRONMENT)
 	$(PY) -m tests.benchmarks --out result/bench.txt --plot result/bench.png $(BENCH_ARGS)
+
+# setuptools packs everything that lies in build/lib, also modules that have been moved since.
+wheel:
+	rm -rf build/lib
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+wheelhouse:
+	rm -rf build/lib
+	$(PYTHON) -m pip wheel --quiet --no-deps --use-pep517 --wheel-dir wheelhouse chainer==7.8.1 .
 
 venv: $(VENV)/ready
 
@@ -65,4 +118,5 @@ $(VENV)/ready-$(CUDA): $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) .matrix build dist result *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) .matrix build dist wheelhouse *.egg-info .pytest_cache .hypothesis \
+		.ruff_cache .mypy_cache .coverage

@@ -2,9 +2,10 @@
 
 ``chainer_ssd.pth`` imports this file in every interpreter of the environment, worker processes
 too, so it imports only what Python has loaded by then. What it does waits for the first
-``import chainer``: then ``chainer_ssd/_compat.py`` is loaded by its path, without its package
+``import chainer``: then ``chainer_ssd/_compat`` is loaded by its path, without its package
 (which would import Chainer in turn). ``CHAINER_SSD_COMPAT=off`` turns it off.
 """
+
 import os
 import sys
 
@@ -23,10 +24,10 @@ class Hook:
 
 
 def apply_compat():
-    """Loads ``chainer_ssd/_compat.py`` and installs it; whatever fails, Chainer is imported."""
+    """Loads ``chainer_ssd/_compat`` and installs it; whatever fails, Chainer is imported."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    path = os.path.join(os.path.dirname(__file__), 'chainer_ssd', '_compat.py')
+    path = os.path.join(os.path.dirname(__file__), 'chainer_ssd', '_compat', '__init__.py')
     try:
         spec = spec_from_file_location('chainer_ssd_startup.compat', path)
         compat = module_from_spec(spec)

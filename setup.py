@@ -1,20 +1,28 @@
-"""Metadata and extras; what the build needs beyond them stands in pyproject.toml."""
+"""The part of the build that pyproject.toml cannot express: the start-up hook and the links."""
+
 import re
 from pathlib import Path
 
-from setuptools import Distribution, find_packages, setup
+from setuptools import Distribution, setup
 
 from distutils.command.install_data import install_data  # isort: skip (setuptools provides it)
 
+# The web address of the published repository, without a slash at the end. Set it before an
+# upload to a package index. The links of the package page and of its README follow from it.
+REPOSITORY = ''
+
+README = Path(__file__).parent / 'README.md'
+RELATIVE_LINK = re.compile(r'(\]\(|\bsrc="|\bhref=")(?!#|[a-z]+:)')
+
 
 class WithStartupHook(Distribution):
-    """Editable installs ask `has_data` before they install data files; setuptools lacks it."""
+    """Makes editable installs include the data files: they check `has_data`, which is missing."""
 
     has_data = Distribution.has_data_files
 
 
 class InstallStartupHook(install_data):
-    """Puts chainer_ssd.pth where Python looks for such files: beside the package."""
+    """Installs chainer_ssd.pth beside the package, in the folder that Python scans for it."""
 
     def finalize_options(self):
         self.set_undefined_options(
@@ -22,51 +30,28 @@ class InstallStartupHook(install_data):
         )
 
 
-here = Path(__file__).parent
-version = re.search(
-    r"^__version__ = '(.+)'$", (here / 'chainer_ssd/__init__.py').read_text('utf-8'), re.M)[1]
+def resolve_links(text, repository):
+    """Returns a Markdown text whose relative links point into ``repository``."""
+    return RELATIVE_LINK.sub(rf'\g<1>{repository}/raw/main/', text) if repository else text
 
-data = ['opencv-python-headless', 'Pillow', 'defusedxml']
-eval_ = ['pycocotools']
-plot = ['matplotlib']
-mpi = ['mpi4py>=4', 'mpich']
 
-setup(
-    name='chainer_ssd',
-    version=version,
-    description='The SSD multibox training objective for Chainer: one CPU, one GPU or many nodes',
-    long_description=(here / 'README.md').read_text('utf-8'),
-    long_description_content_type='text/markdown',
-    author='the chainer_ssd authors',
-    license='MIT',
-    license_files=['LICENSE'],
-    classifiers=[
-        'Intended Audience :: Science/Research',
-        'Operating System :: POSIX :: Linux',
-        'Programming Language :: Python :: 3',
-        'Topic :: Scientific/Engineering :: Artificial Intelligence',
-    ],
-    packages=find_packages(include=['chainer_ssd', 'chainer_ssd.*']),
-    package_data={'chainer_ssd._kernels': ['*.cu']},
-    py_modules=['chainer_ssd_startup'],
-    data_files=[('', ['chainer_ssd.pth'])],
-    distclass=WithStartupHook,
-    cmdclass={'install_data': InstallStartupHook},
-    python_requires='>=3.9',
-    install_requires=['chainer==7.8.1', 'numpy>=1.23,<3'],
-    extras_require={
-        'data': data,
-        'eval': eval_,
-        'plot': plot,
-        'mpi': mpi,
-        'cuda12x': ['cupy-cuda12x[ctk]>=13.6,<15', 'nvidia-nccl-cu12'],
-        'cuda13x': ['cupy-cuda13x[ctk]>=13.6,<15', 'nvidia-nccl-cu13'],
-        'dev': [
-            *data, *eval_, *plot, *mpi,
-            'hypothesis',
-            'pytest>=7',
-            'ruff',
-            'setuptools>=70.1,<81',  # chainer.testing imports pkg_resources; our tests build wheels
-        ],
-    },
-)
+def list_links(repository):
+    """Returns the links that a package index shows."""
+    if not repository:
+        return {}
+    return {
+        'Source': repository,
+        'Issues': f'{repository}/issues',
+        'Changelog': f'{repository}/blob/main/CHANGELOG.md',
+    }
+
+
+if __name__ == '__main__':
+    setup(
+        long_description=resolve_links(README.read_text('utf-8'), REPOSITORY),
+        long_description_content_type='text/markdown',
+        project_urls=list_links(REPOSITORY),
+        data_files=[('', ['chainer_ssd.pth'])],
+        distclass=WithStartupHook,
+        cmdclass={'install_data': InstallStartupHook},
+    )

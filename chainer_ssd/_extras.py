@@ -1,4 +1,5 @@
 """Optional dependencies, each imported where it is used."""
+
 import importlib
 
 

@@ -4,6 +4,7 @@
 
 `result` is the folder that examples/train.py wrote. Each image becomes 300 pixels high.
 """
+
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from chainer_ssd.visualizations import draw_bbox, tile_images, write_image
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / 'examples'))
 
-from detector import load_detector  # noqa: E402
+from chainer_ssd.links.detector import load_detector  # noqa: E402
 
 HEIGHT, SCORE = 300, 0.5
 

@@ -2,9 +2,11 @@
 
     make test-matrix PYTHONS='python3.9 python3.12 python3.13'
 
-Each pair has its environment and its log in ``.matrix``; the table of results is printed and
+Each pair has its environment and its log in ``.matrix``. The table of results is printed and
 written to ``.matrix/results.md``. A Python that is missing is a failure.
 """
+
+import os
 import re
 import subprocess
 import sys
@@ -17,13 +19,16 @@ FOLDER = ROOT / '.matrix'
 PYTHONS = ['python3.9', 'python3.12', 'python3.13']
 # The first NumPy from 1.23 on that has wheels for the Python.
 OLDEST = {'3.9': '1.23.0', '3.10': '1.23.0', '3.11': '1.23.2', '3.12': '1.26.0', '3.13': '2.1.0'}
+# pip splits both variables at spaces, so they hold a URL.
+CONSTRAINTS = (ROOT / 'build-constraints.txt').as_uri()
+ENVIRONMENT = {'PIP_CONSTRAINT': CONSTRAINTS, 'PIP_BUILD_CONSTRAINT': CONSTRAINTS}
 COLUMNS = ['Python', 'NumPy', 'Chainer', 'passed', 'failed', 'skipped', 'seconds', 'result']
 
-VERSIONS = '''
+VERSIONS = """
 import platform
 from importlib.metadata import version
 print(platform.python_version(), version('numpy'), version('chainer'))
-'''
+"""
 
 
 def minor_version(python):
@@ -39,7 +44,13 @@ def minor_version(python):
 def run_logged(command, log):
     log.write(f'$ {" ".join(map(str, command))}\n')
     log.flush()
-    return subprocess.run(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log).returncode
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=ROOT,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, **ENVIRONMENT},
+    ).returncode
 
 
 def run_pair(python, minor, age):
@@ -52,15 +63,15 @@ def run_pair(python, minor, age):
     with open(FOLDER / f'{name}.log', 'w') as log:
         for command in (
             [python, '-m', 'venv', environment],
-            [inside, '-m', 'pip', 'install', '--use-pep517', '--upgrade', '--editable', '.[dev]',
-             numpy],
+            [inside, *'-m pip install --use-pep517 --upgrade --editable .[dev]'.split(), numpy],
         ):
             if run_logged(command, log):
                 return [minor, age, '', '', '', '', '', f'no environment: {log.name}']
         versions = subprocess.run([inside, '-c', VERSIONS], capture_output=True, text=True)
         started = time.time()
-        code = run_logged([inside, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-                           f'--junitxml={report}'], log)
+        code = run_logged(
+            [inside, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}'], log
+        )
         seconds = time.time() - started
     row = versions.stdout.split()
     if not report.exists():

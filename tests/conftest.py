@@ -1,4 +1,5 @@
 """One test body, many array modules; and many ranks."""
+
 import os
 import shutil
 import signal
@@ -44,6 +45,7 @@ def xp(request):
     """An array module; make arrays with ``xp.asarray``, read them with ``to_numpy``."""
     if request.param == 'cupy':
         import cupy
+
         return cupy
     return np if request.param == 'numpy' else _ReadOnlyNumPy()
 
@@ -57,11 +59,30 @@ def start_mpiexec():
     started = []
 
     def start(n, script, *args, threads='1'):
-        env = {**os.environ, 'PYTHONPATH': PYTHONPATH, 'OPENBLAS_NUM_THREADS': threads,
-               'OMP_NUM_THREADS': threads}
-        started.append(subprocess.Popen(
-            [command, '-n', str(n), sys.executable, '-m', 'mpi4py', str(script), *map(str, args)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env))
+        env = {
+            **os.environ,
+            'PYTHONPATH': PYTHONPATH,
+            'OPENBLAS_NUM_THREADS': threads,
+            'OMP_NUM_THREADS': threads,
+        }
+        started.append(
+            subprocess.Popen(
+                [
+                    command,
+                    '-n',
+                    str(n),
+                    sys.executable,
+                    '-m',
+                    'mpi4py',
+                    str(script),
+                    *map(str, args),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=env,
+            )
+        )
         return started[-1]
 
     yield start
@@ -74,6 +95,7 @@ def start_mpiexec():
 @pytest.fixture
 def mpiexec(start_mpiexec):
     """``mpiexec(n, script, *args)``: runs a script on n ranks and returns what it printed."""
+
     def run(n, script, *args, timeout=240, expect=0, threads='1'):
         process = start_mpiexec(n, script, *args, threads=threads)
         try:

@@ -1,4 +1,5 @@
 """What several test files say."""
+
 import numpy as np
 
 

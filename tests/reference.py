@@ -1,4 +1,5 @@
 """Oracles: the definitions as loops over plain Python numbers, too dumb to be wrong."""
+
 import math
 
 
@@ -7,7 +8,7 @@ def iou(a, b):
     height = min(a[2], b[2]) - max(a[0], b[0])
     width = min(a[3], b[3]) - max(a[1], b[1])
     if height <= 0 or width <= 0:
-        return 0.
+        return 0.0
     both = height * width
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
@@ -67,24 +68,28 @@ def encode(default_bbox, bbox, label, index, variance):
     mb_loc, mb_label = [], []
     for k, (cy, cx, h, w) in enumerate(default_bbox):
         if index[k] < 0:
-            mb_loc.append([0., 0., 0., 0.])
+            mb_loc.append([0.0, 0.0, 0.0, 0.0])
             mb_label.append(0 if index[k] == -1 else -1)
             continue
         y_min, x_min, y_max, x_max = bbox[index[k]]
-        mb_loc.append([
-            ((y_min + y_max) / 2 - cy) / h / variance[k][0],
-            ((x_min + x_max) / 2 - cx) / w / variance[k][1],
-            math.log((y_max - y_min) / h) / variance[k][2],
-            math.log((x_max - x_min) / w) / variance[k][3],
-        ])
+        mb_loc.append(
+            [
+                ((y_min + y_max) / 2 - cy) / h / variance[k][0],
+                ((x_min + x_max) / 2 - cx) / w / variance[k][1],
+                math.log((y_max - y_min) / h) / variance[k][2],
+                math.log((x_max - x_min) / w) / variance[k][3],
+            ]
+        )
         mb_label.append(label[index[k]] + 1)
     return mb_loc, mb_label
 
 
 def hardest(loss, candidates, n):
     """Of ``candidates`` the n with the largest loss: NaN first, ties to the lower index."""
+
     def place(k):
-        return (0, 0., k) if math.isnan(loss[k]) else (1, -loss[k], k)
+        return (0, 0.0, k) if math.isnan(loss[k]) else (1, -loss[k], k)
+
     return set(sorted(candidates, key=place)[:n])
 
 
@@ -110,7 +115,7 @@ def huber(d):
 
 def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k):
     """(loc_loss, conf_loss) of nested lists."""
-    loc_loss = conf_loss = 0.
+    loc_loss = conf_loss = 0.0
     n = 0
     for locs, confs, gt_locs, labels in zip(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels):
         positive = [i for i in range(len(labels)) if labels[i] > 0]
@@ -122,4 +127,4 @@ def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k):
             loc_loss += sum(huber(x - t) for x, t in zip(locs[i], gt_locs[i]))
             conf_loss += cross_entropy(confs[i], labels[i])
         conf_loss += sum(loss[i] for i in hard)
-    return (loc_loss / n, conf_loss / n) if n else (0., 0.)
+    return (loc_loss / n, conf_loss / n) if n else (0.0, 0.0)

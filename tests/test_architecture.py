@@ -1,4 +1,5 @@
 """Reads the imports of the package and of the examples, and fails where they climb."""
+
 import ast
 from importlib import metadata
 from pathlib import Path
@@ -67,20 +68,29 @@ def breaches(path, source):
         elif first in OPTIONAL or first in DEFERRED and top:
             found.append(f'{path}: imports {name}; optional modules go through _extras.require')
     if room == 'ops':
-        found += [f'{path}: draws random numbers' for node in ast.walk(ast.parse(source))
-                  if isinstance(node, ast.Attribute) and node.attr == 'random']
+        found += [
+            f'{path}: draws random numbers'
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Attribute) and node.attr == 'random'
+        ]
     return found
 
 
 def assigns_foreign_attributes(source):
     """Assignments to an attribute of an imported name."""
     tree = ast.parse(source)
-    names = {alias.asname or alias.name.split('.')[0]
-             for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
-             for alias in node.names}
+    names = {
+        alias.asname or alias.name.split('.')[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
     for node in ast.walk(tree):
-        targets = getattr(node, 'targets', [getattr(node, 'target', None)]) if isinstance(
-            node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) else []
+        targets = (
+            getattr(node, 'targets', [getattr(node, 'target', None)])
+            if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign))
+            else []
+        )
         for target in targets:
             base = target
             while isinstance(base, ast.Attribute):
@@ -91,21 +101,25 @@ def assigns_foreign_attributes(source):
 
 def cycles(graph):
     """A circle among the files of one room, if there is one."""
+
     def visit(node, seen):
         if node in seen:
-            return seen[seen.index(node):] + [node]
+            return seen[seen.index(node) :] + [node]
         for other in sorted(graph.get(node, ())):
             circle = visit(other, seen + [node])
             if circle:
                 return circle
         return []
+
     return next((circle for circle in map(lambda n: visit(n, []), sorted(graph)) if circle), [])
 
 
 def files():
     package = ROOT / 'chainer_ssd'
-    return [(path.relative_to(package), path.read_text(encoding='utf-8'))
-            for path in sorted(package.rglob('*.py'))]
+    return [
+        (path.relative_to(package), path.read_text(encoding='utf-8'))
+        for path in sorted(package.rglob('*.py'))
+    ]
 
 
 def file_graph(sources):
@@ -157,21 +171,24 @@ def test_the_version_is_that_of_the_installation():
     assert chainer_ssd.__version__ == metadata.version('chainer_ssd')
 
 
-@pytest.mark.parametrize(('path', 'source'), [
-    ('ops/boxes.py', 'import chainer'),
-    ('ops/boxes.py', 'from chainer_ssd.ops.matching import match'),
-    ('ops/nms.py', 'import numpy as np\nnp.random.rand()'),
-    ('ops/mining.py', 'import chainermn'),
-    ('ops/mining.py', 'from chainer_ssd.functions import multibox_loss'),
-    ('functions/a.py', 'from chainer_ssd.transforms import MatchTransform'),
-    ('functions/a.py', 'def f():\n    from chainer_ssd.links import SSDMini'),
-    ('functions/a.py', 'from chainer_ssd import match'),
-    ('functions/a.py', 'from .multibox_loss import select'),
-    ('distributed/a.py', 'import mpi4py.MPI'),
-    ('distributed/a.py', 'from chainer_ssd.ops import match'),
-    ('_compat.py', 'import chainer_ssd._array'),
-    ('datasets/a.py', 'import cv2'),
-])
+@pytest.mark.parametrize(
+    ('path', 'source'),
+    [
+        ('ops/boxes.py', 'import chainer'),
+        ('ops/boxes.py', 'from chainer_ssd.ops.matching import match'),
+        ('ops/nms.py', 'import numpy as np\nnp.random.rand()'),
+        ('ops/mining.py', 'import chainermn'),
+        ('ops/mining.py', 'from chainer_ssd.functions import multibox_loss'),
+        ('functions/a.py', 'from chainer_ssd.transforms import MatchTransform'),
+        ('functions/a.py', 'def f():\n    from chainer_ssd.links import SSDMini'),
+        ('functions/a.py', 'from chainer_ssd import match'),
+        ('functions/a.py', 'from .multibox_loss import select'),
+        ('distributed/a.py', 'import mpi4py.MPI'),
+        ('distributed/a.py', 'from chainer_ssd.ops import match'),
+        ('_compat.py', 'import chainer_ssd._array'),
+        ('datasets/a.py', 'import cv2'),
+    ],
+)
 def test_the_test_can_fail(path, source):
     assert breaches(Path(path), source)
 
@@ -179,6 +196,8 @@ def test_the_test_can_fail(path, source):
 def test_the_other_tests_can_fail():
     assert list(assigns_foreign_attributes('import chainer\nchainer.config.x = 1'))
     assert cycles({'a': {'b'}, 'b': {'a'}})
-    sources = [(Path('links/a.py'), 'from chainer_ssd.links.b import x'),
-               (Path('links/b.py'), 'from chainer_ssd.links.a import y')]
+    sources = [
+        (Path('links/a.py'), 'from chainer_ssd.links.b import x'),
+        (Path('links/b.py'), 'from chainer_ssd.links.a import y'),
+    ]
     assert cycles(file_graph(sources))

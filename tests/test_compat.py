@@ -1,4 +1,5 @@
 """Each patch of _compat.py: what it mends works, nothing else is touched, and it goes away."""
+
 import importlib
 import os
 import subprocess
@@ -21,22 +22,31 @@ def python(code, hook=False, **env):
     """Runs ``code`` in an interpreter, without the start-up hook; returns what it printed."""
     paths = [str(ROOT), str(SITE), *(sysconfig.get_paths()[key] for key in ('purelib', 'platlib'))]
     code = f'import sys; sys.path[1:1] = {paths!r}\n' + code
-    done = subprocess.run([sys.executable, *([] if hook else ['-S']), '-c', code],
-                          capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+    done = subprocess.run(
+        [sys.executable, *([] if hook else ['-S']), '-c', code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **env},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 # --- the words
 
-@pytest.mark.parametrize('name, count', [
-    ('chainer._environment_check', 2),
-    ('chainer.dataset.convert', 1),
-    ('chainer.functions.array.as_strided', 2),
-    ('chainer.functions.array.resize_images', 6),
-    ('chainermn.iterators.multi_node_iterator', 1),
-    ('chainermn.communicators._memory_utility', 1),
-])
+
+@pytest.mark.parametrize(
+    'name, count',
+    [
+        ('chainer._environment_check', 2),
+        ('chainer.dataset.convert', 1),
+        ('chainer.functions.array.as_strided', 2),
+        ('chainer.functions.array.resize_images', 6),
+        ('chainermn.iterators.multi_node_iterator', 1),
+        ('chainermn.communicators._memory_utility', 1),
+    ],
+)
 def test_words_stand_where_they_are_said_to(name, count):
     source = SITE.joinpath(*name.split('.')).with_suffix('.py').read_text()
     patch = _compat.PATCHES.get(name)
@@ -56,13 +66,17 @@ def test_every_patch_has_its_row_above():
 
 # --- when
 
-@pytest.mark.parametrize('name, idle, needed', [
-    ('chainer.dataset.convert', (2, 3), (2, 4)),
-    ('chainer.functions.array.as_strided', (1, 26), (2, 0)),
-    ('chainer.functions.array.resize_images', (1, 19), (1, 20)),
-    ('chainermn.iterators.multi_node_iterator', (1, 24), (1, 25)),
-    ('chainermn.communicators._memory_utility', (1, 26), (2, 0)),
-])
+
+@pytest.mark.parametrize(
+    'name, idle, needed',
+    [
+        ('chainer.dataset.convert', (2, 3), (2, 4)),
+        ('chainer.functions.array.as_strided', (1, 26), (2, 0)),
+        ('chainer.functions.array.resize_images', (1, 19), (1, 20)),
+        ('chainermn.iterators.multi_node_iterator', (1, 24), (1, 25)),
+        ('chainermn.communicators._memory_utility', (1, 26), (2, 0)),
+    ],
+)
 def test_numpy_patches_go_away_where_numpy_has_the_name(monkeypatch, name, idle, needed):
     monkeypatch.setattr(_compat, 'NUMPY', idle)
     assert not _compat.is_due(name)
@@ -108,21 +122,26 @@ def test_install_is_done_once():
 
 
 def test_off_switch():
-    out = python('import importlib.util as u\n'
-                 f's = u.spec_from_file_location("c", {_compat.__file__!r})\n'
-                 'm = u.module_from_spec(s); s.loader.exec_module(m)\n'
-                 'before = list(sys.meta_path); m.install(); print(sys.meta_path == before)',
-                 CHAINER_SSD_COMPAT='off')
+    out = python(
+        'import importlib.util as u\n'
+        f's = u.spec_from_file_location("c", {_compat.__file__!r})\n'
+        'm = u.module_from_spec(s); s.loader.exec_module(m)\n'
+        'before = list(sys.meta_path); m.install(); print(sys.meta_path == before)',
+        CHAINER_SSD_COMPAT='off',
+    )
     assert out == 'True'
 
 
 # --- what else is touched
 
+
 def test_nothing_is_left_in_numpy():
-    out = python('import numpy\n'
-                 'before = set(vars(numpy))\n'
-                 'import chainer_ssd, chainer\n'
-                 'print(sorted(set(vars(numpy)) - before))')
+    out = python(
+        'import numpy\n'
+        'before = set(vars(numpy))\n'
+        'import chainer_ssd, chainer\n'
+        'print(sorted(set(vars(numpy)) - before))'
+    )
     added = set(eval(out))
     # numpy's own submodules, which the import system binds
     assert all(importlib.util.find_spec(f'numpy.{name}') for name in added), added
@@ -130,10 +149,13 @@ def test_nothing_is_left_in_numpy():
 
 def test_chainers_bytecode_cache_is_not_written(tmp_path):
     # PYTHONPYCACHEPREFIX collects whatever bytecode a fresh import writes.
-    out = python('import chainer_ssd._compat as c, chainer\n'
-                 'print([name for name in c.PATCHES if type(getattr('
-                 'sys.modules.get(name), "__loader__", None)).__name__ == "PatchedLoader"])',
-                 PYTHONPYCACHEPREFIX=str(tmp_path), PYTHONDONTWRITEBYTECODE='')
+    out = python(
+        'import chainer_ssd._compat as c, chainer\n'
+        'print([name for name in c.PATCHES if type(getattr('
+        'sys.modules.get(name), "__loader__", None)).__name__ == "PatchedLoader"])',
+        PYTHONPYCACHEPREFIX=str(tmp_path),
+        PYTHONDONTWRITEBYTECODE='',
+    )
     patched = eval(out)
     written = {path.name.split('.')[0] for path in tmp_path.rglob('chainer/**/*.pyc')}
     assert 'get_item' in written
@@ -143,7 +165,7 @@ def test_chainers_bytecode_cache_is_not_written(tmp_path):
 
 def test_chainer_imported_first_without_a_hook_is_mended_in_place():
     """Where Chainer can be imported unaided, ``import chainer_ssd`` mends it afterwards."""
-    out = python('''
+    out = python("""
 import importlib, numpy, warnings
 import chainer_ssd, chainer, chainer.functions as F
 from chainer_ssd import _compat
@@ -158,16 +180,19 @@ for _ in range(2):
     except (AttributeError, DeprecationWarning) as error:
         print('float' in str(error))
     _compat.install()
-''')
+""")
     assert out.splitlines() == ['True', '(1, 1, 4, 4)']
 
 
 # --- what is mended
 
+
 def test_environment_check_runs_without_numpy_distutils_and_pkg_resources():
-    out = python('for name in "numpy.distutils", "pkg_resources": sys.modules[name] = None\n'
-                 'import chainer_ssd, chainer\n'
-                 'chainer._environment_check.check(); print("imported")')
+    out = python(
+        'for name in "numpy.distutils", "pkg_resources": sys.modules[name] = None\n'
+        'import chainer_ssd, chainer\n'
+        'chainer._environment_check.check(); print("imported")'
+    )
     assert out == 'imported'
 
 
@@ -195,11 +220,14 @@ def test_as_strided_refuses_integer_gradients():
         grad(geometry, (2, 2), (2, 1), 0).forward((np.zeros((2, 2), np.int32),))
 
 
-@pytest.mark.parametrize('kwargs, expected', [
-    ({'align_corners': True}, [0, 1, 2, 3]),
-    ({'align_corners': False}, [0, .75, 2.25, 3]),
-    ({'mode': 'nearest', 'align_corners': False}, [0, 0, 3, 3]),
-])
+@pytest.mark.parametrize(
+    'kwargs, expected',
+    [
+        ({'align_corners': True}, [0, 1, 2, 3]),
+        ({'align_corners': False}, [0, 0.75, 2.25, 3]),
+        ({'mode': 'nearest', 'align_corners': False}, [0, 0, 3, 3]),
+    ],
+)
 def test_resize_images(kwargs, expected):
     x = np.array([0, 3], np.float32).reshape(1, 1, 2, 1)
     y = F.resize_images(x, (4, 1), **kwargs)
@@ -210,7 +238,8 @@ def test_resize_images(kwargs, expected):
 def test_unpacking_gradients_of_another_dtype():
     """What a float16 all-reduce does, with a buffer in main memory in the GPU's place."""
     pytest.importorskip('mpi4py', reason='chainermn needs mpi4py')
-    out = python('''
+    out = python(
+        """
 import numpy as np
 import chainer_ssd, chainer
 from chainermn.communicators._memory_utility import pack_params, unpack_params
@@ -234,14 +263,16 @@ buffer = Buffer(2 * 5)
 pack_params(sent, 'grad', buffer, np.dtype('float16'), False)
 unpack_params(got, 'grad', buffer, np.dtype('float16'), False)
 print([(p.grad.tolist(), p.grad.dtype.name) for p in got])
-''', hook=True)  # mpi4py finds mpich by sys.prefix, which is the base Python's under -S
+""",
+        hook=True,
+    )  # mpi4py finds mpich by sys.prefix, which is the base Python's under -S
     assert eval(out) == [([[1, 2], [3, 4.5]], 'float32'), ([-7], 'float16')]
 
 
 @pytest.mark.mpi
 def test_multi_node_iterator(mpiexec, tmp_path):
     script = tmp_path / 'iterate.py'
-    script.write_text('''
+    script.write_text("""
 import warnings
 warnings.simplefilter('error', DeprecationWarning)   # what NumPy 2.5 makes an error
 import chainer_ssd, chainer, chainermn
@@ -256,7 +287,9 @@ seen = [int(label) for batch in it for _, label in batch]
 if comm.rank == 1:
     assert it.dataset_size == 5
 print(f'rank {comm.rank}: {seen}\\n', end='')
-''')
+""")
     out = mpiexec(2, script)
     assert sorted(line for line in out.splitlines() if line.startswith('rank')) == [
-        'rank 0: [0, 1, 2, 3, 4]', 'rank 1: [0, 1, 2, 3, 4]']
+        'rank 0: [0, 1, 2, 3, 4]',
+        'rank 1: [0, 1, 2, 3, 4]',
+    ]

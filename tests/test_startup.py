@@ -1,5 +1,6 @@
 """The start-up hook, in environments where chainer_ssd is installed as a wheel or editable:
 ``import chainer`` alone works there, in worker processes too, and nothing else changes."""
+
 import os
 import shutil
 import subprocess
@@ -13,8 +14,17 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ['setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'CHANGELOG.md', 'LICENSE',
-           'build-constraints.txt', 'chainer_ssd.pth', 'chainer_ssd_startup.py']
+SOURCES = [
+    'setup.py',
+    'pyproject.toml',
+    'MANIFEST.in',
+    'README.md',
+    'CHANGELOG.md',
+    'LICENSE',
+    'build-constraints.txt',
+    'chainer_ssd.pth',
+    'chainer_ssd_startup.py',
+]
 KINDS = ['wheel', 'editable']
 
 # One name that Chainer takes from NumPy at import time, and which of NumPy 2's lacks it.
@@ -22,8 +32,9 @@ MENDED = 'chainer.functions.array.as_strided'
 
 
 def run(command, **kwargs):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
-                          timeout=180, **kwargs)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=180, **kwargs
+    )
     assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
     return done
 
@@ -34,12 +45,16 @@ class Environment:
     def __init__(self, folder):
         run([sys.executable, '-m', 'venv', '--without-pip', folder])
         self.python = folder / ('Scripts' if os.name == 'nt' else 'bin') / 'python'
-        self.site = Path(self('-c', 'import sysconfig; print(sysconfig.get_path("purelib"))')
-                         .stdout.strip())
+        self.site = Path(
+            self('-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').stdout.strip()
+        )
 
     def __call__(self, *arguments, **env):
-        clean = {key: value for key, value in os.environ.items()
-                 if not key.startswith(('PYTHON', 'CHAINER'))}
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(('PYTHON', 'CHAINER'))
+        }
         return run([self.python, *arguments], env={**clean, **env}, cwd=self.python.parent)
 
     def pip(self, *arguments):
@@ -51,8 +66,11 @@ class Environment:
         (self.site / 'zz_dependencies.pth').write_text('\n'.join(sorted(folders)))
 
     def files(self):
-        return {path.relative_to(self.site) for path in self.site.rglob('*')
-                if '__pycache__' not in path.parts}
+        return {
+            path.relative_to(self.site)
+            for path in self.site.rglob('*')
+            if '__pycache__' not in path.parts
+        }
 
 
 def copy_sources(folder):
@@ -60,17 +78,25 @@ def copy_sources(folder):
     for name in SOURCES:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / 'chainer_ssd', folder / 'chainer_ssd',
-                    ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copytree(
+        ROOT / 'chainer_ssd', folder / 'chainer_ssd', ignore=shutil.ignore_patterns('__pycache__')
+    )
     return folder
 
 
 def build(hook, source, out):
     """Calls one hook of the build backend, as pip does, in this environment."""
     out.mkdir()
-    run([sys.executable, '-c', 'import sys; from setuptools import build_meta; '
-         f'build_meta.{hook}(sys.argv[1])', out], cwd=source)
-    built, = out.iterdir()
+    run(
+        [
+            sys.executable,
+            '-c',
+            f'import sys; from setuptools import build_meta; build_meta.{hook}(sys.argv[1])',
+            out,
+        ],
+        cwd=source,
+    )
+    (built,) = out.iterdir()
     return built
 
 
@@ -81,7 +107,7 @@ def wheels(tmp_path_factory):
     source = copy_sources(folder / 'chainer_ssd')
     sdist = build('build_sdist', source, folder / 'sdist')
     run([sys.executable, '-m', 'tarfile', '-e', sdist, folder / 'unpacked'])
-    unpacked, = (folder / 'unpacked').iterdir()
+    (unpacked,) = (folder / 'unpacked').iterdir()
     return {
         'wheel': build('build_wheel', source, folder / 'wheel'),
         'sdist': build('build_wheel', unpacked, folder / 'from-sdist'),
@@ -114,10 +140,12 @@ def fake_chainer(site, version):
         (site / package / '__init__.py').write_text('')
     (site / 'chainer/_version.py').write_text(f'__version__ = {version!r}\n')
     (site / 'chainer/functions/array/as_strided.py').write_text(
-        'found = """np.sctypes[\'int\']"""\n')
+        'found = """np.sctypes[\'int\']"""\n'
+    )
 
 
 # --- what is installed
+
 
 def test_wheels_hold_the_package_and_the_hook(wheels):
     names = {}
@@ -125,11 +153,21 @@ def test_wheels_hold_the_package_and_the_hook(wheels):
         with zipfile.ZipFile(wheels[kind]) as wheel:
             names[kind] = set(wheel.namelist())
         assert 'chainer_ssd.pth' in names[kind]
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / 'chainer_ssd').rglob('*')
-               if path.suffix in ('.py', '.cu')}
+    sources = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / 'chainer_ssd').rglob('*')
+        if path.suffix in ('.py', '.cu') or path.name == 'py.typed'
+    }
     assert {name for name in names['wheel'] if '.dist-info/' not in name} == {
-        'chainer_ssd.pth', 'chainer_ssd_startup.py'} | sources
+        'chainer_ssd.pth',
+        'chainer_ssd_startup.py',
+    } | sources
     assert names['sdist'] == names['wheel']
+
+
+def test_the_command_starts(environment):
+    done = run([environment.python.parent / 'chainer-ssd', '--help'], cwd=environment.site)
+    assert done.stdout.startswith('usage: chainer-ssd')
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -145,14 +183,14 @@ def test_uninstall_leaves_nothing(wheels, tmp_path, kind):
 
 # --- import chainer alone
 
-USE = f'''
+USE = f"""
 import chainer, numpy
 import chainer.functions as F
 x = chainer.Variable(numpy.arange(4, dtype=numpy.float32).reshape(1, 1, 2, 2))
 F.sum(F.as_strided(F.resize_images(x, (4, 4))[0, 0], (4, 4), (4, 1))).backward()
 assert x.grad.sum() == 16, x.grad  # every pixel is drawn from weights that sum to 1
 used = type(sys.modules['{MENDED}'].__loader__).__name__
-'''
+"""
 
 
 def test_chainer_alone_works(environment):
@@ -165,13 +203,16 @@ def test_chainer_alone_works(environment):
 
 @pytest.mark.parametrize('first, second', [('chainer', 'chainer_ssd'), ('chainer_ssd', 'chainer')])
 def test_import_order_does_not_matter(environment, first, second):
-    out = environment('-c', f'import {first}, {second}, sys\n'
-                      'print([getattr(f, "__name__", "") for f in sys.meta_path]'
-                      '.count("ChainerPatcher"))').stdout
+    out = environment(
+        '-c',
+        f'import {first}, {second}, sys\n'
+        'print([getattr(f, "__name__", "") for f in sys.meta_path]'
+        '.count("ChainerPatcher"))',
+    ).stdout
     assert out.strip() == '1'
 
 
-WORKERS = '''
+WORKERS = """
 import multiprocessing, sys
 
 def work(queue):
@@ -188,7 +229,7 @@ if __name__ == '__main__':
     assert worker.exitcode == 0, worker.exitcode
     print(queue.get(timeout=10))
     assert 'chainer' not in sys.modules
-'''
+"""
 
 
 @pytest.mark.parametrize('method', ['fork', 'forkserver', 'spawn'])
@@ -201,7 +242,7 @@ def test_worker_processes(environment, tmp_path, method):
     assert used == ('PatchedLoader' if _compat.NUMPY >= (2, 0) else 'SourceFileLoader')
 
 
-ITERATE = '''
+ITERATE = """
 import multiprocessing, sys
 import chainer
 
@@ -211,7 +252,7 @@ if __name__ == '__main__':
         chainer.datasets.TupleDataset(range(6)), 2, repeat=False, shuffle=False, n_processes=2)
     print([number for batch in iterator for number, in batch])
     iterator.finalize()
-'''
+"""
 
 
 @pytest.mark.parametrize('environment', ['wheel'], indirect=True)
@@ -225,13 +266,15 @@ def test_multiprocess_iterator(environment, tmp_path, method):
 
 # --- what it costs and what it leaves alone
 
+
 @pytest.mark.parametrize('environment', ['wheel'], indirect=True)
 def test_start_up_imports_nothing_else(environment, tmp_path):
     without = Environment(tmp_path / 'env')
     without.add_dependencies()
     with_hook, without_hook = (
         set(eval(env('-c', 'import sys; print(sorted(sys.modules))').stdout))
-        for env in (environment, without))
+        for env in (environment, without)
+    )
     assert with_hook - without_hook == {'chainer_ssd_startup'}
 
 
@@ -241,13 +284,16 @@ def test_start_up_takes_less_than_a_millisecond(environment):
     times = []
     for _ in range(10):
         rows = environment('-X', 'importtime', '-c', 'pass').stderr.splitlines()
-        row, = (row for row in rows if row.rstrip().endswith('chainer_ssd_startup'))
+        (row,) = (row for row in rows if row.rstrip().endswith('chainer_ssd_startup'))
         times.append(int(row.split('|')[1]))
     assert min(times) < 1000, f'microseconds: {times}'
 
 
-@pytest.mark.parametrize('options', [[], ['-I'], ['-E'], ['-s'], ['-S'], ['-O'], ['-OO'], ['-B'],
-                                     ['-W', 'error'], ['-X', 'utf8']], ids=' '.join)
+@pytest.mark.parametrize(
+    'options',
+    [[], ['-I'], ['-E'], ['-s'], ['-S'], ['-O'], ['-OO'], ['-B'], ['-W', 'error'], ['-X', 'utf8']],
+    ids=' '.join,
+)
 def test_interpreters_start_in_silence(environment, options):
     done = environment(*options, '-c', 'import sys; print(len(sys.meta_path) > 0)')
     assert (done.stdout.strip(), done.stderr) == ('True', '')
@@ -259,8 +305,10 @@ def test_zipapp(environment, tmp_path):
     assert environment(tmp_path / 'app.pyz').stdout.strip() == chainer.__version__
 
 
-HOOKS = ('import sys; print([type(f).__name__ for f in sys.meta_path '
-         'if type(f).__module__ == "chainer_ssd_startup"])')
+HOOKS = (
+    'import sys; print([type(f).__name__ for f in sys.meta_path '
+    'if type(f).__module__ == "chainer_ssd_startup"])'
+)
 
 
 def test_off_switch(environment):
@@ -268,11 +316,14 @@ def test_off_switch(environment):
     assert environment('-c', HOOKS, CHAINER_SSD_COMPAT='off').stdout.strip() == '[]'
 
 
-@pytest.mark.parametrize('version, found', [
-    ('7.8.1', '(np.int8, np.int16, np.int32, np.int64)'),
-    ('7.8.0', "np.sctypes['int']"),
-    ('8.0.0', "np.sctypes['int']"),
-])
+@pytest.mark.parametrize(
+    'version, found',
+    [
+        ('7.8.1', '(np.int8, np.int16, np.int32, np.int64)'),
+        ('7.8.0', "np.sctypes['int']"),
+        ('8.0.0', "np.sctypes['int']"),
+    ],
+)
 def test_another_chainer_is_left_alone(installed, version, found):
     fake_chainer(installed.site, version)
     (installed.site / 'numpy.py').write_text('__version__ = "2.5.0"\n')
@@ -280,8 +331,9 @@ def test_another_chainer_is_left_alone(installed, version, found):
     assert out.strip() == found
 
 
-@pytest.mark.parametrize('missing', ['chainer_ssd_startup.py', 'chainer_ssd/_compat.py',
-                                     'chainer_ssd'])
+@pytest.mark.parametrize(
+    'missing', ['chainer_ssd_startup.py', 'chainer_ssd/_compat.py', 'chainer_ssd']
+)
 def test_half_uninstalled(installed, missing):
     fake_chainer(installed.site, '7.8.1')
     path = installed.site / missing

@@ -1,10 +1,11 @@
 """What the data sets that read files have in common once their annotations are read."""
+
 import warnings
 
 import chainer
 import numpy as np
 
-from chainer_ssd.datasets._image import read_image
+from chainer_ssd.images import read_image
 
 
 class BboxDataset(chainer.dataset.DatasetMixin):
@@ -69,7 +70,9 @@ class BboxDataset(chainer.dataset.DatasetMixin):
             self._size_warned = True
             warnings.warn(
                 f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
-                'the boxes may belong to another picture', stacklevel=3)
+                'the boxes may belong to another picture',
+                stacklevel=3,
+            )
         return (img, *self.get_annotation(i))
 
 

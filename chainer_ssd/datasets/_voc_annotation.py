@@ -1,4 +1,5 @@
 """Pascal VOC's annotation files."""
+
 from collections import namedtuple
 
 from chainer_ssd._extras import require

@@ -1,4 +1,5 @@
 """Pascal VOC's lists of images."""
+
 import glob
 import os
 
@@ -24,13 +25,20 @@ def _what_is_there(root):
         return f'{root} is not a folder'
     found = glob.glob(os.path.join(glob.escape(root), LISTS, '*.txt'))
     if found:
-        names = sorted((os.path.splitext(os.path.basename(file))[0] for file in found),
-                       key=lambda name: (len(name), name))  # VOC has one for each class, too
+        names = sorted(
+            (os.path.splitext(os.path.basename(file))[0] for file in found),
+            key=lambda name: (len(name), name),
+        )  # VOC has one for each class, too
         return f'there are {_some(names)}'
-    near = [glob.escape(os.path.dirname(os.path.abspath(root))),
-            *(os.path.join(glob.escape(root), *below) for below in ('*', ('*', '*')))]
-    roots = [folder[:-len(LISTS) - 1] for pattern in near
-             for folder in sorted(glob.glob(os.path.join(pattern, LISTS)))]
+    near = [
+        glob.escape(os.path.dirname(os.path.abspath(root))),
+        *(os.path.join(glob.escape(root), *below) for below in ('*', ('*', '*'))),
+    ]
+    roots = [
+        folder[: -len(LISTS) - 1]
+        for pattern in near
+        for folder in sorted(glob.glob(os.path.join(pattern, LISTS)))
+    ]
     text = f"{root} is not in Pascal VOC's layout (Annotations, {LISTS}, JPEGImages)"
     return text + (f'; what is: {_some(roots)}' if roots else '')
 

@@ -1,11 +1,12 @@
 """Data sets in the format of COCO's object detection annotations."""
+
 import json
 import os
 
 import numpy as np
 
 from chainer_ssd.datasets._bbox_dataset import BboxDataset
-from chainer_ssd.datasets._suspect import is_valid, warn_of_dropped, warn_of_suspects
+from chainer_ssd.datasets._box_checks import is_valid, warn_of_dropped, warn_of_suspects
 
 
 class COCOBboxDataset(BboxDataset):
@@ -74,8 +75,15 @@ class COCOBboxDataset(BboxDataset):
     https://cocodataset.org/#format-data.
     """
 
-    def __init__(self, annotation_file, image_root, label_names=None, return_crowd=False,
-                 on_invalid='drop', dtype=np.float32):
+    def __init__(
+        self,
+        annotation_file,
+        image_root,
+        label_names=None,
+        return_crowd=False,
+        on_invalid='drop',
+        dtype=np.float32,
+    ):
         if on_invalid not in ('drop', 'raise'):
             raise ValueError(f"on_invalid = {on_invalid!r}: expected 'drop' or 'raise'")
         file = os.fspath(annotation_file)
@@ -108,8 +116,7 @@ class COCOBboxDataset(BboxDataset):
 
         kept = valid if return_crowd else valid & ~crowd
         columns = bbox[kept], label[kept], crowd[kept]
-        self._hold(
-            files, sizes, owner[kept], columns if return_crowd else columns[:2], dtype)
+        self._hold(files, sizes, owner[kept], columns if return_crowd else columns[:2], dtype)
 
 
 def _read(file):
@@ -163,7 +170,8 @@ def _choose_labels(label_names, categories, file):
         raise ValueError(f'{file}: label_names = {label_names!r}: expected each name once')
     position = {name: i for i, name in enumerate(label_names)}
     return tuple(label_names), {
-        key: position[name] for key, name in names.items() if name in position}
+        key: position[name] for key, name in names.items() if name in position
+    }
 
 
 def _check(annotation, position, categories, label_of, label_names, file):
@@ -174,8 +182,10 @@ def _check(annotation, position, categories, label_of, label_names, file):
     if not isinstance(category, int) or category not in categories:
         raise ValueError(f'{which}: there is no category with its category_id {category!r}')
     if category not in label_of:
-        raise ValueError(f'{which}: the name {categories[category]["name"]!r} is not among '
-                         f'label_names = {label_names}')
+        raise ValueError(
+            f'{which}: the name {categories[category]["name"]!r} is not among '
+            f'label_names = {label_names}'
+        )
     if annotation.get('iscrowd', 0) not in (0, 1):
         raise ValueError(f'{which}: iscrowd is {annotation["iscrowd"]!r}, expected 0 or 1')
 
@@ -205,5 +215,6 @@ def _report_invalid(rows, owner, files, annotations, file, on_invalid):
         raise ValueError(
             f'{file}, annotation {annotation.get("id")!r} of {files[owner[rows[0]]]}: bbox = '
             f'{annotation.get("bbox")!r}, expected finite [x, y, width, height] with width > 0 '
-            'and height > 0')
+            'and height > 0'
+        )
     warn_of_dropped(rows, owner, files)

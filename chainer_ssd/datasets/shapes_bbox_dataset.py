@@ -1,13 +1,14 @@
 """A detection task that needs no download."""
+
 import operator
 
 import chainer
 import numpy as np
 
 _N_CORNER = {'circle': 0, 'square': 4, 'triangle': 3}
-_RADIUS = 0.08, 0.24     # of the circumscribed circle, as shares of the image
-_MAX_SHARED = 0.2        # of the smaller of two boxes
-_MIN_CONTRAST = 90       # distance in RGB between an object and its ground
+_RADIUS = 0.08, 0.24  # of the circumscribed circle, as shares of the image
+_MAX_SHARED = 0.2  # of the smaller of two boxes
+_MIN_CONTRAST = 90  # distance in RGB between an object and its ground
 
 
 class ShapesBboxDataset(chainer.dataset.DatasetMixin):
@@ -134,8 +135,10 @@ def _integer(name, value, low, high):
 
 
 def _annotation(objects):
-    return (np.array([bbox for *_, bbox in objects], dtype=np.float32),
-            np.array([label for label, *_ in objects], dtype=np.int32))
+    return (
+        np.array([bbox for *_, bbox in objects], dtype=np.float32),
+        np.array([label for label, *_ in objects], dtype=np.int32),
+    )
 
 
 def _around(center, radius, size):
@@ -216,6 +219,6 @@ def _paint(random, img, cover, window, min_contrast=0):
     below = img[window]
     colors = random.uniform(0, 255, (8, 3)).astype(np.float32)
     mean = (below * cover).sum(axis=(1, 2)) / cover.sum()
-    contrast = np.sqrt(((colors - mean)**2).sum(axis=1))
+    contrast = np.sqrt(((colors - mean) ** 2).sum(axis=1))
     color = colors[np.minimum(contrast, min_contrast).argmax()]
     below += cover * (color[:, None, None] - below)

@@ -1,17 +1,36 @@
 """Data sets in the layout of Pascal VOC."""
+
 import os
 
 import numpy as np
 
 from chainer_ssd.datasets._bbox_dataset import BboxDataset
-from chainer_ssd.datasets._suspect import is_valid, warn_of_dropped, warn_of_suspects
+from chainer_ssd.datasets._box_checks import is_valid, warn_of_dropped, warn_of_suspects
 from chainer_ssd.datasets._voc_annotation import CORNERS, parse_annotation, to_number
 from chainer_ssd.datasets._voc_list import read_list
 
 VOC_LABEL_NAMES = (
-    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
-    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
-    'tvmonitor')
+    'aeroplane',
+    'bicycle',
+    'bird',
+    'boat',
+    'bottle',
+    'bus',
+    'car',
+    'cat',
+    'chair',
+    'cow',
+    'diningtable',
+    'dog',
+    'horse',
+    'motorbike',
+    'person',
+    'pottedplant',
+    'sheep',
+    'sofa',
+    'train',
+    'tvmonitor',
+)
 
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG')
 
@@ -80,8 +99,14 @@ class VOCBboxDataset(BboxDataset):
     """
 
     def __init__(
-            self, root, split, label_names=None, return_difficult=False, on_invalid='drop',
-            dtype=np.float32):
+        self,
+        root,
+        split,
+        label_names=None,
+        return_difficult=False,
+        on_invalid='drop',
+        dtype=np.float32,
+    ):
         if on_invalid not in ('drop', 'raise'):
             raise ValueError(f"on_invalid = {on_invalid!r}: expected 'drop' or 'raise'")
         root = os.fspath(root)
@@ -89,8 +114,7 @@ class VOCBboxDataset(BboxDataset):
         self.ids = read_list(root, split)
         files = [os.path.join(root, 'Annotations', f'{name}.xml') for name in self.ids]
         annotations = [parse_annotation(file) for file in files]
-        image_files = [
-            _find_image(os.path.join(root, 'JPEGImages', name)) for name in self.ids]
+        image_files = [_find_image(os.path.join(root, 'JPEGImages', name)) for name in self.ids]
         sizes = [annotation.size for annotation in annotations]
 
         # The objects of all images stand in one row; owner says whose each is.
@@ -110,7 +134,8 @@ class VOCBboxDataset(BboxDataset):
         kept = valid if return_difficult else valid & ~difficult
         columns = bbox[kept], label[kept], difficult[kept]
         self._hold(
-            image_files, sizes, owner[kept], columns if return_difficult else columns[:2], dtype)
+            image_files, sizes, owner[kept], columns if return_difficult else columns[:2], dtype
+        )
 
 
 def _find_image(stem):
@@ -135,7 +160,8 @@ def _to_label(names, label_names, owner, files):
     for name, image in zip(names, owner):
         if name not in position:
             raise ValueError(
-                f'{files[image]}: the name {name!r} is not among label_names = {label_names}')
+                f'{files[image]}: the name {name!r} is not among label_names = {label_names}'
+            )
     return np.array([position[name] for name in names], dtype=np.int32)
 
 
@@ -151,5 +177,6 @@ def _report_invalid(rows, owner, files, names, corners, on_invalid):
         which = row - np.searchsorted(owner, owner[row])
         raise ValueError(
             f'{files[owner[row]]}, object {which} ({names[row]!r}): {CORNERS} = {corners[row]}, '
-            'expected finite numbers with ymin < ymax and xmin < xmax')
+            'expected finite numbers with ymin < ymax and xmin < xmax'
+        )
     warn_of_dropped(rows, owner, files)

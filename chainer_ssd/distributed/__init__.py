@@ -1,10 +1,15 @@
-"""What the losses and extensions ask of a communicator. None is imported here: one is handed in."""
+"""What the losses and extensions ask of a communicator, which the caller hands in."""
+
 from chainer_ssd.distributed.agreement import from_rank_0, gather_values, raise_together
-from chainer_ssd.distributed.messenger import Messenger
 from chainer_ssd.distributed.positive_count import PositiveCount, RanksOutOfStepError
 from chainer_ssd.distributed.shards import gather_shards, shard_of
 
 __all__ = [
-    'Messenger', 'PositiveCount', 'RanksOutOfStepError', 'from_rank_0', 'gather_shards',
-    'gather_values', 'raise_together', 'shard_of',
+    'PositiveCount',
+    'RanksOutOfStepError',
+    'from_rank_0',
+    'gather_shards',
+    'gather_values',
+    'raise_together',
+    'shard_of',
 ]

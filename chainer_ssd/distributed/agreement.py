@@ -18,8 +18,10 @@ def gather_values(comm, value):
     """
     if comm is None:
         return [value]
-    return [other for _, other in sorted(comm.allreduce_obj([(comm.rank, value)]),
-                                         key=lambda pair: pair[0])]
+    return [
+        other
+        for _, other in sorted(comm.allreduce_obj([(comm.rank, value)]), key=lambda pair: pair[0])
+    ]
 
 
 def from_rank_0(comm, value):

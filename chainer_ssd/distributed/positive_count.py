@@ -1,4 +1,5 @@
 """The number of positives, averaged over ranks."""
+
 import weakref
 
 import chainer
@@ -100,13 +101,18 @@ class PositiveCount:
         # All ranks come here together: one more collective tells each where the others are.
         doing = 'training' if chainer.config.train else 'evaluation'
         place = [(self.rank, f'in {doing} after {self.step} updates')]
-        places = (self._comm.allreduce_obj(place) if self._mpi_comm is None
-                  else sum(self._mpi_comm.allgather(place), []))
+        places = (
+            self._comm.allreduce_obj(place)
+            if self._mpi_comm is None
+            else sum(self._mpi_comm.allgather(place), [])
+        )
         ranks = {}
         for rank, place in sorted(places):
             ranks.setdefault(place, []).append(rank)
-        return ('ranks are out of step: expected all to count the positives of one iteration, '
-                'found ' + '; '.join(f'ranks {found} {place}' for place, found in ranks.items()))
+        return (
+            'ranks are out of step: expected all to count the positives of one iteration, '
+            'found ' + '; '.join(f'ranks {found} {place}' for place, found in ranks.items())
+        )
 
     def __deepcopy__(self, memo):
         return self  # a copied model speaks on the same communicator

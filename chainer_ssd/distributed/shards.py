@@ -1,4 +1,5 @@
 """A data set shared out among ranks, and its parts put together again."""
+
 from chainer_ssd.distributed.agreement import gather_values, raise_together
 
 
@@ -47,9 +48,14 @@ def gather_shards(comm, found, length):
         for example in examples:
             owners.setdefault(example, []).append(rank)
     wrong = sorted({*range(length)} ^ owners.keys() | {i for i in owners if len(owners[i]) > 1})
-    raise_together(comm, wrong and ValueError(
-        f'example {wrong[0]} of {length} comes from ranks {owners.get(wrong[0], [])}: expected '
-        f'each example from one rank; {len(wrong)} are wrong'))
+    raise_together(
+        comm,
+        wrong
+        and ValueError(
+            f'example {wrong[0]} of {length} comes from ranks {owners.get(wrong[0], [])}: expected '
+            f'each example from one rank; {len(wrong)} are wrong'
+        ),
+    )
     parts = comm.gather_obj(found)
     if comm.rank:
         return None

@@ -1,26 +1,34 @@
 """Average precision and recall as COCO defines them."""
+
 import contextlib
 import io
 
 import numpy as np
 
 from chainer_ssd._extras import require
-from chainer_ssd.evaluation._images import as_finite, as_flag, each_image
+from chainer_ssd.evaluation._arguments import as_finite, as_flag, each_image
 
 # (figure, IoU thresholds, areas of ground truths, most detections an image and class)
 _FIGURES = [
-    ('ap', '0.50:0.95', 'all', 100), ('ap', '0.50', 'all', 100), ('ap', '0.75', 'all', 100),
-    ('ar', '0.50:0.95', 'all', 1), ('ar', '0.50:0.95', 'all', 10), ('ar', '0.50:0.95', 'all', 100)]
+    ('ap', '0.50:0.95', 'all', 100),
+    ('ap', '0.50', 'all', 100),
+    ('ap', '0.75', 'all', 100),
+    ('ar', '0.50:0.95', 'all', 1),
+    ('ar', '0.50:0.95', 'all', 10),
+    ('ar', '0.50:0.95', 'all', 100),
+]
 _FIGURES_OF_AREAS = [
     (figure, '0.50:0.95', area, 100)
-    for figure in ('ap', 'ar') for area in ('small', 'medium', 'large')]
+    for figure in ('ap', 'ar')
+    for area in ('small', 'medium', 'large')
+]
 # pycocotools counts at 0.5, 0.55, ..., 0.95.
 _IOU_THRESHS = {'0.50:0.95': slice(None), '0.50': slice(0, 1), '0.75': slice(5, 6)}
 
 
 def eval_detection_coco(
-        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_areas=None,
-        gt_crowdeds=None):
+    pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_areas=None, gt_crowdeds=None
+):
     """Average precision and recall of every class, and their means, by the rules of COCO.
 
     At each of the IoU thresholds 0.5, 0.55, ..., 0.95, within an image and a class, detections are
@@ -90,12 +98,19 @@ def eval_detection_coco(
 
     preds, gts, n_image = [], [], 0
     for pred, (gt_bbox, gt_label, gt_area, gt_crowded) in each_image(
-            pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels,
-            gt_areas=gt_areas, gt_crowdeds=gt_crowdeds):
+        pred_bboxes,
+        pred_labels,
+        pred_scores,
+        gt_bboxes,
+        gt_labels,
+        gt_areas=gt_areas,
+        gt_crowdeds=gt_crowdeds,
+    ):
         if gt_area is not None:
             _check_area(f'gt_areas[{n_image}]', gt_area, f'gt_bboxes[{n_image}]')
         gt_crowded = as_flag(
-            f'gt_crowdeds[{n_image}]', gt_crowded, f'gt_bboxes[{n_image}]', len(gt_bbox))
+            f'gt_crowdeds[{n_image}]', gt_crowded, f'gt_bboxes[{n_image}]', len(gt_bbox)
+        )
         n_image += 1  # ids start from 1: pycocotools marks with 0 what is not matched
         preds += _annotations(n_image, *pred)
         gts += _annotations(n_image, gt_bbox, gt_label, area=gt_area, crowded=gt_crowded)
@@ -108,7 +123,8 @@ def eval_detection_coco(
             coco.dataset = {
                 'images': [{'id': i + 1} for i in range(n_image)],
                 'categories': [{'id': label} for label in existent_labels.tolist()],
-                'annotations': [{'id': i + 1, **each} for i, each in enumerate(annotations)]}
+                'annotations': [{'id': i + 1, **each} for i, each in enumerate(annotations)],
+            }
             coco.createIndex()
             cocos.append(coco)
         coco_eval = COCOeval(*cocos, 'bbox')
@@ -139,9 +155,13 @@ def _annotations(image, bbox, label, score=None, area=None, crowded=None):
     top_left, sides = bbox[:, :2], bbox[:, 2:] - bbox[:, :2]
     xywh = np.round(np.concatenate((top_left[:, ::-1], sides[:, ::-1]), axis=1), 2)
     columns = {
-        'bbox': xywh, 'category_id': label, 'score': score, 'iscrowd': crowded,
+        'bbox': xywh,
+        'category_id': label,
+        'score': score,
+        'iscrowd': crowded,
         # An inverted detection has none, so that it is not ignored as smaller than all.
-        'area': np.maximum(sides, 0).prod(axis=1) if area is None else area}
+        'area': np.maximum(sides, 0).prod(axis=1) if area is None else area,
+    }
     columns = {key: column.tolist() for key, column in columns.items() if column is not None}
     return [{'image_id': image, **dict(zip(columns, row))} for row in zip(*columns.values())]
 
@@ -153,7 +173,8 @@ def _mean(coco_eval, figure, iou, area, max_dets):
     else:
         value = coco_eval.eval['recall'][:, None]
     params = coco_eval.params
-    value = value[_IOU_THRESHS[iou], :, :, params.areaRngLbl.index(area),
-                  params.maxDets.index(max_dets)]
+    value = value[
+        _IOU_THRESHS[iou], :, :, params.areaRngLbl.index(area), params.maxDets.index(max_dets)
+    ]
     # -1, at all thresholds and recalls, where there is nothing to be found
     return np.where((value < 0).any(axis=(0, 1)), np.nan, value.mean(axis=(0, 1)))

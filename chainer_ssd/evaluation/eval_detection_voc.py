@@ -1,7 +1,8 @@
 """Average precision as Pascal VOC defines it."""
+
 import numpy as np
 
-from chainer_ssd.evaluation._images import as_flag, each_image
+from chainer_ssd.evaluation._arguments import as_flag, each_image
 from chainer_ssd.ops import bbox_iou
 
 # What became of a detection: the paper's true and false positive, and the one that found a
@@ -10,8 +11,15 @@ _FALSE, _TRUE, _UNCOUNTED = 0, 1, -1
 
 
 def eval_detection_voc(
-        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=None,
-        iou_thresh=0.5, use_07_metric=False):
+    pred_bboxes,
+    pred_labels,
+    pred_scores,
+    gt_bboxes,
+    gt_labels,
+    gt_difficults=None,
+    iou_thresh=0.5,
+    use_07_metric=False,
+):
     """Average precision of every class, and their mean, by the rules of Pascal VOC.
 
     Within an image and a class, detections are taken by falling score. Each goes to the ground
@@ -67,7 +75,8 @@ def eval_detection_voc(
     ties as they stand; whether it does differs between releases and machines, the order here not.
     """
     prec, rec = calc_detection_voc_prec_rec(
-        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh)
+        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh
+    )
     ap = np.full(len(rec), np.nan)
     present = [label for label, found in enumerate(rec) if found is not None]
     for label in present:
@@ -76,8 +85,8 @@ def eval_detection_voc(
 
 
 def calc_detection_voc_prec_rec(
-        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=None,
-        iou_thresh=0.5):
+    pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=None, iou_thresh=0.5
+):
     """Precision and recall of every class over its detections, by the rules of Pascal VOC.
 
     Which detections are right, wrong or not counted is said at :func:`eval_detection_voc`, whose
@@ -114,13 +123,13 @@ def calc_detection_voc_prec_rec(
         raise ValueError(f'iou_thresh = {iou_thresh}: expected a number in [0, 1]')
 
     labels, scores, verdicts, positives = [], [], [], []
-    for i, (pred, (gt_bbox, gt_label, gt_difficult)) in enumerate(each_image(
-            pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels,
-            gt_difficults=gt_difficults)):
-        gt_difficult = as_flag(
-            f'gt_difficults[{i}]', gt_difficult, f'gt_bboxes[{i}]', len(gt_bbox))
-        pred_label, pred_score, verdict = _judge(
-            *pred, gt_bbox, gt_label, gt_difficult, iou_thresh)
+    for i, (pred, (gt_bbox, gt_label, gt_difficult)) in enumerate(
+        each_image(
+            pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=gt_difficults
+        )
+    ):
+        gt_difficult = as_flag(f'gt_difficults[{i}]', gt_difficult, f'gt_bboxes[{i}]', len(gt_bbox))
+        pred_label, pred_score, verdict = _judge(*pred, gt_bbox, gt_label, gt_difficult, iou_thresh)
         labels.append(pred_label)
         scores.append(pred_score)
         verdicts.append(verdict)

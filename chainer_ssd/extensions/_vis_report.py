@@ -1,4 +1,5 @@
 """What the extensions that draw pictures have in common."""
+
 import contextlib
 import os
 import random
@@ -9,8 +10,7 @@ import numpy as np
 from chainer.training import Extension
 
 from chainer_ssd._extras import require
-from chainer_ssd.visualizations import write_image
-from chainer_ssd.visualizations.write_image import format_of
+from chainer_ssd.images import image_format_of, write_image
 
 
 class VisReport(Extension):
@@ -33,10 +33,11 @@ class VisReport(Extension):
         self.filename, self.n_image, self.comm = filename, n_image, comm
         self._has_warned = False
         if self._name(1, 0) == self._name(1, 1) and n_image > 1:
-            raise ValueError(f'filename = {filename!r}: expected {{index}} in it, for {n_image} '
-                             'images')
+            raise ValueError(
+                f'filename = {filename!r}: expected {{index}} in it, for {n_image} images'
+            )
         try:
-            format_of(filename)
+            image_format_of(filename)
         except ValueError as error:
             raise ValueError(f'filename = {error}') from None
 
@@ -51,12 +52,17 @@ class VisReport(Extension):
         for i in range(min(self.n_image, len(self.dataset))):
             name = self._name(trainer.updater.iteration, i)
             try:
-                with _global_random_state(), chainer.using_config('train', False), \
-                        chainer.no_backprop_mode():
+                with (
+                    _global_random_state(),
+                    chainer.using_config('train', False),
+                    chainer.no_backprop_mode(),
+                ):
                     picture = self.draw(self.dataset[i])
             except Exception as error:
-                raise RuntimeError(f'{type(self).__name__} cannot draw image {i} of its data set '
-                                   f'({name}): {type(error).__name__}: {error}') from error
+                raise RuntimeError(
+                    f'{type(self).__name__} cannot draw image {i} of its data set '
+                    f'({name}): {type(error).__name__}: {error}'
+                ) from error
             self._write(picture, os.path.join(trainer.out, name))
 
     def _write(self, picture, path):
@@ -66,15 +72,20 @@ class VisReport(Extension):
         except OSError as error:  # a full disk, say
             if not self._has_warned:
                 self._has_warned = True
-                warnings.warn(f'{type(self).__name__} cannot write {path}: {error}; training goes '
-                              'on, with no further word of its pictures', stacklevel=3)
+                warnings.warn(
+                    f'{type(self).__name__} cannot write {path}: {error}; training goes '
+                    'on, with no further word of its pictures',
+                    stacklevel=3,
+                )
 
     def _name(self, iteration, index):
         try:
             return self.filename.format(iteration=iteration, index=index)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f'filename = {self.filename!r}: expected no other fields than '
-                             '{iteration} and {index}') from error
+            raise ValueError(
+                f'filename = {self.filename!r}: expected no other fields than '
+                '{iteration} and {index}'
+            ) from error
 
 
 @contextlib.contextmanager

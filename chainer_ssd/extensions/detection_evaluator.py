@@ -1,4 +1,5 @@
 """Average precision while a Trainer runs."""
+
 import chainer
 from chainer.training.extensions import Evaluator
 
@@ -96,8 +97,10 @@ class DetectionEvaluator(Evaluator):
         if self.label_names is not None:
             ap = dict(enumerate(result['ap']))
             if len(ap) > len(self.label_names):
-                raise ValueError(f'label {len(ap) - 1} was met: expected one of the '
-                                 f'{len(self.label_names)} label_names')
+                raise ValueError(
+                    f'label {len(ap) - 1} was met: expected one of the '
+                    f'{len(self.label_names)} label_names'
+                )
             for label, name in enumerate(self.label_names):
                 report[f'ap/{name}'] = ap.get(label, float('nan'))
         return report

@@ -1,4 +1,5 @@
 """Detections beside ground truth while a Trainer runs."""
+
 from chainer.backends import cuda
 
 from chainer_ssd.extensions._vis_report import VisReport
@@ -51,9 +52,16 @@ class DetectionVisReport(VisReport):
     ChainerCV's ``DetectionVisReport`` has the first four parameters.
     """
 
-    def __init__(self, iterator, target, label_names=None,
-                 filename='detection_iter={iteration}_idx={index}.jpg', n_image=8,
-                 score_thresh=0.6, comm=None):
+    def __init__(
+        self,
+        iterator,
+        target,
+        label_names=None,
+        filename='detection_iter={iteration}_idx={index}.jpg',
+        n_image=8,
+        score_thresh=0.6,
+        comm=None,
+    ):
         super().__init__(iterator, filename, n_image, comm)
         self.target, self.label_names, self.score_thresh = target, label_names, score_thresh
 
@@ -74,4 +82,5 @@ class DetectionVisReport(VisReport):
         bbox, label, score = (cuda.to_cpu(column[0]) for column in self.target.predict([img]))
         sure = score >= self.score_thresh
         return draw_detection(
-            img, bbox[sure], label[sure], score[sure], gt_bbox, gt_label, self.label_names)
+            img, bbox[sure], label[sure], score[sure], gt_bbox, gt_label, self.label_names
+        )

@@ -1,4 +1,5 @@
 """Whether the default boxes suit the objects."""
+
 import math
 
 import chainer
@@ -70,8 +71,10 @@ class MatchReport(Extension):
 
     def __init__(self, dataset, default_bbox, iou_thresh=0.5, k=3, n_sample=100, comm=None):
         if n_sample < 1 or not len(dataset):
-            raise ValueError(f'n_sample = {n_sample}, dataset holds {len(dataset)} examples: '
-                             'expected 1 or more of both')
+            raise ValueError(
+                f'n_sample = {n_sample}, dataset holds {len(dataset)} examples: '
+                'expected 1 or more of both'
+            )
         self.dataset, self.iou_thresh, self.k, self.comm = dataset, iou_thresh, k, comm
         self.n_sample = math.ceil(n_sample / (1 if comm is None else comm.size))
         self._corners = center_to_corner(chainer.backends.cuda.to_cpu(default_bbox))
@@ -85,17 +88,21 @@ class MatchReport(Extension):
         dict of str to float
             What is reported.
         """
-        images = [self._count(*self.dataset[(self._position + i) % len(self.dataset)])
-                  for i in range(self.n_sample)]
+        images = [
+            self._count(*self.dataset[(self._position + i) % len(self.dataset)])
+            for i in range(self.n_sample)
+        ]
         self._position = (self._position + self.n_sample) % len(self.dataset)
         ranks = gather_values(self.comm, tuple(map(sum, zip(*images))))
         by_size, n_negative, n_hard_negative = map(sum, zip(*ranks))
         n_image = self.n_sample * len(ranks)
 
-        figures = {'match/hard_negative': n_hard_negative / max(n_negative, 1),
-                   **_figures('', by_size.sum(axis=0), n_image)}
+        figures = {
+            'match/hard_negative': n_hard_negative / max(n_negative, 1),
+            **_figures('', by_size.sum(axis=0), n_image),
+        }
         for octave in np.flatnonzero(by_size[:, 0]).tolist():
-            name = f'/{2**octave}-{2**(octave + 1)}px'
+            name = f'/{2**octave}-{2 ** (octave + 1)}px'
             figures.update(_figures(name, by_size[octave], n_image))
         chainer.report(figures)
         return figures
@@ -109,12 +116,18 @@ class MatchReport(Extension):
         negatives, and hard ones."""
         box = np.flatnonzero(index >= 0)
         truth = index[box]
-        best_iou = np.full(len(bbox), -1.)
+        best_iou = np.full(len(bbox), -1.0)
         iou = bbox_iou(self._corners[box], bbox)[np.arange(len(box)), truth]
         np.maximum.at(best_iou, truth, iou)
-        by_truth = np.stack([
-            np.ones(len(bbox), int), best_iou >= 0, best_iou >= self.iou_thresh,
-            np.bincount(truth, minlength=len(bbox))], axis=1)
+        by_truth = np.stack(
+            [
+                np.ones(len(bbox), int),
+                best_iou >= 0,
+                best_iou >= self.iou_thresh,
+                np.bincount(truth, minlength=len(bbox)),
+            ],
+            axis=1,
+        )
         side = np.sqrt(np.prod(bbox[:, 2:] - bbox[:, :2], axis=1))
         octave = np.log2(np.maximum(side, 1)).astype(int).clip(0, _N_OCTAVE - 1)
         by_size = np.zeros((_N_OCTAVE, 4), int)
@@ -126,6 +139,9 @@ class MatchReport(Extension):
 def _figures(name, counts, n_image):
     n_truth, n_matched, n_suited, n_positive = counts.tolist()
     n = n_truth or math.nan
-    return {f'match/n_truth{name}': n_truth / n_image, f'match/n_positive{name}':
-            n_positive / n_image, f'match/unmatched{name}': 1 - n_matched / n,
-            f'match/recall{name}': n_suited / n}
+    return {
+        f'match/n_truth{name}': n_truth / n_image,
+        f'match/n_positive{name}': n_positive / n_image,
+        f'match/unmatched{name}': 1 - n_matched / n,
+        f'match/recall{name}': n_suited / n,
+    }

@@ -1,9 +1,10 @@
 """Which default boxes learn from which ground truth, and which negatives, while a Trainer runs."""
+
 import numpy as np
 from chainer.backends import cuda
 
 from chainer_ssd.extensions._vis_report import VisReport
-from chainer_ssd.functions._rows import background_loss, n_hard_negative
+from chainer_ssd.functions import background_loss, n_hard_negative
 from chainer_ssd.ops import hard_negative_mining
 from chainer_ssd.visualizations import draw_match
 
@@ -43,8 +44,15 @@ class MatchVisReport(VisReport):
         See :class:`chainer_ssd.DetectionVisReport`.
     """
 
-    def __init__(self, iterator, chain, label_names=None,
-                 filename='match_iter={iteration}_idx={index}.png', n_image=2, comm=None):
+    def __init__(
+        self,
+        iterator,
+        chain,
+        label_names=None,
+        filename='match_iter={iteration}_idx={index}.png',
+        n_image=2,
+        comm=None,
+    ):
         super().__init__(iterator, filename, n_image, comm)
         self.chain, self.label_names = chain, label_names
 
@@ -68,7 +76,16 @@ class MatchVisReport(VisReport):
         # 1 for any class: mining asks only what is positive, background or ignored.
         mb_labels = np.select([index >= 0, index == -1], [1, 0], -1)[None]
         hard_negative = hard_negative_mining(
-            conf_loss, mb_labels > 0, n_hard_negative(mb_labels, self.chain.k), mb_labels < 0)
+            conf_loss, mb_labels > 0, n_hard_negative(mb_labels, self.chain.k), mb_labels < 0
+        )
         return draw_match(
-            img, bbox, label, index, cuda.to_cpu(coder.default_bbox), coder.scale,
-            hard_negative[0], conf_loss[0], self.label_names)
+            img,
+            bbox,
+            label,
+            index,
+            cuda.to_cpu(coder.default_bbox),
+            coder.scale,
+            hard_negative[0],
+            conf_loss[0],
+            self.label_names,
+        )

@@ -1,10 +1,12 @@
 """The SSD training objective in ChainerCV's interface, and its definition."""
+
 import chainer
 
+from chainer_ssd._options import check_ratio
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._check import check_predictions, check_ratio, check_targets
-from chainer_ssd.functions._rows import background_loss, n_hard_negative, selected_losses
-from chainer_ssd.functions.fused_multibox_loss import FusedMultiboxLoss, serves
+from chainer_ssd.functions._arguments import check_predictions, check_targets
+from chainer_ssd.functions._fused.node import FusedMultiboxLoss, serves
+from chainer_ssd.functions.objective import background_loss, n_hard_negative, selected_losses
 from chainer_ssd.ops import hard_negative_mining
 
 
@@ -61,13 +63,16 @@ def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, comm=None):
     with chainer.using_device(chainer.backend.get_device_from_array(gt_mb_labels)):
         if serves(mb_locs.array, mb_confs.array, gt_mb_locs, gt_mb_labels):  # the same, faster
             return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, not_background, k, comm).apply(
-                (mb_locs, mb_confs))
+                (mb_locs, mb_confs)
+            )
         positive, ignored = gt_mb_labels > 0, gt_mb_labels < 0
         hard_negative = hard_negative_mining(
-            background_loss(mb_confs.array), positive, n_hard_negative(gt_mb_labels, k), ignored)
+            background_loss(mb_confs.array), positive, n_hard_negative(gt_mb_labels, k), ignored
+        )
         n_positive = float(positive.sum())
         if comm is not None:
             n_positive = PositiveCount.of(comm).mean(n_positive)
-        n = n_positive or 1.  # without positives no row is selected: 0 / 1
+        n = n_positive or 1.0  # without positives no row is selected: 0 / 1
         return selected_losses(
-            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, n)
+            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, n
+        )

@@ -1,4 +1,5 @@
 """The SSD training objective in PaddlePaddle's interface."""
+
 import numbers
 import warnings
 from typing import Any, NamedTuple
@@ -7,9 +8,10 @@ import chainer
 import chainer.functions as F
 
 from chainer_ssd._array import get_array_module
+from chainer_ssd._options import check_ratio
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._check import check_predictions, check_ratio, where_
-from chainer_ssd.functions._ground_truth import (
+from chainer_ssd.functions._arguments import check_predictions, where_
+from chainer_ssd.functions._targets import (
     as_array,
     check_default_box,
     check_gt_bbox,
@@ -19,7 +21,7 @@ from chainer_ssd.functions._ground_truth import (
     split_images,
     swap_xy,
 )
-from chainer_ssd.functions._rows import huber_loss, select, softmax_cross_entropy
+from chainer_ssd.functions.objective import huber_loss, select, softmax_cross_entropy
 from chainer_ssd.ops import corner_to_center, hard_example_mining, hard_negative_mining
 from chainer_ssd.ops.matching import Matcher
 
@@ -34,11 +36,30 @@ _CHOICES = {
 _MIN_IOU = 1e-6
 
 
-def ssd_loss(location, confidence, gt_box, gt_label, prior_box, prior_box_var=None,
-             background_label=0, overlap_threshold=0.5, neg_pos_ratio=3.0, neg_overlap=0.5,
-             loc_loss_weight=1.0, conf_loss_weight=1.0, match_type='per_prediction',
-             mining_type='max_negative', normalize=True, sample_size=None, *, gt_lens=None,
-             reduce='no', neg_overlap_mode='paddle', mine_with_loc_loss=False, comm=None):
+def ssd_loss(
+    location,
+    confidence,
+    gt_box,
+    gt_label,
+    prior_box,
+    prior_box_var=None,
+    background_label=0,
+    overlap_threshold=0.5,
+    neg_pos_ratio=3.0,
+    neg_overlap=0.5,
+    loc_loss_weight=1.0,
+    conf_loss_weight=1.0,
+    match_type='per_prediction',
+    mining_type='max_negative',
+    normalize=True,
+    sample_size=None,
+    *,
+    gt_lens=None,
+    reduce='no',
+    neg_overlap_mode='paddle',
+    mine_with_loc_loss=False,
+    comm=None,
+):
     """Matching, hard example mining, encoding and loss of SSD, as PaddlePaddle's ``ssd_loss``.
 
     Boxes are (x_min, y_min, x_max, y_max), in any unit that ``gt_box`` and ``prior_box`` share.
@@ -136,21 +157,30 @@ def ssd_loss(location, confidence, gt_box, gt_label, prior_box, prior_box_var=No
     ``bbox_util.cpp`` of its ssd branch. With ``neg_overlap_mode='caffe'`` (and, for hard examples,
     ``mine_with_loc_loss=True``) losses, matches and negatives are Caffe's.
     """
-    _check_choices(match_type=match_type, mining_type=mining_type, reduce=reduce,
-                   neg_overlap_mode=neg_overlap_mode)
+    _check_choices(
+        match_type=match_type,
+        mining_type=mining_type,
+        reduce=reduce,
+        neg_overlap_mode=neg_overlap_mode,
+    )
     _check_share('overlap_threshold', overlap_threshold)
     _check_share('neg_overlap', neg_overlap)
     check_ratio('neg_pos_ratio', neg_pos_ratio)
     check_ratio('loc_loss_weight', loc_loss_weight)
     check_ratio('conf_loss_weight', conf_loss_weight)
-    if mining_type == 'hard_example' and (not isinstance(sample_size, numbers.Integral) or
-                                          sample_size <= 0):
-        raise ValueError(f"sample_size = {sample_size!r}: mining_type='hard_example' expects a "
-                         'positive integer')
+    if mining_type == 'hard_example' and (
+        not isinstance(sample_size, numbers.Integral) or sample_size <= 0
+    ):
+        raise ValueError(
+            f"sample_size = {sample_size!r}: mining_type='hard_example' expects a positive integer"
+        )
     band = neg_overlap_mode == 'caffe' and mining_type == 'max_negative'
     if neg_overlap != 0.5 and not band:
-        warnings.warn(f'neg_overlap = {neg_overlap} changes nothing, as in PaddlePaddle: it needs '
-                      "neg_overlap_mode='caffe' and mining_type='max_negative'", stacklevel=2)
+        warnings.warn(
+            f'neg_overlap = {neg_overlap} changes nothing, as in PaddlePaddle: it needs '
+            "neg_overlap_mode='caffe' and mining_type='max_negative'",
+            stacklevel=2,
+        )
     location, confidence = chainer.as_variable(location), chainer.as_variable(confidence)
     if location.ndim == confidence.ndim == 2:
         location, confidence = F.expand_dims(location, 0), F.expand_dims(confidence, 0)
@@ -159,15 +189,34 @@ def ssd_loss(location, confidence, gt_box, gt_label, prior_box, prior_box_var=No
     device = chainer.backend.get_device_from_array(location.array)
     with chainer.using_device(device):
         targets = paddle_targets(
-            device, *location.shape[:2], confidence.shape[2], gt_box, gt_label, gt_lens, prior_box,
-            prior_box_var, background_label, float(overlap_threshold), match_type,
-            float(neg_overlap) if band else None, comm)
+            device,
+            *location.shape[:2],
+            confidence.shape[2],
+            gt_box,
+            gt_label,
+            gt_lens,
+            prior_box,
+            prior_box_var,
+            background_label,
+            float(overlap_threshold),
+            match_type,
+            float(neg_overlap) if band else None,
+            comm,
+        )
         column = (targets.mb_labels + background_label) % confidence.shape[2]
-        mined = mine(location.array, confidence.array, targets, column, mining_type, neg_pos_ratio,
-                     sample_size, mine_with_loc_loss)
+        mined = mine(
+            location.array,
+            confidence.array,
+            targets,
+            column,
+            mining_type,
+            neg_pos_ratio,
+            sample_size,
+            mine_with_loc_loss,
+        )
         n = _normalizer(mined.positive, normalize, comm)
         if n == 0:  # hard examples without one match, on any rank
-            n, mined = 1., Mined(mined.positive, mined.hard_negative & False)
+            n, mined = 1.0, Mined(mined.positive, mined.hard_negative & False)
 
         xp = get_array_module(column)
         selected = mined.positive | mined.hard_negative
@@ -175,8 +224,10 @@ def ssd_loss(location, confidence, gt_box, gt_label, prior_box, prior_box_var=No
         loc = select(location, mined.positive)
         loc_loss = huber_loss(loc, targets.mb_locs[mined.positive])
         loss = xp.zeros(column.size, loc.dtype)
-        for weight, mask, rows in ((conf_loss_weight, selected, conf_loss),
-                                   (loc_loss_weight, mined.positive, loc_loss)):
+        for weight, mask, rows in (
+            (conf_loss_weight, selected, conf_loss),
+            (loc_loss_weight, mined.positive, loc_loss),
+        ):
             loss = F.scatter_add(loss, xp.flatnonzero(mask), float(weight) / n * rows)
         if reduce == 'no':
             return F.reshape(loss, (column.size, 1))
@@ -192,31 +243,51 @@ class Mined(NamedTuple):
     hard_negative: Any
 
 
-def paddle_targets(device, n_image, n_box, n_class, gt_box, gt_label, gt_lens, prior_box,
-                   prior_box_var, background_label, overlap_threshold, match_type, neg_overlap,
-                   comm):
+def paddle_targets(
+    device,
+    n_image,
+    n_box,
+    n_class,
+    gt_box,
+    gt_label,
+    gt_lens,
+    prior_box,
+    prior_box_var,
+    background_label,
+    overlap_threshold,
+    match_type,
+    neg_overlap,
+    comm,
+):
     """The targets of a batch, with classes counted from the background round: a label of
     ``mb_labels`` that is 0 or more stands for column (label + background_label) mod C."""
     if not isinstance(background_label, numbers.Integral) or not 0 <= background_label < n_class:
-        raise ValueError(f'{where_(comm)}background_label = {background_label!r}: expected one of '
-                         f'the {n_class} columns of confidence')
+        raise ValueError(
+            f'{where_(comm)}background_label = {background_label!r}: expected one of '
+            f'the {n_class} columns of confidence'
+        )
     prior = device.send(check_default_box('prior_box', as_array(prior_box), comm))
     xp = get_array_module(prior)
     if len(prior) != n_box:
-        raise ValueError(f'{where_(comm)}prior_box has shape {prior.shape} and location '
-                         f'{(n_image, n_box, 4)}: expected {n_box} default boxes')
+        raise ValueError(
+            f'{where_(comm)}prior_box has shape {prior.shape} and location '
+            f'{(n_image, n_box, 4)}: expected {n_box} default boxes'
+        )
     variance = xp.ones(4, 'f') if prior_box_var is None else device.send(as_array(prior_box_var))
     if variance.shape not in ((4,), prior.shape):
-        raise ValueError(f'{where_(comm)}prior_box_var has shape {variance.shape}: expected '
-                         f'{prior.shape} as prior_box, or (4,)')
+        raise ValueError(
+            f'{where_(comm)}prior_box_var has shape {variance.shape}: expected '
+            f'{prior.shape} as prior_box, or (4,)'
+        )
     rows = variance.reshape(-1, 4)
     check_rows('prior_box_var', rows, rows > 0, 'positive numbers', comm)
 
     gt_bboxes, gt_labels = split_images(gt_box, gt_label, gt_lens, n_image, comm)
     for i in range(n_image):
         bbox = check_gt_bbox(f'gt_box[{i}]', gt_bboxes[i], prior.dtype, comm)
-        label = check_gt_label(f'gt_label[{i}]', gt_labels[i], len(bbox), n_class, comm,
-                               background_label)
+        label = check_gt_label(
+            f'gt_label[{i}]', gt_labels[i], len(bbox), n_class, comm, background_label
+        )
         gt_bboxes[i] = device.send(bbox)
         # Classes round from the background on, so foreground from 0 on, as encode wants it.
         gt_labels[i] = device.send((label - background_label) % n_class - 1)
@@ -224,11 +295,20 @@ def paddle_targets(device, n_image, n_box, n_class, gt_box, gt_label, gt_lens, p
     prior = swap_xy(prior)
     matcher = Matcher.of_corners(prior, max(overlap_threshold, _MIN_IOU), match_type, neg_overlap)
     return make_targets(
-        matcher, corner_to_center(prior), gt_bboxes, gt_labels, swap_xy(variance), comm)
+        matcher, corner_to_center(prior), gt_bboxes, gt_labels, swap_xy(variance), comm
+    )
 
 
-def mine(location, confidence, targets, column, mining_type, neg_pos_ratio, sample_size,
-         mine_with_loc_loss):
+def mine(
+    location,
+    confidence,
+    targets,
+    column,
+    mining_type,
+    neg_pos_ratio,
+    sample_size,
+    mine_with_loc_loss,
+):
     """Which boxes of a batch enter the loss, from arrays."""
     xp = get_array_module(location)
     positive, ignored = targets.mb_labels > 0, targets.mb_labels < 0
@@ -251,7 +331,7 @@ def mine(location, confidence, targets, column, mining_type, neg_pos_ratio, samp
 
 def _normalizer(positive, normalize, comm):
     if not normalize:
-        return 1. if comm is None else 1. / comm.size
+        return 1.0 if comm is None else 1.0 / comm.size
     n = float(positive.sum())
     return n if comm is None else PositiveCount.of(comm).mean(n)
 

@@ -1,11 +1,13 @@
 """The SSD training objective in ssd.pytorch's interface."""
+
 import math
 import numbers
 
 import chainer
 
-from chainer_ssd.functions._check import check_predictions, check_ratio, where_
-from chainer_ssd.functions._ground_truth import (
+from chainer_ssd._options import check_ratio
+from chainer_ssd.functions._arguments import check_predictions, where_
+from chainer_ssd.functions._targets import (
     as_array,
     check_default_box,
     check_gt_bbox,
@@ -66,16 +68,29 @@ class MultiBoxLoss:
     largest where it ranks negatives, so that small ones underflow; here each box has its own.
     """
 
-    def __init__(self, num_classes, overlap_thresh, prior_for_matching, bkg_label, neg_mining,
-                 neg_pos, neg_overlap, encode_target, use_gpu=True, *, variance=(0.1, 0.2),
-                 comm=None):
+    def __init__(
+        self,
+        num_classes,
+        overlap_thresh,
+        prior_for_matching,
+        bkg_label,
+        neg_mining,
+        neg_pos,
+        neg_overlap,
+        encode_target,
+        use_gpu=True,
+        *,
+        variance=(0.1, 0.2),
+        comm=None,
+    ):
         if not isinstance(num_classes, numbers.Integral) or num_classes < 1:
             raise ValueError(f'num_classes = {num_classes!r}: expected a positive integer')
         if not isinstance(overlap_thresh, numbers.Real) or not 0 <= overlap_thresh <= 1:
             raise ValueError(f'overlap_thresh = {overlap_thresh!r}: expected a number in [0, 1]')
         if bkg_label != 0:
-            raise ValueError(f'bkg_label = {bkg_label!r}: expected 0, the only background that '
-                             'ssd.pytorch knows')
+            raise ValueError(
+                f'bkg_label = {bkg_label!r}: expected 0, the only background that ssd.pytorch knows'
+            )
         check_ratio('neg_pos', neg_pos)
         if len(variance) != 2 or not all(0 < v < math.inf for v in variance):
             raise ValueError(f'variance = {variance!r}: expected 2 positive numbers')
@@ -116,22 +131,27 @@ class MultiBoxLoss:
         loc, conf = chainer.as_variable(loc), chainer.as_variable(conf)
         check_predictions(loc.array, conf.array, None, self.comm, ('loc', 'conf'))
         if conf.shape[2] != self.num_classes:
-            raise ValueError(f'{where_(self.comm)}conf has shape {conf.shape}: expected '
-                             f'{self.num_classes} columns, as num_classes says')
+            raise ValueError(
+                f'{where_(self.comm)}conf has shape {conf.shape}: expected '
+                f'{self.num_classes} columns, as num_classes says'
+            )
         device = chainer.backend.get_device_from_array(loc.array)
         with chainer.using_device(device):
             matched = self._match(device, *loc.shape[:2], priors, targets)
             # Past the matching the two interfaces are one: the cap of K − 1 negatives is never
             # reached, since with one positive there are no more.
             return multibox_loss(
-                loc, conf, matched.mb_locs, matched.mb_labels, self.neg_pos, self.comm)
+                loc, conf, matched.mb_locs, matched.mb_labels, self.neg_pos, self.comm
+            )
 
     def _match(self, device, n_image, n_box, priors, targets):
         """The targets of a batch on ``device``; index and mb_labels as ``ops`` has them."""
         priors = check_default_box('priors', as_array(priors), self.comm, centered=True)
         if len(priors) < n_box:
-            raise ValueError(f'{where_(self.comm)}priors has shape {priors.shape}: expected '
-                             f'({n_box}, 4), one for each row of loc')
+            raise ValueError(
+                f'{where_(self.comm)}priors has shape {priors.shape}: expected '
+                f'({n_box}, 4), one for each row of loc'
+            )
         default_bbox = swap_xy(device.send(priors)[:n_box])
         targets = list(map(as_array, targets))
         check_images('targets', targets, n_image, self.comm)
@@ -139,12 +159,17 @@ class MultiBoxLoss:
         for i, target in enumerate(targets):
             target = target.reshape(0, 5) if target.shape == (0,) else target  # the empty list
             if target.ndim != 2 or target.shape[1] != 5:
-                raise ValueError(f'{where_(self.comm)}targets[{i}] has shape {target.shape}: '
-                                 'expected (R, 5)')
+                raise ValueError(
+                    f'{where_(self.comm)}targets[{i}] has shape {target.shape}: expected (R, 5)'
+                )
             name = f'targets[{i}]'
-            bboxes.append(device.send(
-                check_gt_bbox(name, target[:, :4], default_bbox.dtype, self.comm)))
-            labels.append(device.send(
-                check_gt_label(name, target[:, 4], len(target), self.num_classes - 1, self.comm)))
+            bboxes.append(
+                device.send(check_gt_bbox(name, target[:, :4], default_bbox.dtype, self.comm))
+            )
+            labels.append(
+                device.send(
+                    check_gt_label(name, target[:, 4], len(target), self.num_classes - 1, self.comm)
+                )
+            )
         matcher = Matcher(default_bbox, self.overlap_thresh, 'argmax')
         return make_targets(matcher, default_bbox, bboxes, labels, self.variance, self.comm)

@@ -1,4 +1,5 @@
 """The predictions of SSD300 and SSD512."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -30,9 +31,15 @@ class Multibox(chainer.Chain):
         for n_in, ratios in zip(channels, aspect_ratios):
             n_box = 2 + 2 * len(ratios)
             for convs, n_value in (self.loc, 4), (self.conf, n_class):
-                convs.append(L.Convolution2D(
-                    n_in, n_box * n_value, 3, pad=1,
-                    initialW=chainer.initializers.LeCunUniform()))
+                convs.append(
+                    L.Convolution2D(
+                        n_in,
+                        n_box * n_value,
+                        3,
+                        pad=1,
+                        initialW=chainer.initializers.LeCunUniform(),
+                    )
+                )
 
     def forward(self, features):
         """Predicts for each default box.
@@ -50,7 +57,11 @@ class Multibox(chainer.Chain):
             Logits, background first.
         """
         return tuple(
-            F.concat([
-                F.reshape(F.transpose(conv(x), (0, 2, 3, 1)), (len(x), -1, n_value))
-                for conv, x in zip(convs, features)])
-            for convs, n_value in ((self.loc, 4), (self.conf, self.n_class)))
+            F.concat(
+                [
+                    F.reshape(F.transpose(conv(x), (0, 2, 3, 1)), (len(x), -1, n_value))
+                    for conv, x in zip(convs, features)
+                ]
+            )
+            for convs, n_value in ((self.loc, 4), (self.conf, self.n_class))
+        )

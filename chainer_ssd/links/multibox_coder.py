@@ -1,4 +1,5 @@
 """ChainerCV's coder as a thin composition of ``ops``."""
+
 import math
 
 import numpy as np
@@ -37,7 +38,8 @@ class MultiboxCoder:
         self.default_bbox = generate_default_bbox(grids, aspect_ratios, steps, sizes)
         self.scale = np.repeat(
             np.arange(len(grids), dtype=np.int32),
-            [grid**2 * (2 + 2 * len(ratios)) for grid, ratios in zip(grids, aspect_ratios)])
+            [grid**2 * (2 + 2 * len(ratios)) for grid, ratios in zip(grids, aspect_ratios)],
+        )
         self.variance = variance
 
     def to_cpu(self):
@@ -108,8 +110,10 @@ class MultiboxCoder:
         xp = get_array_module(mb_loc)
         n_box = len(self.default_bbox)
         if mb_loc.shape != (n_box, 4) or mb_conf.ndim != 2 or len(mb_conf) != n_box:
-            raise ValueError(f'mb_loc has shape {mb_loc.shape} and mb_conf {mb_conf.shape}: '
-                             f'expected ({n_box}, 4) and ({n_box}, C)')
+            raise ValueError(
+                f'mb_loc has shape {mb_loc.shape} and mb_conf {mb_conf.shape}: '
+                f'expected ({n_box}, 4) and ({n_box}, C)'
+            )
         # A score is at most exp(x − x_background), give or take a rounding: most boxes are out
         # before their softmax.
         least = math.log(score_thresh) - 0.1 if score_thresh > 0 else -math.inf
@@ -127,8 +131,18 @@ class MultiboxCoder:
         # for.
         bbox, label, score = (cuda.to_cpu(array) for array in (bbox, label, score))
         ends = np.searchsorted(label, np.arange(mb_conf.shape[1]))
-        kept = np.concatenate([ends[:0], *(
-            start + non_maximum_suppression(bbox[start:end], nms_thresh, score[start:end])
-            for start, end in zip(ends, ends[1:]) if end > start)])
-        return (xp.asarray(bbox[kept].astype('f')), xp.asarray(label[kept]),
-                xp.asarray(score[kept].astype('f')))
+        kept = np.concatenate(
+            [
+                ends[:0],
+                *(
+                    start + non_maximum_suppression(bbox[start:end], nms_thresh, score[start:end])
+                    for start, end in zip(ends, ends[1:])
+                    if end > start
+                ),
+            ]
+        )
+        return (
+            xp.asarray(bbox[kept].astype('f')),
+            xp.asarray(label[kept]),
+            xp.asarray(score[kept].astype('f')),
+        )

@@ -1,11 +1,11 @@
 """A detector and its objective, ready for a Chainer Updater."""
+
 import chainer
 import chainer.functions as F
 
+from chainer_ssd._options import check_ratio
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions import multibox_loss
-from chainer_ssd.functions._check import check_ratio
-from chainer_ssd.functions._rows import n_hard_negative
+from chainer_ssd.functions import multibox_loss, n_hard_negative
 
 
 class MultiboxTrainChain(chainer.Chain):
@@ -70,15 +70,21 @@ class MultiboxTrainChain(chainer.Chain):
         if self.comm is not None:
             PositiveCount.of(self.comm).step = self._updates()
         loc_loss, conf_loss = multibox_loss(
-            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, self.k, self.comm)
+            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, self.k, self.comm
+        )
         loss = self.alpha * loc_loss + conf_loss
         if not len(imgs):
             loss = sum((_connected_zero(param, loss.dtype) for param in self.params()), loss)
-        chainer.report({
-            'loss': loss, 'loss/loc': loc_loss, 'loss/conf': conf_loss,
-            'n_positive': (gt_mb_labels > 0).sum(),
-            'n_hard_negative': n_hard_negative(gt_mb_labels, self.k).sum(),
-        }, self)
+        chainer.report(
+            {
+                'loss': loss,
+                'loss/loc': loc_loss,
+                'loss/conf': conf_loss,
+                'n_positive': (gt_mb_labels > 0).sum(),
+                'n_hard_negative': n_hard_negative(gt_mb_labels, self.k).sum(),
+            },
+            self,
+        )
         return loss
 
     def _updates(self):

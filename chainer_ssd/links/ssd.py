@@ -1,9 +1,11 @@
 """What every SSD does, whatever its layers are."""
+
 import chainer
 import chainer.functions as F
 import numpy as np
 
-from chainer_ssd.transforms.resize_transform import resize_image
+from chainer_ssd._options import check_positive_number
+from chainer_ssd.images import resize_image
 
 _SCORE_THRESH = {'visualize': 0.6, 'evaluate': 0.01}
 
@@ -36,11 +38,14 @@ class SSD(chainer.Chain):
         If ``n_fg_class`` is below 1.
     """
 
-    def __init__(self, n_fg_class, insize, coder):
+    def __init__(self, n_fg_class, insize, coder, box_scale=1):
         if n_fg_class < 1:
             raise ValueError(f'n_fg_class = {n_fg_class}: expected 1 or more')
         super().__init__()
         self.n_fg_class, self.insize, self.coder = n_fg_class, insize, coder
+        self.box_scale = check_positive_number('box_scale', box_scale)
+        coder.default_bbox[:, 2:] *= np.float32(box_scale)
+        self.label_names = None
         self.use_preset('visualize')
 
     def forward(self, imgs):
@@ -69,8 +74,9 @@ class SSD(chainer.Chain):
         if imgs.dtype.kind != 'f':
             raise TypeError(f'imgs has dtype {imgs.dtype}: expected float32')
         if imgs.shape[1:] != (3, self.insize, self.insize):
-            raise ValueError(f'imgs has shape {imgs.shape}: '
-                             f'expected (B, 3, {self.insize}, {self.insize})')
+            raise ValueError(
+                f'imgs has shape {imgs.shape}: expected (B, 3, {self.insize}, {self.insize})'
+            )
         # Under mixed16 normalisations hold float32, and only they.
         dtype = min((param.dtype for param in self.params()), key=lambda dtype: dtype.itemsize)
         return self._forward(F.cast(imgs, dtype))
@@ -124,8 +130,9 @@ class SSD(chainer.Chain):
         for i, shape in enumerate(shapes):
             if len(shape) != 3 or shape[0] != 3 or 0 in shape:
                 raise ValueError(f'imgs[{i}] has shape {shape}: expected (3, H, W)')
-        x = np.stack([self._resize(np.asarray(img, np.float32), (self.insize, self.insize))
-                      for img in imgs])
+        x = np.stack(
+            [self._resize(np.asarray(img, np.float32), (self.insize, self.insize)) for img in imgs]
+        )
         with chainer.using_config('train', False), chainer.no_backprop_mode():
             outputs = self(self.device.send(x))
         # The CPU decodes: what is left after the threshold is little.
@@ -133,7 +140,8 @@ class SSD(chainer.Chain):
         bboxes, labels, scores = [], [], []
         for shape, mb_loc, mb_conf in zip(shapes, mb_locs, mb_confs):
             bbox, label, score = self.coder.decode(
-                mb_loc, mb_conf, self.nms_thresh, self.score_thresh)
+                mb_loc, mb_conf, self.nms_thresh, self.score_thresh
+            )
             size = np.array(shape[1:] * 2, np.float32)
             bboxes.append(np.clip(bbox * (size / np.float32(self.insize)), 0, size))
             labels.append(label)

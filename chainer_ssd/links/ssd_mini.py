@@ -1,4 +1,5 @@
 """A detector that learns on a CPU while one waits."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -10,7 +11,7 @@ from chainer_ssd.links.ssd import SSD
 _STRIDES = 4, 8, 16, 32
 _SIZES = 0.07, 0.15, 0.3, 0.6, 0.9  # of the input: default boxes of the scales, and one beyond
 _ASPECT_RATIO = 2
-_N_SHAPE = 4   # default boxes of a cell: two squares, a wide and a tall one
+_N_SHAPE = 4  # default boxes of a cell: two squares, a wide and a tall one
 _PRIOR = 0.01  # how likely an untrained model says that a default box holds an object
 
 
@@ -73,14 +74,20 @@ class SSDMini(SSD):
     with both.
     """
 
-    def __init__(self, n_fg_class, insize=192, norm=L.BatchNormalization):
+    def __init__(self, n_fg_class, insize=192, norm=L.BatchNormalization, box_scale=1):
         if insize < 1 or insize % _STRIDES[-1]:
             raise ValueError(f'insize = {insize}: expected a multiple of {_STRIDES[-1]}')
-        super().__init__(n_fg_class, insize, MultiboxCoder(
-            grids=[insize // stride for stride in _STRIDES],
-            aspect_ratios=[(_ASPECT_RATIO,)] * len(_STRIDES),
-            steps=_STRIDES,
-            sizes=[share * insize for share in _SIZES]))
+        super().__init__(
+            n_fg_class,
+            insize,
+            MultiboxCoder(
+                grids=[insize // stride for stride in _STRIDES],
+                aspect_ratios=[(_ASPECT_RATIO,)] * len(_STRIDES),
+                steps=_STRIDES,
+                sizes=[share * insize for share in _SIZES],
+            ),
+            box_scale,
+        )
 
         with self.init_scope():
             self.stem = _Convolution(3, 32, 6, 4, norm=norm)
@@ -92,7 +99,8 @@ class SSDMini(SSD):
             self.smooth16 = _Convolution(128, 128, 3, norm=norm)
             self.smooth8 = _Convolution(64, 128, 3, norm=norm)
             self.heads = chainer.ChainList(
-                *(_Head(128, n_fg_class + 1, n_part) for n_part in (2, 1, 1, 1)))
+                *(_Head(128, n_fg_class + 1, n_part) for n_part in (2, 1, 1, 1))
+            )
 
     def _forward(self, imgs):
         c8 = self.stage8(self.stem((imgs - 127.5) * (1 / 64)))
@@ -112,8 +120,14 @@ class _Convolution(chainer.Chain):
         self.activate = activate
         with self.init_scope():
             self.conv = L.Convolution2D(
-                n_in, n_out, ksize, stride, (ksize - stride + 1) // 2, nobias=norm is not None,
-                initialW=chainer.initializers.HeNormal())
+                n_in,
+                n_out,
+                ksize,
+                stride,
+                (ksize - stride + 1) // 2,
+                nobias=norm is not None,
+                initialW=chainer.initializers.HeNormal(),
+            )
             self.norm = norm and norm(n_out)
 
     def forward(self, x):
@@ -142,8 +156,12 @@ class _Head(chainer.Chain):
         self.n_part, self.n_value = n_part, 4 + n_class
         with self.init_scope():
             self.conv = L.Convolution2D(
-                n_in, n_part**2 * _N_SHAPE * self.n_value, 1,
-                initialW=chainer.initializers.LeCunNormal(), initial_bias=0)
+                n_in,
+                n_part**2 * _N_SHAPE * self.n_value,
+                1,
+                initialW=chainer.initializers.LeCunNormal(),
+                initial_bias=0,
+            )
         # softmax of the background = 1 − _PRIOR
         background = self.conv.b.array.reshape(-1, self.n_value)[:, 4]
         background[:] = np.log((n_class - 1) * (1 - _PRIOR) / _PRIOR)

@@ -1,4 +1,5 @@
 """The paper's two models, with ChainerCV's parameter names."""
+
 import os
 
 import numpy as np
@@ -16,13 +17,11 @@ _PUBLISHED = 'https://chainercv-models.preferred.jp/'
 
 
 class _SSDVGG16(SSD):
-
-    def __init__(self, n_fg_class, pretrained_model, insize, spec, extras):
-        super().__init__(n_fg_class, insize, MultiboxCoder(**spec))
+    def __init__(self, n_fg_class, pretrained_model, box_scale, insize, spec, extras):
+        super().__init__(n_fg_class, insize, MultiboxCoder(**spec), box_scale)
         with self.init_scope():
             self.extractor = VGG16Extractor(extras)
-            self.multibox = Multibox(
-                n_fg_class + 1, self.extractor.channels, spec['aspect_ratios'])
+            self.multibox = Multibox(n_fg_class + 1, self.extractor.channels, spec['aspect_ratios'])
         if pretrained_model is not None:
             load_weights(self, pretrained_model)
 
@@ -36,7 +35,8 @@ class _SSDVGG16(SSD):
         if img.shape[1:] == size:
             return img
         pixels = require('cv2', 'data').resize(
-            np.ascontiguousarray(img.transpose(1, 2, 0)), size[::-1])
+            np.ascontiguousarray(img.transpose(1, 2, 0)), size[::-1]
+        )
         return pixels.transpose(2, 0, 1)
 
 
@@ -99,9 +99,20 @@ class SSD300(_SSDVGG16):
             path, model, ignore_names=lambda name: name.startswith('multibox/conf/'))
     """
 
-    def __init__(self, n_fg_class, pretrained_model=None):
-        super().__init__(n_fg_class, pretrained_model, 300, SSD300_SPEC, extras=(
-            (256, 512, *_HALVE), (128, 256, *_HALVE), (128, 256, 3, 1, 0), (128, 256, 3, 1, 0)))
+    def __init__(self, n_fg_class, pretrained_model=None, box_scale=1):
+        super().__init__(
+            n_fg_class,
+            pretrained_model,
+            box_scale,
+            300,
+            SSD300_SPEC,
+            extras=(
+                (256, 512, *_HALVE),
+                (128, 256, *_HALVE),
+                (128, 256, 3, 1, 0),
+                (128, 256, 3, 1, 0),
+            ),
+        )
 
 
 class SSD512(_SSDVGG16):
@@ -131,10 +142,21 @@ class SSD512(_SSDVGG16):
         As :class:`SSD300`.
     """
 
-    def __init__(self, n_fg_class, pretrained_model=None):
-        super().__init__(n_fg_class, pretrained_model, 512, SSD512_SPEC, extras=(
-            (256, 512, *_HALVE), (128, 256, *_HALVE), (128, 256, *_HALVE), (128, 256, *_HALVE),
-            (128, 256, 4, 1, 1)))
+    def __init__(self, n_fg_class, pretrained_model=None, box_scale=1):
+        super().__init__(
+            n_fg_class,
+            pretrained_model,
+            box_scale,
+            512,
+            SSD512_SPEC,
+            extras=(
+                (256, 512, *_HALVE),
+                (128, 256, *_HALVE),
+                (128, 256, *_HALVE),
+                (128, 256, *_HALVE),
+                (128, 256, 4, 1, 1),
+            ),
+        )
 
 
 def load_weights(model, path):
@@ -153,10 +175,15 @@ def load_weights(model, path):
         As :class:`SSD300`.
     """
     if path in ('voc0712', 'imagenet'):
-        name = (f'ssd{model.insize}_voc0712_converted_2017_06_06.npz' if path == 'voc0712'
-                else 'ssd_vgg16_imagenet_converted_2017_06_09.npz')
-        raise ValueError(f'pretrained_model = {path!r}: expected the path of an npz file; '
-                         f'ChainerCV published {_PUBLISHED}{name}')
+        name = (
+            f'ssd{model.insize}_voc0712_converted_2017_06_06.npz'
+            if path == 'voc0712'
+            else 'ssd_vgg16_imagenet_converted_2017_06_09.npz'
+        )
+        raise ValueError(
+            f'pretrained_model = {path!r}: expected the path of an npz file; '
+            f'ChainerCV published {_PUBLISHED}{name}'
+        )
     path = os.fspath(path)
     params = {name.lstrip('/'): param for name, param in model.namedparams()}
     with open(path, 'rb') as file:
@@ -173,10 +200,13 @@ def load_weights(model, path):
                 raise ValueError(
                     f'{path}: {name} has shape {weights[name].shape}: '
                     f'expected {param.shape} of {type(model).__name__}'
-                    f'(n_fg_class={model.n_fg_class})')
+                    f'(n_fg_class={model.n_fg_class})'
+                )
         elif whole or name.startswith(_VGG16):
-            raise ValueError(f'{path}: {name} is missing: expected the weights of '
-                             f'{type(model).__name__}, or of VGG-16 alone')
+            raise ValueError(
+                f'{path}: {name} is missing: expected the weights of '
+                f'{type(model).__name__}, or of VGG-16 alone'
+            )
     for name, weight in weights.items():
         params[name].array[...] = model.xp.asarray(weight)
 

@@ -1,4 +1,5 @@
 """The layers under SSD300's and SSD512's predictions."""
+
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -49,10 +50,10 @@ class VGG16Extractor(chainer.Chain):
         self.channels = [512, 1024]
         initial = {'initialW': chainer.initializers.LeCunUniform()}
         for i, (n_narrow, n_out, ksize, stride, pad) in enumerate(extras, 8):
+            self.add_link(f'conv{i}_1', L.Convolution2D(self.channels[-1], n_narrow, 1, **initial))
             self.add_link(
-                f'conv{i}_1', L.Convolution2D(self.channels[-1], n_narrow, 1, **initial))
-            self.add_link(
-                f'conv{i}_2', L.Convolution2D(n_narrow, n_out, ksize, stride, pad, **initial))
+                f'conv{i}_2', L.Convolution2D(n_narrow, n_out, ksize, stride, pad, **initial)
+            )
             self.channels.append(n_out)
 
     def forward(self, x):
@@ -77,8 +78,7 @@ class VGG16Extractor(chainer.Chain):
             x = F.max_pooling_2d(x, 2) if i < 5 else F.max_pooling_2d(x, 3, 1, 1)
         features.append(F.relu(self.conv7(F.relu(self.conv6(x)))))
         for i in range(8, 6 + len(self.channels)):
-            features.append(
-                F.relu(self[f'conv{i}_2'](F.relu(self[f'conv{i}_1'](features[-1])))))
+            features.append(F.relu(self[f'conv{i}_2'](F.relu(self[f'conv{i}_1'](features[-1])))))
         return features
 
 

@@ -3,9 +3,11 @@
 A box is (y_min, x_min, y_max, x_max); a default box is (cy, cx, h, w). Any unit will do, pixels
 or shares of the image, as long as both sides use the same.
 """
+
 import numpy as np
 
-from chainer_ssd._array import checks_values, get_array_module
+from chainer_ssd._array import get_array_module
+from chainer_ssd._validation import as_bbox
 
 #: Bytes of intermediate results that a core's cache holds.
 _CACHE = 1 << 19
@@ -43,10 +45,12 @@ def bbox_iou(bbox_a, bbox_b):
     Default boxes enter by their corners, see :func:`center_to_corner`.
     """
     xp = get_array_module(bbox_a, bbox_b)
-    bbox_a, bbox_b = as_float(bbox_a, 'bbox_a'), as_float(bbox_b, 'bbox_b')
+    bbox_a, bbox_b = as_bbox(bbox_a, 'bbox_a'), as_bbox(bbox_b, 'bbox_b')
     dtype = xp.result_type(bbox_a, bbox_b)
-    return iou_of_planes(xp.ascontiguousarray(bbox_a.astype(dtype, copy=False).T),
-                         xp.ascontiguousarray(bbox_b.astype(dtype, copy=False).T))
+    return iou_of_planes(
+        xp.ascontiguousarray(bbox_a.astype(dtype, copy=False).T),
+        xp.ascontiguousarray(bbox_b.astype(dtype, copy=False).T),
+    )
 
 
 def iou_of_planes(a, b):
@@ -67,7 +71,7 @@ def iou_of_planes(a, b):
     a, b = a[:, :, None], b[:, None]
     for start in range(0, n_a, block):
         part = slice(start, min(start + block, n_a))
-        row, size = rows[:, :part.stop - start], sizes[:, :part.stop - start]
+        row, size = rows[:, : part.stop - start], sizes[:, : part.stop - start]
         # NumPy's minimum and maximum are three times faster between rows than with a number.
         row[:] = a[:, part]
         # |a ∩ b| = max(0, min(y_max) − max(y_min)) · max(0, min(x_max) − max(x_min))
@@ -116,89 +120,3 @@ def corner_to_center(bbox):
     xp = get_array_module(bbox)
     size = bbox[..., 2:] - bbox[..., :2]
     return xp.concatenate((bbox[..., :2] + size / 2, size), axis=-1)
-
-
-def check_bbox(bbox, name='bbox'):
-    """Casts ground truth boxes to floats and refuses those that no detector can learn.
-
-    Parameters
-    ----------
-    bbox : array or list of shape (R, 4)
-        (y_min, x_min, y_max, x_max); integers become float32. An empty list is zero boxes.
-    name : str
-        What the caller calls the argument.
-
-    Returns
-    -------
-    array of shape (R, 4)
-        Floats, at least float32.
-
-    Raises
-    ------
-    ValueError
-        If the shape is not (R, 4), or a box is not finite or has no area; the message names
-        the row. Values on a GPU are looked at under ``chainer.config.debug`` only.
-    TypeError
-        If boxes are not numbers.
-    """
-    xp = get_array_module(bbox)
-    bbox = as_float(bbox, name)
-    if checks_values(xp):
-        valid = xp.isfinite(bbox)
-        valid[:, 2:] &= bbox[:, :2] < bbox[:, 2:]
-        if not valid.all():
-            row = int(xp.flatnonzero(~valid.all(axis=1))[0])
-            raise ValueError(
-                f'{name}[{row}] = {tuple(bbox[row].tolist())}: expected finite '
-                '(y_min, x_min, y_max, x_max) with y_min < y_max and x_min < x_max')
-    return bbox
-
-
-def check_default_bbox(default_bbox):
-    """Casts default boxes to floats and refuses those that are not finite or inside out.
-
-    Parameters
-    ----------
-    default_bbox : array of shape (K, 4)
-        (cy, cx, h, w). A size of 0 is legal, as clipping to the image can leave it.
-
-    Returns
-    -------
-    array of shape (K, 4)
-        Floats, at least float32.
-
-    Raises
-    ------
-    ValueError
-        If the shape is not (K, 4), or a box is not finite or of negative size; the message names
-        the row. Values on a GPU are looked at under ``chainer.config.debug`` only.
-    TypeError
-        If boxes are not numbers.
-    """
-    xp = get_array_module(default_bbox)
-    default_bbox = as_float(default_bbox, 'default_bbox')
-    if checks_values(xp):
-        # Whole planes first: reductions over an axis of 4 cost thirty times as much.
-        finite = xp.isfinite(default_bbox)
-        height, width = default_bbox.T[2:]
-        if not (finite.all() and (height >= 0).all() and (width >= 0).all()):
-            valid = finite.all(axis=1) & (height >= 0) & (width >= 0)
-            row = int(xp.flatnonzero(~valid)[0])
-            raise ValueError(
-                f'default_bbox[{row}] = {tuple(default_bbox[row].tolist())}: expected finite '
-                '(cy, cx, h, w) with h >= 0 and w >= 0')
-    return default_bbox
-
-
-def as_float(bbox, name):
-    """Boxes (N, 4) as floats, at least float32, whatever they hold."""
-    xp = get_array_module(bbox)
-    bbox = xp.asarray(bbox)
-    if bbox.shape == (0,):  # the empty list
-        bbox = bbox.reshape(0, 4)
-    if bbox.ndim != 2 or bbox.shape[1] != 4:
-        raise ValueError(f'{name} has shape {bbox.shape}: expected (N, 4)')
-    if bbox.dtype.kind not in 'fiu':
-        raise TypeError(f'{name} has dtype {bbox.dtype}: expected floats or integers')
-    wide = bbox.dtype.kind == 'f' and bbox.dtype.itemsize > 4
-    return bbox if wide else bbox.astype('f', copy=False)

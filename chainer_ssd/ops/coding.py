@@ -3,21 +3,15 @@
 For every box that :func:`encode` gives, ``decode(default_bbox, encode(...))`` is that box, up to
 rounding.
 """
+
 import math
 
 from chainer_ssd._array import checks_values, get_array_module
-from chainer_ssd.ops.boxes import (
-    center_to_corner,
-    check_bbox,
-    check_default_bbox,
-    corner_to_center,
-)
+from chainer_ssd._validation import check_bbox, check_default_bbox, check_index, check_label
+from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
 #: A decoded side is at most a million times its default box's: exp cannot overflow, nor can areas.
 _MAX_LOG_RATIO = math.log(1e6)
-
-#: ``mb_label``, one more, is int32.
-_MAX_LABEL = 2 ** 31 - 2
 
 
 def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
@@ -58,8 +52,8 @@ def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
     """
     xp = get_array_module(default_bbox, bbox, index)
     default_bbox, bbox = check_default_bbox(default_bbox), check_bbox(bbox)
-    label = _check_label(xp.asarray(label), len(bbox))
-    index = _check_index(xp.asarray(index), len(default_bbox), len(bbox))
+    label = check_label(xp.asarray(label), len(bbox))
+    index = check_index(xp.asarray(index), len(default_bbox), len(bbox))
     variance = _as_variance(xp, variance, default_bbox)
 
     positive = xp.flatnonzero(index >= 0)
@@ -68,12 +62,16 @@ def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
     default = default_bbox[positive]
     if checks_values(xp) and not default[:, 2:].all():
         row = int(positive[~default[:, 2:].all(axis=1)][0])
-        raise ValueError(f'default_bbox[{row}] = {tuple(default_bbox[row].tolist())} has no area, '
-                         f'and ground truth {int(index[row])} is assigned to it')
+        raise ValueError(
+            f'default_bbox[{row}] = {tuple(default_bbox[row].tolist())} has no area, '
+            f'and ground truth {int(index[row])} is assigned to it'
+        )
     # (dy, dx) = (c_truth − c_default) / (s_default · σ_c)
     # (dh, dw) = log(s_truth / s_default) / σ_s
-    loc = xp.concatenate(((truth[:, :2] - default[:, :2]) / default[:, 2:],
-                          xp.log(truth[:, 2:] / default[:, 2:])), axis=1)
+    loc = xp.concatenate(
+        ((truth[:, :2] - default[:, :2]) / default[:, 2:], xp.log(truth[:, 2:] / default[:, 2:])),
+        axis=1,
+    )
     loc /= variance[positive] if variance.ndim == 2 else variance
 
     mb_loc = xp.zeros(default_bbox.shape, loc.dtype)
@@ -113,8 +111,10 @@ def decode(default_bbox, mb_loc, variance=(0.1, 0.2)):
     default_bbox = check_default_bbox(default_bbox)
     mb_loc = xp.asarray(mb_loc)
     if mb_loc.shape[-2:] != default_bbox.shape:
-        raise ValueError(f'mb_loc has shape {mb_loc.shape} and default_bbox {default_bbox.shape}: '
-                         'expected (..., K, 4) and (K, 4)')
+        raise ValueError(
+            f'mb_loc has shape {mb_loc.shape} and default_bbox {default_bbox.shape}: '
+            'expected (..., K, 4) and (K, 4)'
+        )
     # c = c_default + s_default · σ_c · (dy, dx);   s = s_default · exp(σ_s · (dh, dw))
     loc = mb_loc * _as_variance(xp, variance, default_bbox)
     center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
@@ -125,37 +125,9 @@ def decode(default_bbox, mb_loc, variance=(0.1, 0.2)):
 def _as_variance(xp, variance, default_bbox):
     variance = xp.asarray(variance, default_bbox.dtype)
     if variance.shape not in ((2,), (4,), default_bbox.shape):
-        raise ValueError(f'variance has shape {variance.shape}: '
-                         f'expected (2,), (4,) or {default_bbox.shape}')
+        raise ValueError(
+            f'variance has shape {variance.shape}: expected (2,), (4,) or {default_bbox.shape}'
+        )
     if checks_values(xp) and not ((variance > 0) & xp.isfinite(variance)).all():
         raise ValueError('variance holds a value that is not a positive number')
     return variance.repeat(2) if variance.shape == (2,) else variance
-
-
-def _check_label(label, n_truth):
-    xp = get_array_module(label)
-    if label.shape != (n_truth,):
-        raise ValueError(f'label has shape {label.shape}: expected ({n_truth},), one for each box')
-    if label.dtype.kind not in 'iu' and n_truth:
-        raise ValueError(f'label has dtype {label.dtype}: expected integers')
-    if checks_values(xp):
-        wide = label.astype('q')  # what is too large for this, too, becomes negative
-        wrong = (wide < 0) | (wide > _MAX_LABEL)
-        if wrong.any():
-            row = int(xp.flatnonzero(wrong)[0])
-            raise ValueError(f'label[{row}] = {int(label[row])}: expected foreground classes, '
-                             'counted from 0')
-    return label.astype('i', copy=False)
-
-
-def _check_index(index, n_box, n_truth):
-    xp = get_array_module(index)
-    if index.shape != (n_box,) or index.dtype.kind not in 'iu':
-        raise ValueError(f'index has shape {index.shape} and dtype {index.dtype}: '
-                         f'expected ({n_box},) integers, one for each default box')
-    if checks_values(xp):
-        if n_box and not -2 <= index.min() <= index.max() < n_truth:
-            row = int(xp.flatnonzero((index < -2) | (index >= n_truth))[0])
-            raise ValueError(f'index[{row}] = {int(index[row])}: expected -2, -1 or the row of one '
-                             f'of {n_truth} ground truths')
-    return index.astype('i', copy=False)

@@ -1,4 +1,5 @@
 """Default boxes, and where the paper's two models put theirs."""
+
 import numpy as np
 
 #: SSD300 of the paper: 8,732 default boxes, in pixels of the 300 x 300 input.
@@ -51,9 +52,14 @@ def generate_default_bbox(grids, aspect_ratios, steps, sizes):
     if not len(grids) == len(aspect_ratios) == len(steps) == len(sizes) - 1:
         raise ValueError(
             f'{len(grids)} grids, {len(aspect_ratios)} aspect_ratios, {len(steps)} steps, '
-            f'{len(sizes)} sizes: expected S, S, S and S + 1 of them')
-    for name, values in (('grids', grids), ('steps', steps), ('sizes', sizes),
-                         *((f'aspect_ratios[{i}]', a) for i, a in enumerate(aspect_ratios))):
+            f'{len(sizes)} sizes: expected S, S, S and S + 1 of them'
+        )
+    for name, values in (
+        ('grids', grids),
+        ('steps', steps),
+        ('sizes', sizes),
+        *((f'aspect_ratios[{i}]', a) for i, a in enumerate(aspect_ratios)),
+    ):
         if not all(0 < value < float('inf') for value in values):
             raise ValueError(f'{name} = {tuple(values)}: expected positive numbers')
 

@@ -1,15 +1,11 @@
 """Matching: which ground truth, if any, each default box answers for."""
+
 import heapq
 import warnings
 
 from chainer_ssd._array import get_array_module
-from chainer_ssd.ops.boxes import (
-    center_to_corner,
-    check_bbox,
-    check_default_bbox,
-    corner_to_center,
-    iou_of_planes,
-)
+from chainer_ssd._validation import check_bbox, check_default_bbox
+from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_planes
 
 #: A bipartite match needs more overlap than this (Caffe, Paddle, ChainerCV).
 _MIN_BIPARTITE_IOU = 1e-6
@@ -17,8 +13,9 @@ _MIN_BIPARTITE_IOU = 1e-6
 _MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax')
 
 
-def match(default_bbox, bbox, iou_thresh=0.5, match_type='per_prediction', neg_overlap=None,
-          ignore=None):
+def match(
+    default_bbox, bbox, iou_thresh=0.5, match_type='per_prediction', neg_overlap=None, ignore=None
+):
     """Assigns default boxes to the ground truths of one image.
 
     Parameters
@@ -76,8 +73,7 @@ class Matcher:
         See :func:`match`, and there the errors.
     """
 
-    def __init__(self, default_bbox, iou_thresh=0.5, match_type='per_prediction',
-                 neg_overlap=None):
+    def __init__(self, default_bbox, iou_thresh=0.5, match_type='per_prediction', neg_overlap=None):
         if match_type not in _MATCH_TYPES:
             raise ValueError(f'match_type = {match_type!r}: expected one of {_MATCH_TYPES}')
         for name, value in (('iou_thresh', iou_thresh), ('neg_overlap', neg_overlap)):
@@ -124,16 +120,20 @@ class Matcher:
         bbox = check_bbox(bbox)
         n_box, n_truth = self._planes.shape[1], len(bbox)
         if n_truth > n_box:
-            warnings.warn(f'{n_truth} ground truths for {n_box} default boxes: some stay unmatched',
-                          stacklevel=2)
+            warnings.warn(
+                f'{n_truth} ground truths for {n_box} default boxes: some stay unmatched',
+                stacklevel=2,
+            )
 
         truth = xp.arange(n_truth)
         ignored_truth = truth[:0]
         if ignore is not None:
             ignore = xp.asarray(ignore)
             if ignore.shape != (n_truth,) or ignore.dtype != bool:
-                raise ValueError(f'ignore has shape {ignore.shape} and dtype {ignore.dtype}: '
-                                 f'expected ({n_truth},), one bool for each box')
+                raise ValueError(
+                    f'ignore has shape {ignore.shape} and dtype {ignore.dtype}: '
+                    f'expected ({n_truth},), one bool for each box'
+                )
             truth, ignored_truth = truth[~ignore], truth[ignore]
 
         index = xp.full(n_box, -1, 'i')
@@ -147,8 +147,10 @@ class Matcher:
 
     def _iou(self, xp, bbox):
         dtype = xp.result_type(bbox, self._planes)
-        return iou_of_planes(xp.ascontiguousarray(bbox.T.astype(dtype, copy=False)),
-                             self._planes.astype(dtype, copy=False))
+        return iou_of_planes(
+            xp.ascontiguousarray(bbox.T.astype(dtype, copy=False)),
+            self._planes.astype(dtype, copy=False),
+        )
 
     def _assign(self, xp, iou, index):
         claim = _claim_best if self.match_type == 'argmax' else _claim_bipartite
@@ -175,8 +177,11 @@ def _claim_bipartite(iou):
     # get taken, so a waiting IoU is never too small: the first of the heap whose box is still free
     # is the best pair of all, with the ties in the order of the tuples.
     best, box = iou.max(axis=1).tolist(), iou.argmax(axis=1).tolist()
-    heap = [(-value, box[truth], truth) for truth, value in enumerate(best)
-            if value > _MIN_BIPARTITE_IOU]
+    heap = [
+        (-value, box[truth], truth)
+        for truth, value in enumerate(best)
+        if value > _MIN_BIPARTITE_IOU
+    ]
     heapq.heapify(heap)
     claimed = {}
     while heap:

@@ -1,4 +1,5 @@
 """Mining: which of the many easy boxes may speak in the loss."""
+
 import numbers
 
 from chainer_ssd._array import get_array_module
@@ -39,8 +40,10 @@ def hard_negative_mining(conf_loss, positive, n_negative, ignored=None):
         ignored = xp.zeros_like(positive)
     _check_shapes('conf_loss', conf_loss, positive=positive, ignored=ignored)
     if n_negative.shape != conf_loss.shape[:1]:
-        raise ValueError(f'n_negative has shape {n_negative.shape}: expected '
-                         f'{conf_loss.shape[:1]}, one for each image')
+        raise ValueError(
+            f'n_negative has shape {n_negative.shape}: expected '
+            f'{conf_loss.shape[:1]}, one for each image'
+        )
     negative = ~(positive | ignored)
     rank = _rank(xp, xp.where(negative, conf_loss, -xp.inf))
     return negative & (rank < n_negative[:, None])
@@ -91,5 +94,7 @@ def _check_shapes(name_of_loss, loss, **masks):
         raise ValueError(f'{name_of_loss} has shape {loss.shape}: expected (B, K)')
     for name, mask in masks.items():
         if mask.shape != loss.shape or mask.dtype != bool:
-            raise ValueError(f'{name} has shape {mask.shape} and dtype {mask.dtype}: '
-                             f'expected {loss.shape} bool, as {name_of_loss}')
+            raise ValueError(
+                f'{name} has shape {mask.shape} and dtype {mask.dtype}: '
+                f'expected {loss.shape} bool, as {name_of_loss}'
+            )

@@ -1,8 +1,10 @@
 """Non-maximum suppression."""
+
 import numpy as np
 
 from chainer_ssd._array import get_array_module
-from chainer_ssd.ops.boxes import as_float, iou_of_planes
+from chainer_ssd._validation import as_bbox
+from chainer_ssd.ops.boxes import iou_of_planes
 
 #: So many of the best remaining boxes are settled among themselves at a time.
 _BLOCK = 64
@@ -55,7 +57,7 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
         # As floats: the negative of an unsigned integer is a large number.
         falling = xp.negative(score, dtype=xp.promote_types(score.dtype, np.float32))
         rest = xp.argsort(falling, kind='stable')
-    planes = xp.ascontiguousarray(as_float(bbox, 'bbox')[rest].T)
+    planes = xp.ascontiguousarray(as_bbox(bbox, 'bbox')[rest].T)
     place = xp.arange(_BLOCK)
     better = place[:, None] < place
     kept = [rest[:0]]

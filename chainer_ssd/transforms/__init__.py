@@ -1,4 +1,5 @@
 """Data set transforms: picklable, on the CPU."""
+
 from chainer_ssd.transforms.augmentation import Augmentation, SSDAugmentation
 from chainer_ssd.transforms.crop_transform import CropTransform
 from chainer_ssd.transforms.distort_transform import DistortTransform
@@ -8,10 +9,18 @@ from chainer_ssd.transforms.flip_transform import FlipTransform
 from chainer_ssd.transforms.match_transform import MatchTransform
 from chainer_ssd.transforms.random_resize_transform import RandomResizeTransform
 from chainer_ssd.transforms.random_transform_dataset import RandomTransformDataset
-from chainer_ssd.transforms.resize_transform import ResizeTransform, resize_image
+from chainer_ssd.transforms.resize_transform import ResizeTransform
 
 __all__ = [
-    'Augmentation', 'CropTransform', 'DistortTransform', 'EncodeTransform', 'ExpandTransform',
-    'FlipTransform', 'MatchTransform', 'RandomResizeTransform', 'RandomTransformDataset',
-    'ResizeTransform', 'SSDAugmentation', 'resize_image',
+    'Augmentation',
+    'CropTransform',
+    'DistortTransform',
+    'EncodeTransform',
+    'ExpandTransform',
+    'FlipTransform',
+    'MatchTransform',
+    'RandomResizeTransform',
+    'RandomTransformDataset',
+    'ResizeTransform',
+    'SSDAugmentation',
 ]

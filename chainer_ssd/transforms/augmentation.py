@@ -1,5 +1,6 @@
 """The SSD augmentations, one after the other."""
-from chainer_ssd.transforms._view import ViewTransform
+
+from chainer_ssd.transforms._plan import ViewTransform
 from chainer_ssd.transforms.crop_transform import CropTransform
 from chainer_ssd.transforms.distort_transform import DistortTransform
 from chainer_ssd.transforms.expand_transform import ExpandTransform
@@ -48,5 +49,10 @@ class SSDAugmentation(Augmentation):
     """
 
     def __init__(self, size, fill=(123, 117, 104)):
-        super().__init__(DistortTransform(), ExpandTransform(fill=fill), CropTransform(),
-                         RandomResizeTransform(size), FlipTransform())
+        super().__init__(
+            DistortTransform(),
+            ExpandTransform(fill=fill),
+            CropTransform(),
+            RandomResizeTransform(size),
+            FlipTransform(),
+        )

@@ -1,10 +1,11 @@
 """Larger objects, and parts of them."""
+
 import numbers
 
 import numpy as np
 
 from chainer_ssd.ops import bbox_iou
-from chainer_ssd.transforms._view import ViewTransform
+from chainer_ssd.transforms._plan import ViewTransform
 
 
 class CropTransform(ViewTransform):
@@ -40,8 +41,13 @@ class CropTransform(ViewTransform):
     which tries all minima and picks one of those that succeeded: the same distribution.
     """
 
-    def __init__(self, min_ious=(None, 0, 0.1, 0.3, 0.5, 0.7, 0.9), scale=(0.3, 1),
-                 max_aspect_ratio=2, trials=50):
+    def __init__(
+        self,
+        min_ious=(None, 0, 0.1, 0.3, 0.5, 0.7, 0.9),
+        scale=(0.3, 1),
+        max_aspect_ratio=2,
+        trials=50,
+    ):
         for value in min_ious:
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f'min_ious holds {value!r}: expected None or numbers in [0, 1]')
@@ -69,7 +75,7 @@ class CropTransform(ViewTransform):
         """The first part that will do, (y, x, height, width)."""
         scale = self.scale[0] + share[:, 0] * (self.scale[1] - self.scale[0])
         # No side is longer than the example's: scale² <= aspect ratio <= 1 / scale².
-        least = np.maximum(1 / self.max_aspect_ratio, scale ** 2)
+        least = np.maximum(1 / self.max_aspect_ratio, scale**2)
         aspect_ratio = least + share[:, 1] * (1 / least - least)
         size = np.stack((scale / np.sqrt(aspect_ratio), scale * np.sqrt(aspect_ratio)), axis=1)
         size = np.maximum((size * view.window[2:]).astype(int), 1)

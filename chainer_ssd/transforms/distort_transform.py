@@ -1,12 +1,13 @@
 """Other light, other colours."""
+
 from functools import partial
 
 import numpy as np
 
 from chainer_ssd._extras import require
-from chainer_ssd.transforms._view import ViewTransform
+from chainer_ssd.transforms._plan import ViewTransform
 
-_LEVELS = np.arange(256.)
+_LEVELS = np.arange(256.0)
 _N_HUE = 180  # OpenCV's 8-bit hue counts in steps of 2 degrees
 
 

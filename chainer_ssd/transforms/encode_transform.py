@@ -1,4 +1,5 @@
 """Encoding as a step of the data pipeline."""
+
 from chainer_ssd.ops import encode
 
 

@@ -1,7 +1,8 @@
 """Smaller objects."""
+
 import numpy as np
 
-from chainer_ssd.transforms._view import ViewTransform
+from chainer_ssd.transforms._plan import ViewTransform
 
 
 class ExpandTransform(ViewTransform):
@@ -45,6 +46,9 @@ class ExpandTransform(ViewTransform):
         ratio = 1 + share[0] * (self.max_ratio - 1)
         y, x, height, width = view.window
         wide = int(height * ratio), int(width * ratio)
-        window = (y - int(share[1] * (wide[0] - height + 1)),
-                  x - int(share[2] * (wide[1] - width + 1)), *wide)
+        window = (
+            y - int(share[1] * (wide[0] - height + 1)),
+            x - int(share[2] * (wide[1] - width + 1)),
+            *wide,
+        )
         return view._replace(window=window, fill=self.fill)

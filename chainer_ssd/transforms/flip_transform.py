@@ -1,5 +1,6 @@
 """Mirroring, the cheapest augmentation."""
-from chainer_ssd.transforms._view import ViewTransform
+
+from chainer_ssd.transforms._plan import ViewTransform
 
 
 class FlipTransform(ViewTransform):

@@ -1,5 +1,7 @@
 """Matching as a step of the data pipeline."""
-from chainer_ssd.ops import Matcher, check_bbox
+
+from chainer_ssd._validation import check_bbox
+from chainer_ssd.ops import Matcher
 
 
 class MatchTransform:

@@ -1,6 +1,7 @@
 """One size, scaled in one of several ways."""
+
 from chainer_ssd._extras import require
-from chainer_ssd.transforms._view import ViewTransform
+from chainer_ssd.transforms._plan import ViewTransform
 from chainer_ssd.transforms.resize_transform import check_size
 
 _INTERPOLATIONS = ('LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4')
@@ -35,5 +36,6 @@ class RandomResizeTransform(ViewTransform):
         """See :class:`ViewTransform`; one number is drawn."""
         cv2 = require('cv2', 'data')
         name = _INTERPOLATIONS[int(random.random() * len(_INTERPOLATIONS))]
-        return view._replace(size=(self.size, self.size),
-                             interpolation=getattr(cv2, f'INTER_{name}'))
+        return view._replace(
+            size=(self.size, self.size), interpolation=getattr(cv2, f'INTER_{name}')
+        )

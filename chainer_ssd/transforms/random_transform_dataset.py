@@ -1,4 +1,5 @@
 """Random transforms and a random order that nothing has to remember."""
+
 from functools import lru_cache
 
 import chainer
@@ -47,11 +48,14 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
 
     def __init__(self, dataset, transform, seed=0, rank=0, size=1):
         if len(dataset) < size:
-            raise ValueError(f'dataset holds {len(dataset)} items: expected {size} or more, '
-                             'one for each process')
+            raise ValueError(
+                f'dataset holds {len(dataset)} items: expected {size} or more, one for each process'
+            )
         if seed < 0 or not 0 <= rank < size:
-            raise ValueError(f'seed = {seed}, rank = {rank}, size = {size}: '
-                             'expected 0 <= seed and 0 <= rank < size')
+            raise ValueError(
+                f'seed = {seed}, rank = {rank}, size = {size}: '
+                'expected 0 <= seed and 0 <= rank < size'
+            )
         self.dataset, self.transform = dataset, transform
         self.seed, self.rank, self.size = seed, rank, size
 

@@ -1,13 +1,17 @@
 """Pictures: images in, images out, no display."""
+
 from chainer_ssd.visualizations.colors import label_color
 from chainer_ssd.visualizations.draw_bbox import draw_bbox
 from chainer_ssd.visualizations.draw_detection import draw_detection
 from chainer_ssd.visualizations.draw_match import draw_match
 from chainer_ssd.visualizations.draw_precision_recall import draw_precision_recall
 from chainer_ssd.visualizations.tile_images import tile_images
-from chainer_ssd.visualizations.write_image import write_image
 
 __all__ = [
-    'draw_bbox', 'draw_detection', 'draw_match', 'draw_precision_recall', 'label_color',
-    'tile_images', 'write_image',
+    'draw_bbox',
+    'draw_detection',
+    'draw_match',
+    'draw_precision_recall',
+    'label_color',
+    'tile_images',
 ]

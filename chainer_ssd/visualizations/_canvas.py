@@ -1,25 +1,8 @@
 """Pixels: uint8 (H, W, 3), which the functions below draw on."""
+
 import numpy as np
 
 from chainer_ssd._extras import require
-
-
-def pixels_of(img):
-    """A copy of an image (3, H, W), 0..255; ValueError if it is none."""
-    img = np.asarray(img)
-    if img.ndim != 3 or img.shape[0] != 3 or img.size == 0:
-        raise ValueError(f'img has shape {img.shape}: expected (3, H, W)')
-    pixels = np.empty((*img.shape[1:], 3), np.uint8)
-    for channel, plane in enumerate(img):
-        if plane.dtype != np.uint8:
-            plane = np.rint(plane.clip(0, 255))
-        pixels[:, :, channel] = plane
-    return pixels
-
-
-def image_of(pixels):
-    """(3, H, W), the same memory."""
-    return pixels.transpose(2, 0, 1)
 
 
 def resize(pixels, size):
@@ -28,18 +11,19 @@ def resize(pixels, size):
     return np.array(Image.fromarray(pixels).resize(size[::-1]))  # bicubic by default
 
 
-def draw_frame(pixels, box, width, color, opacity=1.):
+def draw_frame(pixels, box, width, color, opacity=1.0):
     """The outline of ``box``: lines ``width`` pixels wide, centred on its edges.
 
     At the border of the image they stay inside at full width.
     """
     top, left, bottom, right = _lines(pixels, box, width)
     inner = slice(top + width, bottom)  # no corner twice
-    for rows, columns in ((slice(top, top + width), slice(left, right + width)),
-                          (slice(max(bottom, top + width), bottom + width),
-                           slice(left, right + width)),
-                          (inner, slice(left, left + width)),
-                          (inner, slice(max(right, left + width), right + width))):
+    for rows, columns in (
+        (slice(top, top + width), slice(left, right + width)),
+        (slice(max(bottom, top + width), bottom + width), slice(left, right + width)),
+        (inner, slice(left, left + width)),
+        (inner, slice(max(right, left + width), right + width)),
+    ):
         _blend(pixels[rows, columns], color, opacity)
 
 
@@ -56,8 +40,8 @@ def _blend(place, color, opacity):
         place[:] = place * (1 - opacity) + np.array(color) * opacity + 0.5
 
 
-def draw_text(pixels, mask, top, left, color, ground, opacity=1.):
+def draw_text(pixels, mask, top, left, color, ground, opacity=1.0):
     """Text of one colour on a ground of another, see :func:`text_mask`."""
-    place = pixels[top:top + mask.shape[0], left:left + mask.shape[1]]
+    place = pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
     base = place + (np.array(ground, np.float32) - place) * np.float32(opacity)
     place[:] = np.rint(base + (np.array(color, np.float32) - base) * mask[:, :, None])

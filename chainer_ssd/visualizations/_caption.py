@@ -1,8 +1,9 @@
 """Lines of text outside the image."""
+
 import numpy as np
 
+from chainer_ssd.images.text import shorten, text_mask
 from chainer_ssd.visualizations._canvas import draw_text
-from chainer_ssd.visualizations._text import shorten, text_mask
 from chainer_ssd.visualizations.colors import ALARM
 
 FONT_SIZE = 13

@@ -1,15 +1,17 @@
 """The panels of :func:`draw_match`."""
+
 from typing import NamedTuple
 
 import numpy as np
 
-from chainer_ssd.visualizations._canvas import draw_frame, image_of
+from chainer_ssd.images.pixels import to_image
+from chainer_ssd.images.text import text_mask
+from chainer_ssd.visualizations._canvas import draw_frame
 from chainer_ssd.visualizations._caption import FONT_SIZE, captioned, write_line
-from chainer_ssd.visualizations._text import text_mask
 from chainer_ssd.visualizations.colors import ALARM, label_color
 from chainer_ssd.visualizations.draw_bbox import draw_captions, draw_cased_frame
 
-_FAINT = 190, 190, 190   # ground truths that are matched at other scales
+_FAINT = 190, 190, 190  # ground truths that are matched at other scales
 _IGNORED = 86, 180, 233
 _PALE, _HOT = np.array((255, 245, 190)), np.array((255, 50, 0))  # least and largest loss
 
@@ -45,17 +47,23 @@ def draw_overview(scene):
         draw_cased_frame(pixels, scene.bbox[row], 3 if counts[row] else 5, colors[row])
         if not counts[row]:
             _cross_out(pixels, scene.bbox[row])
-    captions = [[f'{row} {name}: {count}' if name else f'{row}: {count}', f'{row}: {count}']
-                for row, (name, count) in enumerate(zip(scene.names, counts))]
+    captions = [
+        [f'{row} {name}: {count}' if name else f'{row}: {count}', f'{row}: {count}']
+        for row, (name, count) in enumerate(zip(scene.names, counts))
+    ]
     order = np.argsort(counts, kind='stable')  # those in need of a caption first
-    draw_captions(pixels, scene.bbox[order], [colors[row] for row in order],
-                  [captions[row] for row in order])
+    draw_captions(
+        pixels, scene.bbox[order], [colors[row] for row in order], [captions[row] for row in order]
+    )
     lost = np.flatnonzero(counts == 0).tolist()
     if lost:
         text = f'NO DEFAULT BOX for {len(lost)} of {len(counts)}: {", ".join(map(str, lost))}'
         return _panel(pixels, text, alarm=True)
-    return _panel(pixels, f'{len(counts)} ground truth{"s"[:len(counts) != 1]}, '
-                          f'{counts.sum():,} matched default boxes')
+    return _panel(
+        pixels,
+        f'{len(counts)} ground truth{"s"[: len(counts) != 1]}, '
+        f'{counts.sum():,} matched default boxes',
+    )
 
 
 def draw_matched(scene, s):
@@ -70,8 +78,12 @@ def draw_matched(scene, s):
     rows = np.flatnonzero(counts)
     for row in rows:
         draw_cased_frame(pixels, scene.bbox[row], 3, colors[row])
-    draw_captions(pixels, scene.bbox[rows], [colors[row] for row in rows],
-                  [[f'{row}: {counts[row]}'] for row in rows])
+    draw_captions(
+        pixels,
+        scene.bbox[rows],
+        [colors[row] for row in rows],
+        [[f'{row}: {counts[row]}'] for row in rows],
+    )
     n_box = np.count_nonzero(scene.scale == s)
     return _panel(pixels, f'scale {s}: {len(boxes):,} of {n_box:,} default boxes matched')
 
@@ -87,7 +99,7 @@ def draw_mined(scene, s, hard_negative, share):
     for k in mined[np.argsort(share[mined], kind='stable')]:  # the largest loss above the others
         color = _PALE + (_HOT - _PALE) * share[k]
         draw_frame(pixels, scene.corners[k], 1, color, 0.4 + 0.6 * share[k])
-    text = f'scale {s}: {len(mined)} hard negative{"s"[:len(mined) != 1]}'
+    text = f'scale {s}: {len(mined)} hard negative{"s"[: len(mined) != 1]}'
     return _panel(pixels, text + (f', {len(ignored)} ignored' if len(ignored) else ''))
 
 
@@ -109,17 +121,19 @@ def draw_table(scene, hard_negative, conf_loss):
     if conf_loss is not None and hard_negative.any():
         mined = np.asarray(conf_loss)[hard_negative]
         loss = f': loss {mined.min():.3g} (pale) to {mined.max():.3g} (red)'
-    legend = ((label_color(0), 3, 'n: i  ground truth n and its i default boxes, thin'),
-              (_FAINT, 1, 'ground truth without a default box here'),
-              (ALARM, 3, 'ground truth without a default box at any scale'),
-              (tuple(_HOT), 1, f'hard negative{loss}'),
-              (_IGNORED, 1, 'default box that the loss ignores'))
+    legend = (
+        (label_color(0), 3, 'n: i  ground truth n and its i default boxes, thin'),
+        (_FAINT, 1, 'ground truth without a default box here'),
+        (ALARM, 3, 'ground truth without a default box at any scale'),
+        (tuple(_HOT), 1, f'hard negative{loss}'),
+        (_IGNORED, 1, 'default box that the loss ignores'),
+    )
     for i, (color, line, text) in enumerate(legend):
         top = (len(rows) + i) * height + height // 2
         box = top + 3, 3, top + height - 5, 3 + height
         write_line(pixels, text, top, left=height + 12)
         if box[2] < pixels.shape[0]:
-            pixels[top + 1:top + height - 2, 1:height + 6] = 90
+            pixels[top + 1 : top + height - 2, 1 : height + 6] = 90
             draw_frame(pixels, box, line, color)
     return _panel(pixels, 'default boxes at all scales')
 
@@ -137,7 +151,7 @@ def loss_share(hard_negative, conf_loss):
 
 
 def _panel(pixels, text, alarm=False):
-    return image_of(captioned(pixels, text, alarm))
+    return to_image(captioned(pixels, text, alarm))
 
 
 def _truth_colors(counts):

@@ -1,12 +1,20 @@
 """One colour a class, wherever it is drawn."""
+
 import functools
 import itertools
 
 import numpy as np
 
 # Okabe and Ito (2008), "Color Universal Design": blue, orange, bluish green, ...
-_FIRST = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (213, 94, 0), (86, 180, 233),
-          (204, 121, 167), (240, 228, 66))
+_FIRST = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (213, 94, 0),
+    (86, 180, 233),
+    (204, 121, 167),
+    (240, 228, 66),
+)
 _N_COLOR = 96
 
 #: Of what must not be overlooked; no class has it, or a colour like it.
@@ -14,13 +22,24 @@ ALARM = 200, 0, 60
 
 # Machado et al. (2009), "A Physiologically-based Model for Simulation of Color Vision Deficiency":
 # linear RGB as normal, protanopic and deuteranopic eyes see it.
-_EYES = np.array([
-    [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    [[.152286, 1.052583, -.204868], [.114503, .786281, .099216], [-.003882, -.048116, 1.051998]],
-    [[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.01182, .04294, .968881]]])
+_EYES = np.array(
+    [
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.01182, 0.04294, 0.968881],
+        ],
+    ]
+)
 
 # sRGB's linear RGB to CIE XYZ over its white (D65)
-_XYZ = np.array([[.4339, .3762, .1899], [.2126, .7152, .0722], [.0177, .1094, .8729]])
+_XYZ = np.array([[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1094, 0.8729]])
 
 
 def label_color(label):
@@ -80,11 +99,11 @@ def _lab(colors):
     linear = np.einsum('eij,...j->e...i', _EYES, _linear(colors)).clip(0, 1)
     xyz = linear @ _XYZ.T
     # L = 116 f(Y) − 16, a = 500 (f(X) − f(Y)), b = 200 (f(Y) − f(Z))
-    f = np.where(xyz > (6 / 29)**3, np.cbrt(xyz), xyz / (3 * (6 / 29)**2) + 4 / 29)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = np.moveaxis(f, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def _linear(colors):
     share = colors / 255
-    return np.where(share > 0.04045, ((share + 0.055) / 1.055)**2.4, share / 12.92)
+    return np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)

@@ -1,12 +1,14 @@
 """Boxes on an image."""
+
 import math
 import warnings
 
 import numpy as np
 
-from chainer_ssd.visualizations._canvas import draw_frame, draw_text, image_of, pixels_of
-from chainer_ssd.visualizations._labels import place_captions
-from chainer_ssd.visualizations._text import can_write, shorten, text_mask
+from chainer_ssd.images.pixels import to_image, to_pixels
+from chainer_ssd.images.text import can_write, shorten, text_mask
+from chainer_ssd.visualizations._canvas import draw_frame, draw_text
+from chainer_ssd.visualizations._caption_places import place_captions
 from chainer_ssd.visualizations.colors import contrast_color, label_color
 
 _OPACITY = 0.85  # of a caption's ground
@@ -50,7 +52,7 @@ def draw_bbox(img, bbox, label=None, score=None, label_names=None):
     -----
     The arguments are those of ChainerCV's ``vis_bbox``, which returns matplotlib's axes.
     """
-    pixels = pixels_of(img)
+    pixels = to_pixels(img)
     bbox, label, score = check_boxes(bbox, label, score, label_names)
     if score is not None:
         order = np.argsort(-score, kind='stable')
@@ -60,7 +62,7 @@ def draw_bbox(img, bbox, label=None, score=None, label_names=None):
     colors = box_colors(len(bbox), label)
     captions = box_captions(len(bbox), label, score, label_names, shape)
     draw_boxes(pixels, bbox, colors, captions)
-    return image_of(pixels)
+    return to_image(pixels)
 
 
 def draw_boxes(pixels, bbox, colors, captions, grounds=None):
@@ -115,8 +117,9 @@ def check_boxes(bbox, label, score, label_names):
     for name, column in (('label', label), ('score', score)):
         column = None if column is None else np.asarray(column)
         if column is not None and column.shape != bbox.shape[:1]:
-            raise ValueError(f'{name} has shape {column.shape}: expected {bbox.shape[:1]}, '
-                             'one for each box')
+            raise ValueError(
+                f'{name} has shape {column.shape}: expected {bbox.shape[:1]}, one for each box'
+            )
         columns.append(column)
     label = columns[0]
     if label is not None and len(label):
@@ -134,8 +137,10 @@ def written_names(label, label_names):
     names = []
     for i, name in enumerate(label_names):
         if not can_write(name):
-            warnings.warn(f'no installed font has all letters of {name!r}: label {i} is written '
-                          'instead', stacklevel=4)
+            warnings.warn(
+                f'no installed font has all letters of {name!r}: label {i} is written instead',
+                stacklevel=4,
+            )
             name = f'label {i}'
         names.append(name)
     return [names[i] for i in label]

@@ -1,8 +1,10 @@
 """Detections beside what there was to detect."""
+
 import numpy as np
 
+from chainer_ssd.images.pixels import to_image, to_pixels
 from chainer_ssd.ops import bbox_iou
-from chainer_ssd.visualizations._canvas import image_of, pixels_of, resize
+from chainer_ssd.visualizations._canvas import resize
 from chainer_ssd.visualizations._caption import captioned
 from chainer_ssd.visualizations.colors import ALARM
 from chainer_ssd.visualizations.draw_bbox import (
@@ -56,25 +58,35 @@ def draw_detection(img, bbox, label, score, gt_bbox, gt_label, label_names=None,
     found = find(bbox, label, gt_bbox, gt_label, iou_thresh)
     false, missed = found < 0, ~np.isin(np.arange(len(gt_bbox)), found)
 
-    pixels = pixels_of(img)
+    pixels = to_pixels(img)
     side = max(pixels.shape[:2])
     zoom = min(max(side, _SIDE[0]), _SIDE[1]) / side
     if zoom != 1:
         pixels = resize(pixels, tuple(max(1, round(n * zoom)) for n in pixels.shape[:2]))
     panels = []
     for boxes, labels, scores, wrong, heading in (
-            (gt_bbox, gt_label, None, missed,
-             _heading(len(gt_bbox), 'ground truth', missed.sum(), 'missed')),
-            (bbox, label, score, false,
-             _heading(len(bbox), 'detection', false.sum(), 'false'))):
+        (
+            gt_bbox,
+            gt_label,
+            None,
+            missed,
+            _heading(len(gt_bbox), 'ground truth', missed.sum(), 'missed'),
+        ),
+        (bbox, label, score, false, _heading(len(bbox), 'detection', false.sum(), 'false')),
+    ):
         panel = pixels.copy()
         rows = np.argsort(~wrong, kind='stable')  # what is wrong first has the room for a caption
         labels, scores = rows_of(labels, rows), rows_of(scores, rows)
         colors = box_colors(len(rows), labels)
         captions = box_captions(len(rows), labels, scores, label_names, pixels.shape[:2])
-        draw_boxes(panel, (boxes[rows] * zoom).clip(0, panel.shape[:2] * 2), colors, captions,
-                   [ALARM if w else color for w, color in zip(wrong[rows], colors)])
-        panels.append(image_of(captioned(panel, heading)))
+        draw_boxes(
+            panel,
+            (boxes[rows] * zoom).clip(0, panel.shape[:2] * 2),
+            colors,
+            captions,
+            [ALARM if w else color for w, color in zip(wrong[rows], colors)],
+        )
+        panels.append(to_image(captioned(panel, heading)))
     return tile_images(panels)
 
 
@@ -93,5 +105,6 @@ def find(bbox, label, gt_bbox, gt_label, iou_thresh):
 
 
 def _heading(n, noun, n_wrong, wrong):
-    return (f'{n} {noun}{"" if n == 1 else "s"}, '
-            + (f'{n_wrong} {wrong} (red)' if n_wrong else f'none {wrong}'))
+    return f'{n} {noun}{"" if n == 1 else "s"}, ' + (
+        f'{n_wrong} {wrong} (red)' if n_wrong else f'none {wrong}'
+    )

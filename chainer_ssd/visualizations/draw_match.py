@@ -1,8 +1,10 @@
 """What the matching and the mining of SSD made of one training image."""
+
 import numpy as np
 
+from chainer_ssd.images.pixels import to_pixels
 from chainer_ssd.ops import center_to_corner
-from chainer_ssd.visualizations._canvas import pixels_of, resize
+from chainer_ssd.visualizations._canvas import resize
 from chainer_ssd.visualizations._match_panels import (
     Scene,
     draw_matched,
@@ -14,12 +16,21 @@ from chainer_ssd.visualizations._match_panels import (
 from chainer_ssd.visualizations.draw_bbox import check_boxes, written_names
 from chainer_ssd.visualizations.tile_images import tile_images
 
-_SIDE = 400      # pixels of a panel, at least
+_SIDE = 400  # pixels of a panel, at least
 _MAX_COLUMN = 5
 
 
-def draw_match(img, bbox, label, index, default_bbox, scale=None, hard_negative=None,
-               conf_loss=None, label_names=None):
+def draw_match(
+    img,
+    bbox,
+    label,
+    index,
+    default_bbox,
+    scale=None,
+    hard_negative=None,
+    conf_loss=None,
+    label_names=None,
+):
     """Draws which default boxes answer for which ground truth, and which negatives were mined.
 
     The first panel shows the ground truths, numbered, each in its own colour with the number of
@@ -62,12 +73,18 @@ def draw_match(img, bbox, label, index, default_bbox, scale=None, hard_negative=
     ImportError
         If Pillow or matplotlib is missing (``pip install "chainer_ssd[data,plot]"``).
     """
-    pixels = pixels_of(img)
+    pixels = to_pixels(img)
     bbox, label, _ = check_boxes(bbox, label, None, label_names)
     index, default_bbox = np.asarray(index), np.asarray(default_bbox)
     scale = np.zeros(len(index), int) if scale is None else np.asarray(scale)
-    _check(len(bbox), index, default_bbox, scale=scale, hard_negative=hard_negative,
-           conf_loss=conf_loss)
+    _check(
+        len(bbox),
+        index,
+        default_bbox,
+        scale=scale,
+        hard_negative=hard_negative,
+        conf_loss=conf_loss,
+    )
 
     zoom = max(1, _SIDE / max(pixels.shape[:2]))
     pixels = resize(pixels, tuple(round(side * zoom) for side in pixels.shape[:2]))
@@ -89,8 +106,10 @@ def draw_match(img, bbox, label, index, default_bbox, scale=None, hard_negative=
 def _check(n_truth, index, default_bbox, **columns):
     shape = index.shape
     if default_bbox.shape != (*shape, 4):
-        raise ValueError(f'default_bbox has shape {default_bbox.shape} and index {shape}: '
-                         'expected (K, 4) and (K,)')
+        raise ValueError(
+            f'default_bbox has shape {default_bbox.shape} and index {shape}: '
+            'expected (K, 4) and (K,)'
+        )
     for name, column in columns.items():
         if column is not None and np.shape(column) != shape:
             raise ValueError(f'{name} has shape {np.shape(column)}: expected {shape}, as index')
@@ -100,7 +119,8 @@ def _check(n_truth, index, default_bbox, **columns):
     for k in np.flatnonzero(columns['scale'] < 0):
         raise ValueError(f'scale[{k}] = {columns["scale"][k]}: expected 0 or more')
     if columns['hard_negative'] is not None and np.asarray(columns['hard_negative']).dtype != bool:
-        raise ValueError(f'hard_negative has dtype {np.asarray(columns["hard_negative"]).dtype}: '
-                         'expected bool')
+        raise ValueError(
+            f'hard_negative has dtype {np.asarray(columns["hard_negative"]).dtype}: expected bool'
+        )
     for k in np.flatnonzero((index < -2) | (index >= n_truth)):
         raise ValueError(f'index[{k}] = {index[k]}: expected -2 to {n_truth - 1}')

@@ -1,15 +1,17 @@
 """Precision over recall."""
+
 import numpy as np
 
 from chainer_ssd._extras import require
-from chainer_ssd.visualizations._canvas import draw_text, image_of
+from chainer_ssd.images.pixels import to_image
+from chainer_ssd.images.text import shorten, text_mask
+from chainer_ssd.visualizations._canvas import draw_text
 from chainer_ssd.visualizations._caption import BLACK, WHITE
-from chainer_ssd.visualizations._text import shorten, text_mask
 from chainer_ssd.visualizations.colors import label_color
 from chainer_ssd.visualizations.draw_bbox import written_names
 
-_SIDE, _DPI = 600, 100          # of the plot
-_COLUMN, _ROW, _TOP = 230, 22, 36   # pixels of the legend
+_SIDE, _DPI = 600, 100  # of the plot
+_COLUMN, _ROW, _TOP = 230, 22, 36  # pixels of the legend
 _FONT_SIZE = 14
 
 
@@ -44,16 +46,20 @@ def draw_precision_recall(prec, rec, ap, label_names=None):
         If Pillow or matplotlib is missing (``pip install "chainer_ssd[data,plot]"``).
     """
     if not len(prec) == len(rec) == len(ap):
-        raise ValueError(f'prec, rec and ap have {len(prec)}, {len(rec)} and {len(ap)} classes: '
-                         'expected one number')
+        raise ValueError(
+            f'prec, rec and ap have {len(prec)}, {len(rec)} and {len(ap)} classes: '
+            'expected one number'
+        )
     if label_names is not None and len(label_names) < len(ap):
-        raise ValueError(f'label_names has {len(label_names)} names: expected one for each of the '
-                         f'{len(ap)} classes of ap')
+        raise ValueError(
+            f'label_names has {len(label_names)} names: expected one for each of the '
+            f'{len(ap)} classes of ap'
+        )
     drawn = [label for label, curve in enumerate(rec) if curve is not None]
     names = map(str, drawn) if label_names is None else written_names(drawn, label_names)
     plot = _plot([(prec[label], rec[label], label) for label in drawn])
     legend = _legend([(f'{ap[label]:.3f}  {name}', label) for label, name in zip(drawn, names)])
-    return image_of(np.concatenate([plot, legend], axis=1))
+    return to_image(np.concatenate([plot, legend], axis=1))
 
 
 def _plot(curves):
@@ -74,8 +80,14 @@ def _plot(curves):
         # Between two recalls holds the precision of the higher; past the last there is none.
         x = np.concatenate(([0], rec, rec[-1:]))
         y = np.concatenate((reached[:1], reached, np.zeros(len(rec[-1:]))))
-        axes.step(x[:len(y)], y, where='pre', color=np.array(label_color(label)) / 255,
-                  linewidth=2, clip_on=False)
+        axes.step(
+            x[: len(y)],
+            y,
+            where='pre',
+            color=np.array(label_color(label)) / 255,
+            linewidth=2,
+            clip_on=False,
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel='recall', ylabel='precision')
     axes.text(1.005, 1.015, 'F1', color='0.5', size=8)
     for side in ('top', 'right'):
@@ -94,7 +106,7 @@ def _legend(entries):
     for i, (text, label) in enumerate(entries):
         top, left = _TOP + i % n_row * _ROW, i // n_row * _COLUMN
         middle = top + _ROW // 2
-        pixels[middle - 3:middle + 1, left:left + 20] = label_color(label)
+        pixels[middle - 3 : middle + 1, left : left + 20] = label_color(label)
         _write(pixels, shorten(text, _FONT_SIZE, _COLUMN - 34), top, left + 24)
     return pixels
 

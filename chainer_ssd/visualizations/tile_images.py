@@ -1,9 +1,10 @@
 """Many images as one."""
+
 import math
 
 import numpy as np
 
-from chainer_ssd.visualizations._canvas import image_of, pixels_of
+from chainer_ssd.images.pixels import to_image, to_pixels
 
 _GAP = 6  # pixels between two images
 
@@ -36,7 +37,7 @@ def tile_images(imgs, n_column=None):
         raise ValueError(f'n_column = {n_column}: expected 1 or more')
     n_row = math.ceil(len(imgs) / n_column)
     heights, widths = np.zeros(n_row, int), np.zeros(min(n_column, len(imgs)), int)
-    tiles = [pixels_of(img) for img in imgs]
+    tiles = [to_pixels(img) for img in imgs]
     for i, tile in enumerate(tiles):
         row, column = divmod(i, n_column)
         heights[row] = max(heights[row], tile.shape[0])
@@ -46,6 +47,7 @@ def tile_images(imgs, n_column=None):
     pixels = np.full((tops[-1] - _GAP, lefts[-1] - _GAP, 3), 255, np.uint8)
     for i, tile in enumerate(tiles):
         row, column = divmod(i, n_column)
-        pixels[tops[row]:tops[row] + tile.shape[0],
-               lefts[column]:lefts[column] + tile.shape[1]] = tile
-    return image_of(pixels)
+        pixels[
+            tops[row] : tops[row] + tile.shape[0], lefts[column] : lefts[column] + tile.shape[1]
+        ] = tile
+    return to_image(pixels)

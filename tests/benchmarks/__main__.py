@@ -1,4 +1,5 @@
 """``python -m tests.benchmarks [loss match ...] [--seconds 5] [--out FILE] [--plot FILE]``."""
+
 import os
 
 # Before NumPy is imported, which reads them once.
@@ -16,7 +17,7 @@ import numpy as np  # noqa: E402
 from tests.benchmarks import _report, _timing  # noqa: E402
 
 warnings.simplefilter('ignore')
-MODULES = sorted(path.stem[len('bench_'):] for path in Path(__file__).parent.glob('bench_*.py'))
+MODULES = sorted(path.stem[len('bench_') :] for path in Path(__file__).parent.glob('bench_*.py'))
 
 
 def main():
@@ -32,8 +33,10 @@ def main():
 
     for path in filter(None, (args.out, args.plot)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    text = [f'Python {platform.python_version()}, NumPy {np.__version__}, one thread of '
-            f'{platform.machine()} {_report.processor()}']
+    text = [
+        f'Python {platform.python_version()}, NumPy {np.__version__}, one thread of '
+        f'{platform.machine()} {_report.processor()}'
+    ]
     print(text[0], flush=True)
     done = []
     for name in args.modules or MODULES:

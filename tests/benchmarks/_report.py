@@ -1,4 +1,5 @@
 """What was measured, as text and as a picture."""
+
 from pathlib import Path
 
 from chainer_ssd._extras import require
@@ -21,15 +22,26 @@ def table(case, timings):
     str
         Several lines.
     """
-    lines = ['', case.title, *([f'asked: {case.asked}'] if case.asked else []), COLUMNS.format(
-        'way', 'median ms', 'min', 'max', 'x faster', 'x floor', 'peak MB (x in)', 'items/s')]
+    lines = [
+        '',
+        case.title,
+        *([f'asked: {case.asked}'] if case.asked else []),
+        COLUMNS.format(
+            'way', 'median ms', 'min', 'max', 'x faster', 'x floor', 'peak MB (x in)', 'items/s'
+        ),
+    ]
     for name, t in timings.items():
         known = t.peak is not None and 'torch' not in name
-        lines.append(COLUMNS.format(
-            name, *(f'{1e3 * value:.2f}' for value in (t.median, t.minimum, t.maximum)),
-            f'{t.times_faster:.2f}', '' if t.times_floor is None else f'{t.times_floor:.2f}',
-            f'{t.peak / 1e6:.1f} ({t.peak / case.logits:.2f})' if known else '',
-            f'{case.per_call / t.median:.0f}' if case.per_call else '').rstrip())
+        lines.append(
+            COLUMNS.format(
+                name,
+                *(f'{1e3 * value:.2f}' for value in (t.median, t.minimum, t.maximum)),
+                f'{t.times_faster:.2f}',
+                '' if t.times_floor is None else f'{t.times_floor:.2f}',
+                f'{t.peak / 1e6:.1f} ({t.peak / case.logits:.2f})' if known else '',
+                f'{case.per_call / t.median:.0f}' if case.per_call else '',
+            ).rstrip()
+        )
     return '\n'.join(lines)
 
 
@@ -47,22 +59,32 @@ def plot(done, path):
     pyplot = require('matplotlib.pyplot', 'plot')
     bars = sum(len(timings) for _, timings in done)
     figure, axes = pyplot.subplots(
-        len(done), figsize=(9, .32 * bars + .8 * len(done)), squeeze=False,
-        gridspec_kw={'height_ratios': [len(timings) + 1 for _, timings in done]})
+        len(done),
+        figsize=(9, 0.32 * bars + 0.8 * len(done)),
+        squeeze=False,
+        gridspec_kw={'height_ratios': [len(timings) + 1 for _, timings in done]},
+    )
     for axis, (case, timings) in zip(axes[:, 0], done):
         names, values = list(timings), list(timings.values())
         medians = [1e3 * t.median for t in values]
-        spread = [[1e3 * (t.median - t.minimum) for t in values],
-                  [1e3 * (t.maximum - t.median) for t in values]]
-        colours = ['tab:gray' if name in (case.floor, case.reference) else 'tab:blue'
-                   for name in names]
+        spread = [
+            [1e3 * (t.median - t.minimum) for t in values],
+            [1e3 * (t.maximum - t.median) for t in values],
+        ]
+        colours = [
+            'tab:gray' if name in (case.floor, case.reference) else 'tab:blue' for name in names
+        ]
         axis.barh(names, medians, xerr=spread, color=colours, ecolor='black', capsize=2)
         axis.invert_yaxis()
         axis.set_title(case.title, fontsize=9, loc='left')
         axis.tick_params(labelsize=8)
         for row, t in enumerate(values):
-            axis.annotate(f' {1e3 * t.median:.3g} ms, {t.times_faster:.3g} x',
-                          (1e3 * t.maximum, row), va='center', fontsize=8)
+            axis.annotate(
+                f' {1e3 * t.median:.3g} ms, {t.times_faster:.3g} x',
+                (1e3 * t.maximum, row),
+                va='center',
+                fontsize=8,
+            )
         axis.set_xlim(0, 1.35e3 * max(t.maximum for t in values))
     figure.tight_layout()
     figure.savefig(path, dpi=120)

@@ -1,10 +1,11 @@
 """Ways of doing the same thing, called in turn and compared; their peaks of memory."""
+
 import statistics
 import time
 import tracemalloc
 from typing import Any, Callable, NamedTuple, Optional
 
-from chainer_ssd.functions import _warm_memory
+from chainer_ssd.functions._fused import memory as _warm_memory
 
 
 class Case(NamedTuple):
@@ -92,7 +93,9 @@ def _seconds(way):
 def _timing(case, name, rounds):
     own = [taken[name] for taken in rounds]
     return Timing(
-        statistics.median(own), min(own), max(own),
+        statistics.median(own),
+        min(own),
+        max(own),
         statistics.median(taken[case.reference] / taken[name] for taken in rounds),
         case.floor and statistics.median(taken[name] / taken[case.floor] for taken in rounds),
         peak_memory(case.ways[name]) if case.logits else None,

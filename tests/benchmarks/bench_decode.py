@@ -1,4 +1,5 @@
 """Detections of one image at score 0.01, as an evaluation needs them."""
+
 import numpy as np
 
 from chainer_ssd import MultiboxCoder
@@ -17,7 +18,8 @@ def cases():
         ways = {
             "ChainerCV's way": lambda images=images: [chainercv_decode(*image) for image in images],
             'ours': lambda images=images: [
-                CODER.decode(*image, NMS_THRESH, SCORE_THRESH) for image in images],
+                CODER.decode(*image, NMS_THRESH, SCORE_THRESH) for image in images
+            ],
         }
         for theirs, ours in zip(*(way() for way in ways.values())):
             np.testing.assert_array_equal(ours[1], theirs[1])
@@ -27,9 +29,12 @@ def cases():
         n_kept = np.mean([len(bbox) for bbox, _, _ in ways['ours']()])
         yield Case(
             title=f'decode + NMS at score {SCORE_THRESH}: K={len(CODER.default_bbox):,}, '
-                  f'C={n_class}; {n_hit:,.0f} boxes over the threshold, {n_kept:,.0f} kept',
-            ways=ways, reference="ChainerCV's way", asked='8 x at least, aim 12 x',
-            per_call=len(images))
+            f'C={n_class}; {n_hit:,.0f} boxes over the threshold, {n_kept:,.0f} kept',
+            ways=ways,
+            reference="ChainerCV's way",
+            asked='8 x at least, aim 12 x',
+            per_call=len(images),
+        )
 
 
 def make(n_class, seed):
@@ -51,7 +56,7 @@ def make(n_class, seed):
         near = np.flatnonzero(iou > 0.2)
         share = iou[near] / iou.max()
         mb_conf[near, label] += peak * share
-        mb_conf[near, 0] -= 0.6 * peak * share ** 2
+        mb_conf[near, 0] -= 0.6 * peak * share**2
         loc, _ = encode(default_bbox[near], truth, [0], np.zeros(len(near), 'i'))
         mb_loc[near] = loc + rng.normal(0, 0.4, loc.shape)
     return mb_loc, mb_conf

@@ -1,4 +1,5 @@
 """The loss, forward and backward: ChainerCV's way, torchvision's, our definition, our node."""
+
 import chainer
 import chainer.functions as F
 import numpy as np
@@ -28,9 +29,13 @@ def cases():
         check(ways)
         yield Case(
             title=f'loss forward + backward, {name}: B={batch}, K={n_box:,}, C={n_class}',
-            ways=ways, reference="ChainerCV's way", floor='floor', logits=arrays[1].nbytes,
+            ways=ways,
+            reference="ChainerCV's way",
+            floor='floor',
+            logits=arrays[1].nbytes,
             asked=f"our node against ChainerCV's way {asked}; times the floor 2.4 at most, aim "
-                  '1.7; peak 1.25 x the logits at most, aim 1.05 x')
+            '1.7; peak 1.25 x the logits at most, aim 1.05 x',
+        )
 
 
 def make(batch, n_box, n_class, seed=0):
@@ -70,7 +75,8 @@ def chainercv_multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k):
     loc = F.huber_loss(F.reshape(mb_locs, (-1, 4)), gt_mb_locs.reshape(-1, 4), 1)
     loc_loss = F.sum(loc * positive.reshape(-1).astype('f')) / float(n_positive)
     conf = F.softmax_cross_entropy(
-        F.reshape(mb_confs, (n_image * n_box, -1)), flat_label, reduce='no')
+        F.reshape(mb_confs, (n_image * n_box, -1)), flat_label, reduce='no'
+    )
     masked = conf.array.reshape(n_image, n_box) * (positive.astype('i') - 1)
     rank = masked.argsort(axis=1).argsort(axis=1)
     selected = positive | (rank < (positive.sum(axis=1) * k)[:, None])
@@ -88,8 +94,8 @@ class Floor:
 
     def __call__(self):
         for i in range(0, len(self.confs), len(self.block)):
-            part = self.confs[i:i + len(self.block)]
-            np.exp(part, out=self.block[:len(part)])
+            part = self.confs[i : i + len(self.block)]
+            np.exp(part, out=self.block[: len(part)])
         for out in self.out:
             out.view('u1').fill(0)  # the faster of NumPy's ways to write
 
@@ -111,8 +117,9 @@ def torch_ways(*arrays):
         positive = label > 0
         n_positive = max(1, int(positive.sum()))
         loc_loss = T.smooth_l1_loss(mb_locs[positive], gt_mb_locs[positive], reduction='sum')
-        conf = T.cross_entropy(
-            mb_confs.flatten(0, 1), label.flatten(), reduction='none').view(label.shape)
+        conf = T.cross_entropy(mb_confs.flatten(0, 1), label.flatten(), reduction='none').view(
+            label.shape
+        )
         negative = conf.detach().clone()
         negative[positive] = -float('inf')
         order = negative.sort(1, descending=True).indices
@@ -121,8 +128,12 @@ def torch_ways(*arrays):
         conf_loss = (conf[positive].sum() + conf[hard].sum()) / n_positive
         loc_loss = loc_loss / n_positive
         (loc_loss + conf_loss).backward()
-        return (loc_loss.detach().numpy(), conf_loss.detach().numpy(),
-                mb_locs.grad.numpy(), mb_confs.grad.numpy())
+        return (
+            loc_loss.detach().numpy(),
+            conf_loss.detach().numpy(),
+            mb_locs.grad.numpy(),
+            mb_confs.grad.numpy(),
+        )
 
     return {"torchvision's computation in torch": way}
 

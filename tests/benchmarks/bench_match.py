@@ -1,12 +1,18 @@
 """Targets of one image: ChainerCV's encoder and our two transforms."""
+
 import numpy as np
 
 from chainer_ssd import EncodeTransform, MatchTransform, generate_default_bbox
 from chainer_ssd.ops import SSD300_SPEC, center_to_corner
 from tests.benchmarks._timing import Case
 
-SIZES = [(1, ''), (5, '3.5 x at least, aim 8 x'), (20, '5 x at least, aim 9 x'),
-         (100, '9 x at least, aim 12 x'), (500, '')]
+SIZES = [
+    (1, ''),
+    (5, '3.5 x at least, aim 8 x'),
+    (20, '5 x at least, aim 9 x'),
+    (100, '9 x at least, aim 12 x'),
+    (500, ''),
+]
 DEFAULT_BBOX = generate_default_bbox(**SSD300_SPEC)
 N_IMAGE = 4
 
@@ -26,7 +32,11 @@ def cases():
             np.testing.assert_allclose(ours[0][positive], theirs[0][positive], atol=1e-4)
         yield Case(
             title=f'match + encode: R={n_truth}, K={len(DEFAULT_BBOX):,}',
-            ways=ways, reference="ChainerCV's way", asked=asked, per_call=len(images))
+            ways=ways,
+            reference="ChainerCV's way",
+            asked=asked,
+            per_call=len(images),
+        )
 
 
 def make(n_truth, seed):

@@ -1,4 +1,5 @@
 """A training example from its JPEG file to the network's input and targets, on one core."""
+
 import random as python_random
 import tempfile
 from pathlib import Path
@@ -25,18 +26,25 @@ def cases():
         files = VOCBboxDataset(folder, 'trainval', dtype=np.uint8)
         memory = [files[i] for i in range(len(files))]
         for title, asked, dataset, get in (
-                ('JPEG file', '4 x at least, aim 5 x images/s', files, read(Path(folder), memory)),
-                ('decoded image', '', memory, memory.__getitem__)):
+            ('JPEG file', '4 x at least, aim 5 x images/s', files, read(Path(folder), memory)),
+            ('decoded image', '', memory, memory.__getitem__),
+        ):
             ours = RandomTransformDataset(dataset, SSDAugmentation(SIZE))
             for transform in MatchTransform(DEFAULT_BBOX), EncodeTransform(DEFAULT_BBOX):
                 ours = TransformDataset(ours, transform)
-            ways = {"ChainerCV's way": lambda get=get: chainercv_way(get),
-                    'ours': lambda ours=ours: [ours[i] for i in range(N_IMAGE)]}
+            ways = {
+                "ChainerCV's way": lambda get=get: chainercv_way(get),
+                'ours': lambda ours=ours: [ours[i] for i in range(N_IMAGE)],
+            }
             check(ways)
             yield Case(
                 title=f'pipeline: {title} of {WIDTH} x {HEIGHT}, R={N_TRUTH}, to the input of '
-                      f'{SIZE} x {SIZE} and the targets of K={len(DEFAULT_BBOX):,}',
-                ways=ways, reference="ChainerCV's way", asked=asked, per_call=N_IMAGE)
+                f'{SIZE} x {SIZE} and the targets of K={len(DEFAULT_BBOX):,}',
+                ways=ways,
+                reference="ChainerCV's way",
+                asked=asked,
+                per_call=N_IMAGE,
+            )
 
 
 def write_voc(root):
@@ -55,20 +63,24 @@ def write_voc(root):
             objects.append(
                 f'<object><name>thing</name><difficult>0</difficult><bndbox><xmin>{x}</xmin>'
                 f'<ymin>{y}</ymin><xmax>{x + size[1]}</xmax><ymax>{y + size[0]}</ymax></bndbox>'
-                '</object>')
+                '</object>'
+            )
         (root / f'Annotations/{i}.xml').write_text(
             f'<annotation><size><width>{WIDTH}</width><height>{HEIGHT}</height></size>'
-            f'{"".join(objects)}</annotation>')
+            f'{"".join(objects)}</annotation>'
+        )
     (root / 'ImageSets/Main/trainval.txt').write_text('\n'.join(map(str, range(N_IMAGE))))
     (root / 'ImageSets/Main/names.txt').write_text('')
 
 
 def read(root, annotations):
     """Reads images as ChainerCV does; the annotations are at hand, as they are in ours."""
+
     def get(i):
         with Image.open(root / f'JPEGImages/{i}.jpg') as image:
             img = np.asarray(image.convert('RGB'), dtype=np.float32)
         return (img.transpose(2, 0, 1), *annotations[i][1:])
+
     return get
 
 
@@ -96,8 +108,15 @@ def chainercv_way(get, n_image=N_IMAGE, size=SIZE, default_bbox=DEFAULT_BBOX):
             img, bbox = expand(img, bbox, random)
         img, bbox, label = crop(img, bbox, label, random)
         scale = size / np.array(img.shape[1:], 'f')
-        interpolation = random.choice((cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_NEAREST,
-                                       cv2.INTER_CUBIC, cv2.INTER_LANCZOS4))
+        interpolation = random.choice(
+            (
+                cv2.INTER_LINEAR,
+                cv2.INTER_AREA,
+                cv2.INTER_NEAREST,
+                cv2.INTER_CUBIC,
+                cv2.INTER_LANCZOS4,
+            )
+        )
         img = cv2.resize(img.transpose(1, 2, 0), (size, size), interpolation=interpolation)
         img, bbox = img.transpose(2, 0, 1), bbox * np.tile(scale, 2)
         if random.randrange(2):
@@ -149,7 +168,7 @@ def expand(img, bbox, random):
     ground[:] = MEAN
     y = random.randint(0, ground.shape[1] - height)
     x = random.randint(0, ground.shape[2] - width)
-    ground[:, y:y + height, x:x + width] = img
+    ground[:, y : y + height, x : x + width] = img
     return ground, bbox + np.array((y, x, y, x), 'f')
 
 
@@ -161,7 +180,7 @@ def crop(img, bbox, label, random):
     for min_iou in 0.1, 0.3, 0.5, 0.7, 0.9, 0:
         for _ in range(50):
             scale = random.uniform(0.3, 1)
-            ratio = random.uniform(max(1 / 2, scale ** 2), min(2, 1 / scale ** 2))
+            ratio = random.uniform(max(1 / 2, scale**2), min(2, 1 / scale**2))
             h, w = int(height * scale / np.sqrt(ratio)), int(width * scale * np.sqrt(ratio))
             y, x = random.randrange(height - h), random.randrange(width - w)
             part = y, x, y + h, x + w
@@ -171,6 +190,7 @@ def crop(img, bbox, label, random):
     start, stop = np.array(random.choice(parts)).reshape(2, 2)
     center = (bbox[:, :2] + bbox[:, 2:]) / 2
     inside = ((start < center) & (center < stop)).all(axis=1)
-    bbox = np.concatenate((np.maximum(bbox[:, :2], start) - start,
-                           np.minimum(bbox[:, 2:], stop) - start), axis=1).astype('f')
-    return img[:, start[0]:stop[0], start[1]:stop[1]], bbox[inside], label[inside]
+    bbox = np.concatenate(
+        (np.maximum(bbox[:, :2], start) - start, np.minimum(bbox[:, 2:], stop) - start), axis=1
+    ).astype('f')
+    return img[:, start[0] : stop[0], start[1] : stop[1]], bbox[inside], label[inside]

@@ -2,6 +2,7 @@
 
 Before: both as ChainerCV has them; after: as we have them. A share is 1 / (x faster).
 """
+
 import tempfile
 from pathlib import Path
 
@@ -32,19 +33,25 @@ def cases():
     with tempfile.TemporaryDirectory() as folder:
         write_voc(Path(folder))
         for Model, batch in (SSDMini, 8), (SSD300, 2):
-            for when, loss, pipeline in (("ChainerCV's way", chainercv_multibox_loss, theirs),
-                                         ('ours', multibox_loss, ours)):
+            for when, loss, pipeline in (
+                ("ChainerCV's way", chainercv_multibox_loss, theirs),
+                ('ours', multibox_loss, ours),
+            ):
                 model = Model(N_FG_CLASS)
                 examples = pipeline(Path(folder), model, batch)
                 n_box = len(model.coder.default_bbox)
                 arrays = make(batch, n_box, N_FG_CLASS + 1)
                 yield Case(
                     title=f'training step, {Model.__name__}, {when}: B={batch}, K={n_box:,}, '
-                          f'C={N_FG_CLASS + 1}, from JPEG files of {WIDTH} x {HEIGHT}',
-                    ways={'whole step': step(model, loss, examples),
-                          'its data pipeline': examples,
-                          'its loss': lambda loss=loss, arrays=arrays: gradients(loss, *arrays)},
-                    reference='whole step', per_call=batch)
+                    f'C={N_FG_CLASS + 1}, from JPEG files of {WIDTH} x {HEIGHT}',
+                    ways={
+                        'whole step': step(model, loss, examples),
+                        'its data pipeline': examples,
+                        'its loss': lambda loss=loss, arrays=arrays: gradients(loss, *arrays),
+                    },
+                    reference='whole step',
+                    per_call=batch,
+                )
 
 
 def step(model, loss, examples):
@@ -78,7 +85,8 @@ def theirs(folder, model, batch):
 def ours(folder, model, batch):
     """Our pipeline."""
     dataset = RandomTransformDataset(
-        VOCBboxDataset(folder, 'trainval'), SSDAugmentation(model.insize))
+        VOCBboxDataset(folder, 'trainval'), SSDAugmentation(model.insize)
+    )
     for Transform in MatchTransform, EncodeTransform:
         dataset = TransformDataset(dataset, Transform(model.coder.default_bbox))
     return lambda: [dataset[i] for i in range(batch)]

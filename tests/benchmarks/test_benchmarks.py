@@ -1,4 +1,5 @@
 """That the benchmarks compare what they say; their figures come from ``make bench``."""
+
 import time
 
 import pytest
@@ -13,8 +14,13 @@ def test_compare_tells_slow_from_fast():
             pass
 
     case = _timing.Case(
-        'a title', {'slow': lambda: spin(.008), 'fast': lambda: spin(.001)}, 'slow',
-        asked='a wish', floor='fast', per_call=4)
+        'a title',
+        {'slow': lambda: spin(0.008), 'fast': lambda: spin(0.001)},
+        'slow',
+        asked='a wish',
+        floor='fast',
+        per_call=4,
+    )
     timings = _timing.compare(case, seconds=0)
     fast = timings['fast']
     assert fast.minimum <= fast.median <= fast.maximum
@@ -25,13 +31,13 @@ def test_compare_tells_slow_from_fast():
 
 
 def test_peak_memory_counts_what_is_returned_and_what_was_let_go():
-    assert 3e6 <= _timing.peak_memory(lambda: (bytes(10 ** 6), bytes(2 * 10 ** 6))) < 3.1e6
-    assert 2e6 <= _timing.peak_memory(lambda: len(bytes(2 * 10 ** 6))) < 2.1e6
+    assert 3e6 <= _timing.peak_memory(lambda: (bytes(10**6), bytes(2 * 10**6))) < 3.1e6
+    assert 2e6 <= _timing.peak_memory(lambda: len(bytes(2 * 10**6))) < 2.1e6
 
 
 def test_the_losses_agree(monkeypatch):
     monkeypatch.setattr(bench_loss, 'SHAPES', [('small', 2, 300, 5, '')])
-    case, = bench_loss.cases()  # checks its ways
+    (case,) = bench_loss.cases()  # checks its ways
     wrong = dict(case.ways, wrong=lambda: [2 * x for x in case.ways['our node']()])
     with pytest.raises(AssertionError, match='wrong'):
         bench_loss.check(wrong)

@@ -1,4 +1,5 @@
 """Writes small data sets in COCO's format."""
+
 import json
 
 from PIL import Image
@@ -9,14 +10,27 @@ from tests.datasets.voc_folder import picture
 def coco(annotations, categories=((2, 'cat'), (90, 'dog')), images=(7, 3), size=(60, 80)):
     """The content of an annotation file: annotations (image_id, category_id, bbox, iscrowd)."""
     return {
-        'info': {}, 'licenses': [],
-        'images': [{'id': i, 'file_name': f'{i:012}.png', 'height': size[0], 'width': size[1]}
-                   for i in images],
-        'categories': [{'id': i, 'name': name, 'supercategory': 'animal'}
-                       for i, name in categories],
-        'annotations': [{'id': 100 + row, 'image_id': image, 'category_id': category, 'bbox': bbox,
-                         'area': 1., 'segmentation': [], 'iscrowd': crowd}
-                        for row, (image, category, bbox, crowd) in enumerate(annotations)],
+        'info': {},
+        'licenses': [],
+        'images': [
+            {'id': i, 'file_name': f'{i:012}.png', 'height': size[0], 'width': size[1]}
+            for i in images
+        ],
+        'categories': [
+            {'id': i, 'name': name, 'supercategory': 'animal'} for i, name in categories
+        ],
+        'annotations': [
+            {
+                'id': 100 + row,
+                'image_id': image,
+                'category_id': category,
+                'bbox': bbox,
+                'area': 1.0,
+                'segmentation': [],
+                'iscrowd': crowd,
+            }
+            for row, (image, category, bbox, crowd) in enumerate(annotations)
+        ],
     }
 
 

@@ -10,8 +10,14 @@ from chainer_ssd import COCOBboxDataset
 from tests.datasets.coco_folder import coco, write
 from tests.datasets.voc_folder import picture
 
-TWO = coco([(3, 90, [10, 20, 20, 30], 0), (7, 2, [0, 0, 80, 60], 1), (3, 2, [5.5, 6, 2, 1.5], 0),
-            (3, 90, [40, 40, 10, 10], 1)])
+TWO = coco(
+    [
+        (3, 90, [10, 20, 20, 30], 0),
+        (7, 2, [0, 0, 80, 60], 1),
+        (3, 2, [5.5, 6, 2, 1.5], 0),
+        (3, 90, [40, 40, 10, 10], 1),
+    ]
+)
 
 
 def test_example(tmp_path):
@@ -22,7 +28,8 @@ def test_example(tmp_path):
     img, bbox, label, crowd = dataset[0]
     np.testing.assert_array_equal(img, picture(seed=3).transpose(2, 0, 1))
     np.testing.assert_array_equal(
-        bbox, np.array([[20, 10, 50, 30], [6, 5.5, 7.5, 7.5], [40, 40, 50, 50]]))
+        bbox, np.array([[20, 10, 50, 30], [6, 5.5, 7.5, 7.5], [40, 40, 50, 50]])
+    )
     np.testing.assert_array_equal(label, [1, 0, 1])
     np.testing.assert_array_equal(crowd, [False, False, True])
     assert [a.dtype for a in (img, bbox, label, crowd)] == ['f', 'f', 'i', '?']
@@ -61,8 +68,10 @@ def test_annotations_without_iscrowd_are_no_crowds(tmp_path):
 
 
 def test_sparse_ids_become_labels_in_order(tmp_path):
-    content = coco([(3, i, [1, 1, 5, 5], 0) for i in (90, 1, 44)],
-                   categories=((90, 'toothbrush'), (1, 'person'), (44, 'bottle')))
+    content = coco(
+        [(3, i, [1, 1, 5, 5], 0) for i in (90, 1, 44)],
+        categories=((90, 'toothbrush'), (1, 'person'), (44, 'bottle')),
+    )
     dataset = COCOBboxDataset(*write(tmp_path, content))
     assert dataset.label_names == ('person', 'bottle', 'toothbrush')
     np.testing.assert_array_equal(dataset[0][2], [2, 0, 1])
@@ -106,11 +115,19 @@ def test_iterator_of_worker_processes(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-INVALID = {'inverted': [10, 10, -5, 5], 'no width': [10, 10, 0, 5], 'no height': [10, 10, 5, 0],
-           'nan': [float('nan'), 10, 5, 5], 'inf': [10, 10, float('inf'), 5],
-           'too large': [1e300, 10, 5, 5], 'far too large': [10 ** 400, 10, 5, 5],
-           'too small': [1e8, 1, 1e-3, 1], 'three': [10, 10, 5], 'text': ['10', 10, 5, 5],
-           'none': None}
+INVALID = {
+    'inverted': [10, 10, -5, 5],
+    'no width': [10, 10, 0, 5],
+    'no height': [10, 10, 5, 0],
+    'nan': [float('nan'), 10, 5, 5],
+    'inf': [10, 10, float('inf'), 5],
+    'too large': [1e300, 10, 5, 5],
+    'far too large': [10**400, 10, 5, 5],
+    'too small': [1e8, 1, 1e-3, 1],
+    'three': [10, 10, 5],
+    'text': ['10', 10, 5, 5],
+    'none': None,
+}
 
 
 @pytest.mark.parametrize('bbox', INVALID.values(), ids=INVALID)
@@ -132,11 +149,14 @@ def test_a_missing_box_is_an_invalid_one(tmp_path):
         assert len(COCOBboxDataset(*write(tmp_path, content))[0][1]) == 0
 
 
-@pytest.mark.parametrize(('bbox', 'message'), [
-    ([70, 10, 20, 10], 'reach outside their image: 1, in 1 files'),
-    ([10, 62, 10, 15], 'fit their image only with x and y swapped'),
-    ([0.1, 0.1, 0.5, 0.5], r'look like shares in \[0, 1\]'),
-])
+@pytest.mark.parametrize(
+    ('bbox', 'message'),
+    [
+        ([70, 10, 20, 10], 'reach outside their image: 1, in 1 files'),
+        ([10, 62, 10, 15], 'fit their image only with x and y swapped'),
+        ([0.1, 0.1, 0.5, 0.5], r'look like shares in \[0, 1\]'),
+    ],
+)
 def test_suspect_box(tmp_path, bbox, message):
     with pytest.warns(UserWarning, match=f'{message}.*000003.png') as caught:
         COCOBboxDataset(*write(tmp_path, coco([(3, 2, bbox, 0)])))
@@ -169,33 +189,40 @@ def changed(key, row, field, value):
     return content
 
 
-@pytest.mark.parametrize(('content', 'message'), [
-    (without(TWO, 'images'), "no list 'images'"),
-    (without(TWO, 'annotations'), "no list 'annotations'"),
-    (without(TWO, 'categories'), "no list 'categories'"),
-    ({**TWO, 'categories': {}}, "no list 'categories'"),
-    ({**TWO, 'annotations': [3]}, "'annotations' holds something that is not a JSON object"),
-    ([TWO], "no list 'images'"),
-    ({**TWO, 'images': [], 'annotations': []}, 'lists no image'),
-    (changed('images', 0, 'id', 3), r'images\[1\]: id 3 is there twice'),
-    (changed('images', 0, 'id', '7'), r"images\[0\]: id is '7', expected an integer"),
-    (changed('images', 0, 'file_name', None), 'image 7: no file_name'),
-    (changed('categories', 0, 'id', 90), r'categories\[1\]: id 90 is there twice'),
-    (changed('categories', 0, 'name', None), 'a category without a name'),
-    (changed('categories', 0, 'name', 'dog'), 'expected each name once'),
-    (changed('annotations', 2, 'image_id', 4), 'annotation 102: there is no image with its .* 4'),
-    (changed('annotations', 2, 'image_id', [3]), r'annotation 102: there is no image .* \[3\]'),
-    (changed('annotations', 2, 'category_id', 3), 'annotation 102: there is no category .* 3'),
-    (changed('annotations', 2, 'iscrowd', 2), 'annotation 102: iscrowd is 2, expected 0 or 1'),
-])
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (without(TWO, 'images'), "no list 'images'"),
+        (without(TWO, 'annotations'), "no list 'annotations'"),
+        (without(TWO, 'categories'), "no list 'categories'"),
+        ({**TWO, 'categories': {}}, "no list 'categories'"),
+        ({**TWO, 'annotations': [3]}, "'annotations' holds something that is not a JSON object"),
+        ([TWO], "no list 'images'"),
+        ({**TWO, 'images': [], 'annotations': []}, 'lists no image'),
+        (changed('images', 0, 'id', 3), r'images\[1\]: id 3 is there twice'),
+        (changed('images', 0, 'id', '7'), r"images\[0\]: id is '7', expected an integer"),
+        (changed('images', 0, 'file_name', None), 'image 7: no file_name'),
+        (changed('categories', 0, 'id', 90), r'categories\[1\]: id 90 is there twice'),
+        (changed('categories', 0, 'name', None), 'a category without a name'),
+        (changed('categories', 0, 'name', 'dog'), 'expected each name once'),
+        (
+            changed('annotations', 2, 'image_id', 4),
+            'annotation 102: there is no image with its .* 4',
+        ),
+        (changed('annotations', 2, 'image_id', [3]), r'annotation 102: there is no image .* \[3\]'),
+        (changed('annotations', 2, 'category_id', 3), 'annotation 102: there is no category .* 3'),
+        (changed('annotations', 2, 'iscrowd', 2), 'annotation 102: iscrowd is 2, expected 0 or 1'),
+    ],
+)
 def test_a_file_that_is_not_cocos_is_named(tmp_path, content, message):
     files = write(tmp_path, TWO, json.dumps(content))
     with pytest.raises(ValueError, match=f'instances.json.*{message}'):
         COCOBboxDataset(*files)
 
 
-@pytest.mark.parametrize('text', ['', '{"images": [', '[' * 200000, '\x00'],
-                         ids=['empty', 'cut off', 'nested', 'binary'])
+@pytest.mark.parametrize(
+    'text', ['', '{"images": [', '[' * 200000, '\x00'], ids=['empty', 'cut off', 'nested', 'binary']
+)
 def test_what_is_not_json_is_named(tmp_path, text):
     with pytest.raises(ValueError, match='instances.json: not a well-formed JSON file'):
         COCOBboxDataset(*write(tmp_path, TWO, text))
@@ -206,11 +233,14 @@ def test_a_name_that_is_not_among_label_names(tmp_path):
         COCOBboxDataset(*write(tmp_path, TWO), label_names=['dog'])
 
 
-@pytest.mark.parametrize(('options', 'error', 'message'), [
-    ({'on_invalid': 'keep'}, ValueError, "on_invalid = 'keep'"),
-    ({'label_names': 'dog'}, TypeError, "label_names = 'dog'"),
-    ({'label_names': ['dog', 'dog', 'cat']}, ValueError, 'expected each name once'),
-])
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        ({'on_invalid': 'keep'}, ValueError, "on_invalid = 'keep'"),
+        ({'label_names': 'dog'}, TypeError, "label_names = 'dog'"),
+        ({'label_names': ['dog', 'dog', 'cat']}, ValueError, 'expected each name once'),
+    ],
+)
 def test_a_wrong_option_is_named(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         COCOBboxDataset(*write(tmp_path, TWO), **options)

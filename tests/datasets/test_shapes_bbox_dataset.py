@@ -9,8 +9,10 @@ from chainer_ssd.datasets import ShapesBboxDataset, shapes_bbox_dataset
 
 def shared(a, b):
     """The part of the smaller of two inclusive boxes that lies in the other."""
+
     def area(box):
         return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
+
     both = area((*np.maximum(a[:2], b[:2]), *np.minimum(a[2:], b[2:])))
     if (np.maximum(a[:2], b[:2]) > np.minimum(a[2:], b[2:])).any():
         return 0
@@ -67,8 +69,11 @@ def test_every_class_is_drawn_as_often():
 
 def test_boxes_are_tight_and_shapes_are_what_they_are_called(monkeypatch):
     """On a black ground without clutter the box is the extent of what has the object's colour."""
-    monkeypatch.setattr(shapes_bbox_dataset, '_draw_ground',
-                        lambda random, size: np.zeros((3, size, size), dtype=np.float32))
+    monkeypatch.setattr(
+        shapes_bbox_dataset,
+        '_draw_ground',
+        lambda random, size: np.zeros((3, size, size), dtype=np.float32),
+    )
     monkeypatch.setattr(shapes_bbox_dataset, '_draw_clutter', lambda random, img: None)
     filled = {0: [], 1: [], 2: []}
     dataset = ShapesBboxDataset(150, 128, max_objects=1)
@@ -93,7 +98,7 @@ def test_objects_stand_out():
     contrast = []
     for img, bbox, label in dataset:
         if label[0] == 0:
-            (y_min, x_min, y_max, x_max), = bbox.astype(int)
+            ((y_min, x_min, y_max, x_max),) = bbox.astype(int)
             cy, cx, r = (y_min + y_max) / 2, (x_min + x_max) / 2, (y_max - y_min) / 2
             y, x = np.ogrid[:128, :128]
             distance = np.hypot(y - cy, x - cx)
@@ -129,10 +134,19 @@ def test_index_out_of_range():
             dataset[i]
 
 
-@pytest.mark.parametrize('name, value, error', [
-    ('length', 0, ValueError), ('length', 2.5, TypeError), ('size', 31, ValueError),
-    ('size', (64, 64), TypeError), ('seed', -1, ValueError), ('seed', 2**32, ValueError),
-    ('seed', None, TypeError), ('max_objects', 0, ValueError)])
+@pytest.mark.parametrize(
+    'name, value, error',
+    [
+        ('length', 0, ValueError),
+        ('length', 2.5, TypeError),
+        ('size', 31, ValueError),
+        ('size', (64, 64), TypeError),
+        ('seed', -1, ValueError),
+        ('seed', 2**32, ValueError),
+        ('seed', None, TypeError),
+        ('max_objects', 0, ValueError),
+    ],
+)
 def test_bad_arguments(name, value, error):
     with pytest.raises(error, match=f'{name} = .*: expected'):
         ShapesBboxDataset(**{'length': 3, name: value})

@@ -3,9 +3,11 @@ import pytest
 from chainer_ssd.datasets._voc_annotation import parse_annotation
 from tests.datasets.voc_folder import annotation
 
-LAUGHS = ('<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "lol">'
-          + ''.join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip('abcdefgh', 'bcdefghi'))
-          + ']><annotation>&i;</annotation>')
+LAUGHS = (
+    '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "lol">'
+    + ''.join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip('abcdefgh', 'bcdefghi'))
+    + ']><annotation>&i;</annotation>'
+)
 
 
 def parse(tmp_path, content):
@@ -15,8 +17,12 @@ def parse(tmp_path, content):
 
 
 def test_what_is_read(tmp_path):
-    found = parse(tmp_path, annotation(
-        [('dog', (1, 2, 3, 4), 0), (' big cat ', ('5.5', '', 'x', ' 8 '), 1)], size=(60, 80)))
+    found = parse(
+        tmp_path,
+        annotation(
+            [('dog', (1, 2, 3, 4), 0), (' big cat ', ('5.5', '', 'x', ' 8 '), 1)], size=(60, 80)
+        ),
+    )
     assert found.names == ['dog', 'big cat']
     assert found.corners == [('2', '1', '4', '3'), ('', '5.5', '8', 'x')]
     assert found.difficults == [False, True]
@@ -24,17 +30,21 @@ def test_what_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'size', [None, (0, 0), ('', 80), ('nan', 80), ('inf', 80), (60, '9' * 5000)])
+    'size', [None, (0, 0), ('', 80), ('nan', 80), ('inf', 80), (60, '9' * 5000)]
+)
 def test_size_that_says_nothing(tmp_path, size):
     assert parse(tmp_path, annotation([], size)).size is None
 
 
 def test_parts_of_an_object_are_not_objects(tmp_path):
-    found = parse(tmp_path, """<annotation><object><name>person</name>
+    found = parse(
+        tmp_path,
+        """<annotation><object><name>person</name>
         <part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax>
         </bndbox></part>
         <bndbox><xmin>10</xmin><ymin>20</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>
-        </object></annotation>""")
+        </object></annotation>""",
+    )
     assert found.names == ['person']
     assert found.corners == [('20', '10', '40', '30')]
     assert found.difficults == [False]
@@ -45,25 +55,47 @@ def test_missing_corners_are_none(tmp_path):
     assert found.corners == [(None,) * 4]
 
 
-@pytest.mark.parametrize('content', [
-    LAUGHS, LAUGHS.encode('utf-16'),
-    '<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]><annotation>&a;</annotation>',
-    '<!DOCTYPE l [<!ENTITY % a SYSTEM "file:///etc/hostname"> %a;]><annotation/>',
-    '', '\0\0', '<annotation><object>', b'<annotation>\xff\xfe</annotation>', '<annotation>&b;',
-    '<?xml version="1.0" encoding="none-such"?><annotation/>',
-], ids=['laughs', 'utf-16 laughs', 'external', 'parameter', 'empty', 'zeros', 'cut', 'bytes',
-        'undefined', 'encoding'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        LAUGHS,
+        LAUGHS.encode('utf-16'),
+        '<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]><annotation>&a;</annotation>',
+        '<!DOCTYPE l [<!ENTITY % a SYSTEM "file:///etc/hostname"> %a;]><annotation/>',
+        '',
+        '\0\0',
+        '<annotation><object>',
+        b'<annotation>\xff\xfe</annotation>',
+        '<annotation>&b;',
+        '<?xml version="1.0" encoding="none-such"?><annotation/>',
+    ],
+    ids=[
+        'laughs',
+        'utf-16 laughs',
+        'external',
+        'parameter',
+        'empty',
+        'zeros',
+        'cut',
+        'bytes',
+        'undefined',
+        'encoding',
+    ],
+)
 def test_hostile_and_malformed_files_are_named(tmp_path, content):
     with pytest.raises(ValueError, match='one.xml: not a safe, well-formed XML file'):
         parse(tmp_path, content)
 
 
-@pytest.mark.parametrize('content, message', [
-    ('<html><body/></html>', "its root is <html>, expected VOC's <annotation>"),
-    ('<annotation><object/></annotation>', 'object 0: no <name>'),
-    (annotation([('a', (1, 1, 2, 2), 0), (' ', (1, 1, 2, 2), 0)]), 'object 1: no <name>'),
-    (annotation([('a', (1, 1, 2, 2), 'maybe')]), "object 0: <difficult> is 'maybe'"),
-])
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('<html><body/></html>', "its root is <html>, expected VOC's <annotation>"),
+        ('<annotation><object/></annotation>', 'object 0: no <name>'),
+        (annotation([('a', (1, 1, 2, 2), 0), (' ', (1, 1, 2, 2), 0)]), 'object 1: no <name>'),
+        (annotation([('a', (1, 1, 2, 2), 'maybe')]), "object 0: <difficult> is 'maybe'"),
+    ],
+)
 def test_what_is_not_vocs_is_named(tmp_path, content, message):
     with pytest.raises(ValueError, match=f'one.xml.*{message}'):
         parse(tmp_path, content)

@@ -13,12 +13,16 @@ from tests.conftest import ROOT
 from tests.datasets.voc_folder import annotation, picture, write
 
 BCCD = ROOT.parent / 'shared' / 'data' / 'bccd'
-needs_bccd = pytest.mark.skipif(
-    not BCCD.is_dir(), reason=f'the BCCD data set is not at {BCCD}')
+needs_bccd = pytest.mark.skipif(not BCCD.is_dir(), reason=f'the BCCD data set is not at {BCCD}')
 
 TWO = {
-    'a': annotation([('dog', (11, 21, 31, 41), 0), ('cat', (1, 1, 80, 60), 1),
-                     ('dog', ('5.5', '6', '7.25', '8'), 0)]),
+    'a': annotation(
+        [
+            ('dog', (11, 21, 31, 41), 0),
+            ('cat', (1, 1, 80, 60), 1),
+            ('dog', ('5.5', '6', '7.25', '8'), 0),
+        ]
+    ),
     'b': annotation([]),
 }
 
@@ -30,9 +34,11 @@ def test_example(tmp_path):
     img, bbox, label, difficult = dataset[0]
     np.testing.assert_array_equal(img, picture(seed=0).transpose(2, 0, 1))
     np.testing.assert_array_equal(
-        bbox, np.array([[20, 10, 40, 30], [0, 0, 59, 79], [5, 4.5, 7, 6.25]]))
+        bbox, np.array([[20, 10, 40, 30], [0, 0, 59, 79], [5, 4.5, 7, 6.25]])
+    )
     np.testing.assert_array_equal(
-        label, [VOC_LABEL_NAMES.index(name) for name in ('dog', 'cat', 'dog')])
+        label, [VOC_LABEL_NAMES.index(name) for name in ('dog', 'cat', 'dog')]
+    )
     np.testing.assert_array_equal(difficult, [False, True, False])
     assert [a.dtype for a in (img, bbox, label, difficult)] == ['f', 'f', 'i', '?']
 
@@ -117,9 +123,13 @@ def test_label_names(tmp_path):
     assert given.label_names == ('cat', 'mouse', 'dog')
     np.testing.assert_array_equal(given[0][2], [2, 2])
 
-    other = write(tmp_path / 'other', {
-        'a': annotation([('zebra', (1, 1, 5, 5), 0), ('cat', (1, 1, 5, 5), 0)]),
-        'b': annotation([('RBC', (1, 1, 5, 5), 1)])})
+    other = write(
+        tmp_path / 'other',
+        {
+            'a': annotation([('zebra', (1, 1, 5, 5), 0), ('cat', (1, 1, 5, 5), 0)]),
+            'b': annotation([('RBC', (1, 1, 5, 5), 1)]),
+        },
+    )
     found = VOCBboxDataset(other, 'train')
     assert found.label_names == ('RBC', 'cat', 'zebra')
     np.testing.assert_array_equal(found[0][2], [2, 1])
@@ -130,26 +140,40 @@ def test_name_that_is_not_a_class(tmp_path):
         VOCBboxDataset(write(tmp_path, TWO), 'train', label_names=('dog',))
 
 
-@pytest.mark.parametrize('label_names, error', [
-    ('dog', TypeError), ([1, 2], TypeError), (['dog', 'cat', 'dog'], ValueError)])
+@pytest.mark.parametrize(
+    'label_names, error',
+    [('dog', TypeError), ([1, 2], TypeError), (['dog', 'cat', 'dog'], ValueError)],
+)
 def test_bad_label_names(tmp_path, label_names, error):
     with pytest.raises(error, match='label_names = '):
         VOCBboxDataset(write(tmp_path, TWO), 'train', label_names=label_names)
 
 
 INVALID = {
-    'zero area': (5, 5, 5, 5), 'no width': (5, 5, 5, 9), 'inverted': (9, 5, 5, 9),
-    'nan': ('nan', 5, 9, 9), 'inf': (5, 5, 'inf', 9), 'past float32': (5, 5, '1e39', 9),
-    'past float64': (5, 5, '1e999', 9), 'no area in float32': (10**9, 5, 10**9 + 1, 9),
-    'word': (5, 'five', 9, 9), 'empty': ('', 5, 9, 9), 'missing': (5, 5, 9)}
+    'zero area': (5, 5, 5, 5),
+    'no width': (5, 5, 5, 9),
+    'inverted': (9, 5, 5, 9),
+    'nan': ('nan', 5, 9, 9),
+    'inf': (5, 5, 'inf', 9),
+    'past float32': (5, 5, '1e39', 9),
+    'past float64': (5, 5, '1e999', 9),
+    'no area in float32': (10**9, 5, 10**9 + 1, 9),
+    'word': (5, 'five', 9, 9),
+    'empty': ('', 5, 9, 9),
+    'missing': (5, 5, 9),
+}
 
 
 @pytest.mark.parametrize('box', INVALID.values(), ids=INVALID)
 def test_invalid_box(tmp_path, box):
-    root = write(tmp_path, {
-        'a': annotation([('dog', (1, 1, 5, 5), 0)]),
-        'b': annotation([('cat', (1, 2, 3, 4), 0), ('dog', box, 0), ('cow', (5, 6, 7, 8), 0)]),
-        'c': annotation([('dog', box, 0), ('dog', box, 0)])})
+    root = write(
+        tmp_path,
+        {
+            'a': annotation([('dog', (1, 1, 5, 5), 0)]),
+            'b': annotation([('cat', (1, 2, 3, 4), 0), ('dog', box, 0), ('cow', (5, 6, 7, 8), 0)]),
+            'c': annotation([('dog', box, 0), ('dog', box, 0)]),
+        },
+    )
     with pytest.warns(UserWarning) as caught:
         dataset = VOCBboxDataset(root, 'train')
     assert len(caught) == 1
@@ -167,24 +191,31 @@ def test_invalid_box(tmp_path, box):
 
 
 def test_a_long_list_of_files_is_cut(tmp_path):
-    root = write(tmp_path, {
-        f'file{i}': annotation([('dog', (5, 5, 5, 5), 0)]) for i in range(23)})
+    root = write(tmp_path, {f'file{i}': annotation([('dog', (5, 5, 5, 5), 0)]) for i in range(23)})
     with pytest.warns(UserWarning, match=r'dropped: 23, in .*file19\.xml and 3 more files$'):
         VOCBboxDataset(root, 'train')
 
 
-@pytest.mark.parametrize('box, what', [
-    ((70, 1, 85, 9), 'reach outside their image'),
-    ((1, 1, 80, 62), 'reach outside their image'),
-    ((-3, 1, 9, 9), 'reach outside their image'),
-    ((1, 62, 60, 80), 'fit their image only with x and y swapped'),
-    (('0.1', '0.2', '0.6', '0.9'), r'look like shares in \[0, 1\]'),
-])
+@pytest.mark.parametrize(
+    'box, what',
+    [
+        ((70, 1, 85, 9), 'reach outside their image'),
+        ((1, 1, 80, 62), 'reach outside their image'),
+        ((-3, 1, 9, 9), 'reach outside their image'),
+        ((1, 62, 60, 80), 'fit their image only with x and y swapped'),
+        (('0.1', '0.2', '0.6', '0.9'), r'look like shares in \[0, 1\]'),
+    ],
+)
 def test_suspect_boxes(tmp_path, box, what):
     fine = ('dog', (5, 5, 40, 30), 0)
-    root = write(tmp_path, {
-        'a': annotation([fine]), 'b': annotation([fine, ('dog', box, 0), ('dog', box, 0)]),
-        'c': annotation([('dog', box, 0)])})
+    root = write(
+        tmp_path,
+        {
+            'a': annotation([fine]),
+            'b': annotation([fine, ('dog', box, 0), ('dog', box, 0)]),
+            'c': annotation([('dog', box, 0)]),
+        },
+    )
     with pytest.warns(UserWarning) as caught:
         dataset = VOCBboxDataset(root, 'train')
     assert len(caught) == 1
@@ -204,15 +235,20 @@ def test_unknown_size_is_not_suspect(tmp_path):
 
 
 def test_image_of_another_size_than_annotated(tmp_path):
-    dataset = VOCBboxDataset(write(tmp_path, {
-        name: annotation([('dog', (1, 1, 5, 5), 0)], size=(50, 50)) for name in 'ab'}), 'train')
+    dataset = VOCBboxDataset(
+        write(
+            tmp_path, {name: annotation([('dog', (1, 1, 5, 5), 0)], size=(50, 50)) for name in 'ab'}
+        ),
+        'train',
+    )
     with pytest.warns(UserWarning, match=r'a\.png: \(H, W\) is \(60, 80\), \(50.0, 50.0\) in'):
         dataset[0]
     dataset[1]  # once per data set
 
 
-@pytest.mark.parametrize('gone', [
-    'ImageSets/Main/train.txt', 'Annotations/b.xml', 'JPEGImages/b.png'])
+@pytest.mark.parametrize(
+    'gone', ['ImageSets/Main/train.txt', 'Annotations/b.xml', 'JPEGImages/b.png']
+)
 def test_missing_file(tmp_path, gone):
     root = write(tmp_path, TWO)
     (root / gone).unlink()
@@ -224,8 +260,10 @@ def test_a_list_that_is_not_there_is_told_with_those_that_are(tmp_path):
     root = write(tmp_path, TWO)
     for name in ('val', 'cat_train', 'cat_val'):
         (root / f'ImageSets/Main/{name}.txt').write_text('a\n')
-    with pytest.raises(FileNotFoundError, match=(
-            r'tarin\.txt: no such list: there are val, train, cat_val, cat_train$')):
+    with pytest.raises(
+        FileNotFoundError,
+        match=(r'tarin\.txt: no such list: there are val, train, cat_val, cat_train$'),
+    ):
         VOCBboxDataset(root, 'tarin')
     for i in range(9):
         (root / f'ImageSets/Main/zebra_{i}_train.txt').write_text('a\n')
@@ -239,7 +277,8 @@ def test_a_wrong_folder_is_told_with_the_right_one_nearby(tmp_path, wrong):
     with pytest.raises(FileNotFoundError) as error:
         VOCBboxDataset(tmp_path / wrong, 'train')
     assert str(error.value).endswith(
-        f"not in Pascal VOC's layout (Annotations, ImageSets/Main, JPEGImages); what is: {right}")
+        f"not in Pascal VOC's layout (Annotations, ImageSets/Main, JPEGImages); what is: {right}"
+    )
 
 
 def test_a_folder_that_is_none(tmp_path):
@@ -306,7 +345,8 @@ def test_bccd():
     assert trainval.label_names == test.label_names == ('Platelets', 'RBC', 'WBC')
 
     labels = np.concatenate(
-        [d.get_annotation(i)[1] for d in (trainval, test) for i in range(len(d))])
+        [d.get_annotation(i)[1] for d in (trainval, test) for i in range(len(d))]
+    )
     # 4,888 objects as published, two of them RBC without area
     np.testing.assert_array_equal(np.bincount(labels), [361, 4153, 372])
     for batch in SerialIterator(test, 16, repeat=False, shuffle=False):

@@ -1,4 +1,5 @@
 """Writes small data sets in Pascal VOC's layout."""
+
 import numpy as np
 from PIL import Image
 
@@ -7,12 +8,18 @@ def annotation(objects, size=(60, 80)):
     """XML of objects (name, (xmin, ymin, xmax, ymax), difficult), image size (H, W) or None."""
     items = ''.join(
         f'<object><name>{name}</name><pose>Unspecified</pose><difficult>{difficult}</difficult>'
-        '<bndbox>' + ''.join(
-            f'<{tag}>{text}</{tag}>' for tag, text in zip(('xmin', 'ymin', 'xmax', 'ymax'), box))
+        '<bndbox>'
+        + ''.join(
+            f'<{tag}>{text}</{tag}>' for tag, text in zip(('xmin', 'ymin', 'xmax', 'ymax'), box)
+        )
         + '</bndbox></object>'
-        for name, box, difficult in objects)
-    stated = '' if size is None else (
-        f'<size><width>{size[1]}</width><height>{size[0]}</height><depth>3</depth></size>')
+        for name, box, difficult in objects
+    )
+    stated = (
+        ''
+        if size is None
+        else (f'<size><width>{size[1]}</width><height>{size[0]}</height><depth>3</depth></size>')
+    )
     return f'<annotation><folder>VOC</folder>{stated}{items}</annotation>'
 
 

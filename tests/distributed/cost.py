@@ -10,6 +10,7 @@ and in random order, without it, with it, and with one that looks ``OFTEN`` time
 first two compare as they are, and the third, divided, says what a look costs. Bounds are 95 %
 bootstrap intervals of the median of all rounds.
 """
+
 import os
 
 # Before NumPy is imported: ranks of one host, with a thread a core each, get in each other's way.
@@ -28,7 +29,7 @@ import numpy as np  # noqa: E402
 
 from chainer_ssd import MultiboxTrainChain, SSDMini  # noqa: E402
 from chainer_ssd.distributed import PositiveCount  # noqa: E402
-from chainer_ssd.extensions import Watchdog  # noqa: E402
+from chainer_ssd.runtime import Watchdog  # noqa: E402
 
 OFTEN = 200  # looks a second
 BLOCK = 1.2  # seconds: the watchdog looks once a second
@@ -51,10 +52,17 @@ def make_updater(comm):
     optimizer.update()
     n_box = len(model.coder.default_bbox)
     rng = np.random.default_rng(comm.rank)
-    examples = [(rng.normal(size=(3, 64, 64)).astype('f'), rng.normal(size=(n_box, 4)).astype('f'),
-                 (rng.random(n_box) < 0.02).astype('i')) for _ in range(4)]
+    examples = [
+        (
+            rng.normal(size=(3, 64, 64)).astype('f'),
+            rng.normal(size=(n_box, 4)).astype('f'),
+            (rng.random(n_box) < 0.02).astype('i'),
+        )
+        for _ in range(4)
+    ]
     return chainer.training.StandardUpdater(
-        chainer.iterators.SerialIterator(examples, 4), optimizer)
+        chainer.iterators.SerialIterator(examples, 4), optimizer
+    )
 
 
 def train(comm, updater, n_iteration, looks):
@@ -66,7 +74,8 @@ def train(comm, updater, n_iteration, looks):
     watchdog = Watchdog(comm, 600) if looks else contextlib.nullcontext()
     with watchdog, tempfile.TemporaryDirectory() as out:
         trainer = chainer.training.Trainer(
-            updater, (updater.iteration + n_iteration, 'iteration'), out)
+            updater, (updater.iteration + n_iteration, 'iteration'), out
+        )
         if looks:
             watchdog.interval = 1 / looks
             trainer.extend(watchdog)
@@ -82,9 +91,13 @@ def use_of(thread):
     """Clock; processor seconds of a thread, and how often it was woken up."""
     with open(f'/proc/self/task/{thread.native_id}/status') as status:
         facts = dict(line.split(':', 1) for line in status)
-    return np.array([time.perf_counter(),
-                     time.clock_gettime(time.pthread_getcpuclockid(thread.ident)),
-                     float(facts['voluntary_ctxt_switches'])])
+    return np.array(
+        [
+            time.perf_counter(),
+            time.clock_gettime(time.pthread_getcpuclockid(thread.ident)),
+            float(facts['voluntary_ctxt_switches']),
+        ]
+    )
 
 
 def interval(values):
@@ -98,7 +111,7 @@ def main():
     comm = chainermn.create_communicator('naive')
     count = PositiveCount(comm)
     ours = 1e6 * min(seconds(comm, lambda: count.mean(17), 100) for _ in range(40))
-    pickled = 1e6 * min(seconds(comm, lambda: comm.allreduce_obj(17.), 100) for _ in range(40))
+    pickled = 1e6 * min(seconds(comm, lambda: comm.allreduce_obj(17.0), 100) for _ in range(40))
 
     updater = make_updater(comm)
     train(comm, updater, 5, 0)
@@ -111,18 +124,22 @@ def main():
             if looks == 1:
                 uses.append(use)
     slower, slower_processor = map(interval, 100 * (np.divide(turns[1], turns[0]) - 1).T)
-    look, look_processor = map(
-        interval, 1e6 * (np.divide(turns[OFTEN], turns[0]) - 1).T / OFTEN)
+    look, look_processor = map(interval, 1e6 * (np.divide(turns[OFTEN], turns[0]) - 1).T / OFTEN)
     processor, wakes = np.mean(comm.mpi_comm.allgather(np.mean(uses, 0)), 0)
     if comm.rank == 0:
         milliseconds = 1e3 * np.median(turns[0], 0)[0]
         print(f'| {comm.size} | {ours:.1f} | {pickled:.1f} | {milliseconds:.1f} |')
         row = ' | '.join(
-            [text.format(*bounds) for text, bounds in (
-                ('{:+.2f} % ({:+.2f} to {:+.2f})', slower),
-                ('{:+.2f} % ({:+.2f} to {:+.2f})', slower_processor),
-                ('{:.0f} µs ({:.0f} to {:.0f})', look),
-                ('{:.0f} µs ({:.0f} to {:.0f})', look_processor))])
+            [
+                text.format(*bounds)
+                for text, bounds in (
+                    ('{:+.2f} % ({:+.2f} to {:+.2f})', slower),
+                    ('{:+.2f} % ({:+.2f} to {:+.2f})', slower_processor),
+                    ('{:.0f} µs ({:.0f} to {:.0f})', look),
+                    ('{:.0f} µs ({:.0f} to {:.0f})', look_processor),
+                )
+            ]
+        )
         print(f'| {comm.size} | {row} | {1e6 * processor:.0f} µs | {wakes:.1f} |', flush=True)
 
 

@@ -2,6 +2,7 @@
 
 ``mpiexec -n N python -m mpi4py exact_gradients.py N`` prints a line for each case.
 """
+
 import itertools
 import sys
 
@@ -41,9 +42,9 @@ def make(rng, share):
 
 # What each rank's images hold; ranks beyond the list repeat it.
 CASES = {
-    'unequal positives': [(0.1, 0.1), (0.8, 0.5), (0.3, 0.)],
-    'one rank without positives': [(0.5, 0.2), (0., 0.), (0.3, 0.1)],
-    'no positives at all': [(0., 0.), (0., 0.), (0., 0.)],
+    'unequal positives': [(0.1, 0.1), (0.8, 0.5), (0.3, 0.0)],
+    'one rank without positives': [(0.5, 0.2), (0.0, 0.0), (0.3, 0.1)],
+    'no positives at all': [(0.0, 0.0), (0.0, 0.0), (0.0, 0.0)],
     'unequal batches': [(0.3,), (0.2, 0.6, 0.1), (0.5, 0.5)],
     'a rank without images': [(0.3, 0.4), (), (0.2, 0.6, 0.1)],
     'one rank has all images': [(), (0.3, 0.4, 0.2), ()],
@@ -84,7 +85,7 @@ def check(comm, case, shares, dtype):
     assert whole_loss.dtype == loss.dtype == np.float32
     expected_loss = float(whole_loss.array)
     assert abs(mean_loss - expected_loss) <= tolerance * abs(expected_loss), case
-    worst = 0.
+    worst = 0.0
     for name, grad in expected.items():
         assert grad.dtype == found[name].dtype == dtype
         grad = grad.astype('f8')
@@ -101,7 +102,8 @@ def main():
     assert comm.size > 1, 'one rank shows nothing'
     for dtype, (case, shares) in itertools.product(TOLERANCES, CASES.items()):
         worst = comm.gather_obj(
-            check(comm, case, [shares[rank % len(shares)] for rank in range(comm.size)], dtype))
+            check(comm, case, [shares[rank % len(shares)] for rank in range(comm.size)], dtype)
+        )
         if comm.rank == 0:
             print(f'equal: {case}, {dtype} ({max(worst):.1e})', flush=True)
 

@@ -2,6 +2,7 @@
 
 ``mpiexec -n N python -m mpi4py exact_interfaces.py N`` prints a line for each loss and case.
 """
+
 import sys
 import warnings
 
@@ -45,8 +46,18 @@ def make(rng, lens):
 def paddle(**options):
     def loss(model, x, bboxes, labels, comm):
         loc, conf = model(x)
-        return ssd_loss(loc, conf, bboxes, [label + 1 for label in labels], PRIOR, VARIANCE,
-                        reduce='sum', comm=comm, **options)
+        return ssd_loss(
+            loc,
+            conf,
+            bboxes,
+            [label + 1 for label in labels],
+            PRIOR,
+            VARIANCE,
+            reduce='sum',
+            comm=comm,
+            **options,
+        )
+
     return loss
 
 
@@ -61,11 +72,14 @@ def ssd_pytorch(model, x, bboxes, labels, comm):
 LOSSES = {
     'ssd_loss': paddle(),
     'ssd_loss, bipartite, band': paddle(
-        match_type='bipartite', neg_overlap=0.2, neg_overlap_mode='caffe'),
+        match_type='bipartite', neg_overlap=0.2, neg_overlap_mode='caffe'
+    ),
     'ssd_loss, hard examples': paddle(
-        mining_type='hard_example', sample_size=6, mine_with_loc_loss=True),
+        mining_type='hard_example', sample_size=6, mine_with_loc_loss=True
+    ),
     'ssd_loss, weights, not normalised': paddle(
-        normalize=False, loc_loss_weight=2.5, conf_loss_weight=0.4, neg_pos_ratio=1.5),
+        normalize=False, loc_loss_weight=2.5, conf_loss_weight=0.4, neg_pos_ratio=1.5
+    ),
     'MultiBoxLoss': ssd_pytorch,
 }
 
@@ -103,7 +117,7 @@ def check(comm, name, case):
     where = f'{name}; {case}'
     mean_loss = comm.allreduce_obj(float(loss.array)) / comm.size
     assert abs(mean_loss - float(whole_loss.array)) <= 1e-5 * abs(float(whole_loss.array)), where
-    worst = 0.
+    worst = 0.0
     for key, grad in expected.items():
         scale = np.abs(grad).max()
         assert (case == 'no ground truth at all') == (scale == 0), where

@@ -4,6 +4,7 @@
 Dropout draws from NumPy's global generator, the model's own noise from Python's, the data from
 (seed, epoch, index) in worker processes.
 """
+
 import argparse
 import os
 import random
@@ -18,10 +19,10 @@ import chainermn
 import numpy as np
 
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.extensions.nan_policy import NaNPolicy
-from chainer_ssd.extensions.snapshot import Snapshot
-from chainer_ssd.extensions.watchdog import Watchdog
 from chainer_ssd.links import MultiboxTrainChain
+from chainer_ssd.runtime.nan_policy import NaNPolicy
+from chainer_ssd.runtime.snapshot.snapshot import Snapshot
+from chainer_ssd.runtime.watchdog.watchdog import Watchdog
 from chainer_ssd.transforms.random_transform_dataset import RandomTransformDataset
 
 N_BOX, N_CLASS, N_IMAGE = 18, 4, 23
@@ -71,7 +72,7 @@ class Fault:
         if self.is_due('sleep', iteration):
             time.sleep(3600)
         if self.is_due('object', iteration):  # an extension that only this rank runs
-            trainer.updater.get_optimizer('main').communicator.allreduce_obj(6.)
+            trainer.updater.get_optimizer('main').communicator.allreduce_obj(6.0)
         if self.is_due('barrier', iteration):  # the same, not by way of ChainerMN
             trainer.updater.get_optimizer('main').communicator.mpi_comm.Barrier()
         if self.is_due('pause', iteration) and iteration == self.iteration:
@@ -94,13 +95,19 @@ class Fault:
 def make_trainer(args, comm, fault, policy):
     rng = np.random.default_rng(0)
     label = (rng.random((N_IMAGE, N_BOX)) < 0.3) * rng.integers(1, N_CLASS, (N_IMAGE, N_BOX))
-    data = list(zip(rng.normal(size=(N_IMAGE, 27)).astype('f'),
-                    rng.normal(size=(N_IMAGE, N_BOX, 4)).astype('f'), label.astype('i')))
+    data = list(
+        zip(
+            rng.normal(size=(N_IMAGE, 27)).astype('f'),
+            rng.normal(size=(N_IMAGE, N_BOX, 4)).astype('f'),
+            label.astype('i'),
+        )
+    )
     data = RandomTransformDataset(data, fault.transform, 0, comm.rank, comm.size)
     options = {'order_sampler': data.next_epoch}
     if args.workers:
         iterator = chainer.iterators.MultiprocessIterator(
-            data, 2, n_processes=args.workers, shared_mem=4096, **options)
+            data, 2, n_processes=args.workers, shared_mem=4096, **options
+        )
     else:
         iterator = chainer.iterators.SerialIterator(data, 2, **options)
     np.random.seed(comm.rank)
@@ -180,8 +187,11 @@ def train(args, comm, watchdog):
         optimizer = trainer.updater.get_optimizer('main')
         chainer.serializers.save_npz(os.path.join(args.out, 'weights.npz'), optimizer.target)
         finite = all(np.isfinite(param.array).all() for param in optimizer.target.params())
-        print(f'done after {trainer.updater.iteration} iterations, {policy.n_skipped} skipped, '
-              f'all weights {"" if finite else "not "}finite', flush=True)
+        print(
+            f'done after {trainer.updater.iteration} iterations, {policy.n_skipped} skipped, '
+            f'all weights {"" if finite else "not "}finite',
+            flush=True,
+        )
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 ``mpiexec -n N python -m mpi4py out_of_step.py``; the last rank evaluates while the others
 train, and then has made an update more than they, as if resumed from another snapshot.
 """
+
 import chainer
 import chainermn
 import numpy as np

@@ -1,4 +1,5 @@
 """Real faults under mpiexec: no hang, a message on every living rank that names rank and cause."""
+
 import re
 import subprocess
 import time
@@ -13,16 +14,33 @@ JOB = Path(__file__).with_name('job.py')
 AFTER = 8  # iterations, then the fault
 TIMEOUT = 5  # of the watchdog
 SLACK = 20  # seconds to start, and to end, on a busy machine
-SHORT = [('extension', 1), ('transform-worker', 1), ('transform-kill', 0), ('exit', 1),
-         ('stop', 1), ('nan', 1)]
+SHORT = [
+    ('extension', 1),
+    ('transform-worker', 1),
+    ('transform-kill', 0),
+    ('exit', 1),
+    ('stop', 1),
+    ('nan', 1),
+]
 LONG = sorted({(name, rank) for name in FAULTS for rank in (0, 1, 2)} - set(SHORT))
 
 
 def run(start_mpiexec, n, out, name, rank, *options, limit=TIMEOUT + SLACK):
     """Exit status (None: it hangs), what was printed, seconds."""
     began = time.monotonic()
-    process = start_mpiexec(n, JOB, out, '--iterations', 40, '--slow', 0.02, '--fault',
-                            f'{name}@{rank}@{AFTER}', *FAULTS[name].options, *options)
+    process = start_mpiexec(
+        n,
+        JOB,
+        out,
+        '--iterations',
+        40,
+        '--slow',
+        0.02,
+        '--fault',
+        f'{name}@{rank}@{AFTER}',
+        *FAULTS[name].options,
+        *options,
+    )
     try:
         printed = process.communicate(timeout=limit)[0]
     except subprocess.TimeoutExpired:
@@ -40,8 +58,10 @@ def check(start_mpiexec, n, out, name, rank):
     fault = FAULTS[name]
     status, printed, seconds = run(start_mpiexec, n, out, name, rank, '--watchdog', TIMEOUT)
     assert status, f'exit {status} after {seconds:.1f} s\n{printed}'
-    said = {int(each): text for each, text in re.findall(r'^watchdog on rank (\d+): (.*)', printed,
-                                                         re.MULTILINE)}
+    said = {
+        int(each): text
+        for each, text in re.findall(r'^watchdog on rank (\d+): (.*)', printed, re.MULTILINE)
+    }
     if name == 'kill':  # the launcher kills the others: it may be faster than their message
         assert 'signal 9' in printed, printed
     else:
@@ -67,8 +87,9 @@ def test_more_faults_on_each_rank(start_mpiexec, tmp_path, name, rank):
 
 @pytest.mark.mpi
 def test_a_struck_job_leaves_no_shared_memory(start_mpiexec, tmp_path):
-    process = start_mpiexec(2, JOB, tmp_path, '--slow', 0.2, '--fault', f'extension@1@{AFTER}',
-                            '--watchdog', 20)
+    process = start_mpiexec(
+        2, JOB, tmp_path, '--slow', 0.2, '--fault', f'extension@1@{AFTER}', '--watchdog', 20
+    )
     segments, end = set(), time.monotonic() + 60
     while not segments and time.monotonic() < end:
         segments = {segment for pid in ranks_of(tmp_path) for segment in segments_of(pid)}
@@ -82,8 +103,9 @@ def test_a_struck_job_leaves_no_shared_memory(start_mpiexec, tmp_path):
 
 def segments_of(pid):
     try:
-        return re.findall(r'/dev/shm/mpich_\S+$', Path(f'/proc/{pid}/maps').read_text(),
-                          re.MULTILINE)
+        return re.findall(
+            r'/dev/shm/mpich_\S+$', Path(f'/proc/{pid}/maps').read_text(), re.MULTILINE
+        )
     except OSError:
         return []
 

@@ -32,11 +32,15 @@ def arrays(n_positive):
     rng = np.random.default_rng(0)
     labels = np.zeros((2, 10), 'i')
     labels[0, :n_positive] = 1
-    return (rng.normal(size=(2, 10, 4)).astype('f'), rng.normal(size=(2, 10, 3)).astype('f'),
-            rng.normal(size=(2, 10, 4)).astype('f'), labels)
+    return (
+        rng.normal(size=(2, 10, 4)).astype('f'),
+        rng.normal(size=(2, 10, 3)).astype('f'),
+        rng.normal(size=(2, 10, 4)).astype('f'),
+        labels,
+    )
 
 
-@pytest.mark.parametrize(('local', 'mean'), [(6, 5.), (0, 2.), (1, 2.5)])
+@pytest.mark.parametrize(('local', 'mean'), [(6, 5.0), (0, 2.0), (1, 2.5)])
 def test_a_communicator_without_mpi_is_asked_for_objects(local, mean):
     comm = Communicator()
     assert PositiveCount(comm).mean(np.array(local)) == mean

@@ -1,4 +1,5 @@
 """Kill and resume: the final weights are those of a run that was never killed, bit for bit."""
+
 import json
 import os
 import random

@@ -1,4 +1,5 @@
 """What ChainerMN does today where nothing is struck, and what is done here: both are run."""
+
 import re
 import subprocess
 import time
@@ -23,6 +24,7 @@ def table(pytestconfig):
 @pytest.fixture
 def run(start_mpiexec):
     """``run(way, out, *options)``: exit status (None: it hangs) and what was printed."""
+
     def run(way, out, *options):
         process = start_mpiexec(2, JOB, way, out, *options)
         try:

@@ -1,4 +1,5 @@
 """Ranks as threads of one process: a communicator for what needs no MPI."""
+
 import threading
 
 

@@ -4,6 +4,7 @@
 by ``comm.allreduce_obj``, data sets are each rank's own, snapshots are ChainerMN's checkpointer,
 the average precision is a mean over ranks; or ours.
 """
+
 import argparse
 import os
 import random
@@ -15,7 +16,7 @@ import chainermn
 import numpy as np
 
 from chainer_ssd import DetectionEvaluator, MultiboxTrainChain
-from chainer_ssd.extensions import Snapshot, Watchdog
+from chainer_ssd.runtime import Snapshot, Watchdog
 from chainer_ssd.transforms import RandomTransformDataset
 
 N_BOX, N_CLASS, BATCH = 18, 4, 2
@@ -52,9 +53,12 @@ class ChainToday(chainer.Chain):
         positive = gt_mb_labels > 0
         n = self.comm.allreduce_obj(positive.sum()) / self.comm.size
         loc_loss = F.sum(F.huber_loss(mb_locs, gt_mb_locs, 1, reduce='no'), 2)
-        conf_loss = F.reshape(F.softmax_cross_entropy(
-            F.reshape(mb_confs, (-1, N_CLASS)), gt_mb_labels.ravel(), reduce='no'),
-            positive.shape)
+        conf_loss = F.reshape(
+            F.softmax_cross_entropy(
+                F.reshape(mb_confs, (-1, N_CLASS)), gt_mb_labels.ravel(), reduce='no'
+            ),
+            positive.shape,
+        )
         # positives come last: a negative is hard if fewer than 3 n_i have a larger loss
         place = np.where(positive, 1, -conf_loss.array).argsort(1).argsort(1)
         hard = ~positive & (place < 3 * positive.sum(1, keepdims=True))
@@ -65,8 +69,13 @@ class ChainToday(chainer.Chain):
 
 def make_examples(rng, n):
     labels = (rng.random((n, N_BOX)) < 0.3) * rng.integers(1, N_CLASS, (n, N_BOX))
-    return list(zip(rng.normal(size=(n, 3, 3, 3)).astype('f'),
-                    rng.normal(size=(n, N_BOX, 4)).astype('f'), labels.astype('i')))
+    return list(
+        zip(
+            rng.normal(size=(n, 3, 3, 3)).astype('f'),
+            rng.normal(size=(n, N_BOX, 4)).astype('f'),
+            labels.astype('i'),
+        )
+    )
 
 
 def identity(example, rng):
@@ -78,27 +87,36 @@ def make_trainer(args, comm):
     np.random.seed(comm.rank)
     random.seed(comm.rank)
     if ours and not args.unequal:
-        data = RandomTransformDataset(make_examples(np.random.default_rng(0), N_IMAGE), identity,
-                                      0, comm.rank, comm.size)
+        data = RandomTransformDataset(
+            make_examples(np.random.default_rng(0), N_IMAGE), identity, 0, comm.rank, comm.size
+        )
         iterator = chainer.iterators.SerialIterator(data, BATCH, order_sampler=data.next_epoch)
     else:
         n = UNEQUAL[min(comm.rank, 1)] if args.unequal else N_IMAGE // comm.size
         iterator = chainer.iterators.SerialIterator(
-            make_examples(np.random.default_rng(comm.rank), n), BATCH)
+            make_examples(np.random.default_rng(comm.rank), n), BATCH
+        )
     chain = MultiboxTrainChain(Model(), comm=comm) if ours else ChainToday(Model(), comm)
     optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
     optimizer.setup(chain)
     if ours:
         optimizer.update()  # the first sends rank 0's weights round, and no more
     updater = chainer.training.StandardUpdater(
-        iterator, optimizer, converter=lambda batch, device: convert(args, comm, updater, batch))
+        iterator, optimizer, converter=lambda batch, device: convert(args, comm, updater, batch)
+    )
     trainer = chainer.training.Trainer(updater, (3, 'epoch'), args.out)
     if args.sum:
-        trainer.extend(lambda trainer: print(
-            f'1.0 came back as {comm.allreduce_obj(1.)}', flush=True), trigger=(1, 'epoch'))
+        trainer.extend(
+            lambda trainer: print(f'1.0 came back as {comm.allreduce_obj(1.0)}', flush=True),
+            trigger=(1, 'epoch'),
+        )
     if args.kill:
-        trainer.extend(lambda trainer: trainer.updater.iteration == args.kill and os.kill(
-            os.getpid(), signal.SIGKILL), priority=-200)
+        trainer.extend(
+            lambda trainer: (
+                trainer.updater.iteration == args.kill and os.kill(os.getpid(), signal.SIGKILL)
+            ),
+            priority=-200,
+        )
     return trainer, optimizer
 
 
@@ -149,8 +167,13 @@ def evaluate(args, comm):
         label = rng.integers(0, 3, n).astype('i')
         examples.append((np.full((3, 4, 4), i, 'f'), bbox, label))
         keep = np.concatenate([np.arange(n), rng.integers(0, n, n)]).astype('i')
-        answers.append((bbox[keep] + rng.normal(0, 3, (2 * n, 4)).astype('f'), label[keep],
-                        rng.random(2 * n).astype('f')))
+        answers.append(
+            (
+                bbox[keep] + rng.normal(0, 3, (2 * n, 4)).astype('f'),
+                label[keep],
+                rng.random(2 * n).astype('f'),
+            )
+        )
     names = ['a', 'b', 'c']
     part, options = examples, {'comm': comm}
     if args.way == 'today':

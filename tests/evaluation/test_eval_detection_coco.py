@@ -13,8 +13,11 @@ N_GOLDEN = 12
 NAN = float('nan')
 AP, AP50, AP75 = (f'ap/iou={iou}/area=all/max_dets=100' for iou in ('0.50:0.95', '0.50', '0.75'))
 KEYS = {AP, AP50, AP75, *(f'ar/iou=0.50:0.95/area=all/max_dets={n}' for n in (1, 10, 100))}
-AREA_KEYS = {f'{figure}/iou=0.50:0.95/area={area}/max_dets=100'
-             for figure in ('ap', 'ar') for area in ('small', 'medium', 'large')}
+AREA_KEYS = {
+    f'{figure}/iou=0.50:0.95/area={area}/max_dets=100'
+    for figure in ('ap', 'ar')
+    for area in ('small', 'medium', 'large')
+}
 BOX, OTHER = (0, 0, 10, 10), (50, 50, 60, 60)
 ONE = pytest.approx(1, abs=1e-12)  # pycocotools adds an epsilon to every denominator
 
@@ -27,7 +30,8 @@ def arguments(images):
         'pred_scores': [[p[2] for p in pred] for pred, _ in images],
         'gt_bboxes': [[g[0] for g in gt] for _, gt in images],
         'gt_labels': [[g[1] for g in gt] for _, gt in images],
-        'gt_crowdeds': [[g[2] for g in gt] for _, gt in images]}
+        'gt_crowdeds': [[g[2] for g in gt] for _, gt in images],
+    }
 
 
 def evaluate(*images, **options):
@@ -46,8 +50,11 @@ def oracle(images, thresh, max_dets=100):
             mine = sorted((p for p in pred if p[1] == c), key=lambda p: -p[2])
             taken = set()
             for box, _, score in mine[:max_dets]:
-                free = [(reference.iou(box, g[0]), j) for j, g in enumerate(gt)
-                        if not g[2] and j not in taken]
+                free = [
+                    (reference.iou(box, g[0]), j)
+                    for j, g in enumerate(gt)
+                    if not g[2] and j not in taken
+                ]
                 best = max(free, default=(0, None))  # among equals the later truth
                 if best[0] >= thresh:
                     taken.add(best[1])
@@ -64,9 +71,14 @@ def oracle(images, thresh, max_dets=100):
         for _, verdict in sorted(ranking, key=lambda r: -r[0]):
             right += verdict == 'right'
             wrong += verdict == 'wrong'
-            curve.append((right / n_positive, right / (right + wrong) if right else 0.))
-        ap = sum(max([p for r, p in curve if r >= recall], default=0.)
-                 for recall in np.linspace(0, 1, 101)) / 101
+            curve.append((right / n_positive, right / (right + wrong) if right else 0.0))
+        ap = (
+            sum(
+                max([p for r, p in curve if r >= recall], default=0.0)
+                for recall in np.linspace(0, 1, 101)
+            )
+            / 101
+        )
         figures.append((ap, right / n_positive))
     return figures
 
@@ -88,7 +100,7 @@ def test_equals_chainercv(golden, case):
     """ChainerCV 0.13.1's answers to random images: float boxes, ties, crowds, masks' areas or none,
     empty images, classes never seen, more than 100 detections."""
     assert len(golden['n_image']) == N_GOLDEN
-    images = slice(*np.cumsum(np.append(0, golden['n_image']))[case:case + 2])
+    images = slice(*np.cumsum(np.append(0, golden['n_image']))[case : case + 2])
 
     def split(name):
         side = name.split('_')[0]
@@ -96,29 +108,45 @@ def test_equals_chainercv(golden, case):
 
     has_area = golden['has_area'][case]
     result = eval_detection_coco(
-        split('pred_bbox'), split('pred_label'), split('pred_score'),
-        split('gt_bbox'), split('gt_label'), split('gt_area') if has_area else None,
-        split('gt_crowded'))
-    classes = slice(*np.cumsum(np.append(0, golden['n_class']))[case:case + 2])
-    expected = dict(zip(golden['key'].tolist(),
-                        zip(golden['figure'][classes].T, golden['mean'][case])))
+        split('pred_bbox'),
+        split('pred_label'),
+        split('pred_score'),
+        split('gt_bbox'),
+        split('gt_label'),
+        split('gt_area') if has_area else None,
+        split('gt_crowded'),
+    )
+    classes = slice(*np.cumsum(np.append(0, golden['n_class']))[case : case + 2])
+    expected = dict(
+        zip(golden['key'].tolist(), zip(golden['figure'][classes].T, golden['mean'][case]))
+    )
     keys = KEYS | AREA_KEYS if has_area else KEYS
     assert {key for key in result if key[:2] in ('ap', 'ar')} == keys
     for key in keys:
         # ChainerCV keeps the figures of the classes in float32.
         np.testing.assert_allclose(result[key], expected[key][0], rtol=0, atol=1e-7, err_msg=key)
         np.testing.assert_allclose(
-            result[f'm{key}'], expected[key][1], rtol=0, atol=1e-7, err_msg=key)
+            result[f'm{key}'], expected[key][1], rtol=0, atol=1e-7, err_msg=key
+        )
 
 
 CELLS = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 6)] * 2).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 
 
 @settings(deadline=None, max_examples=100)
-@given(images=st.lists(st.tuples(
-    st.lists(st.tuples(CELLS, st.integers(0, 2), st.sampled_from([0.25, 0.5, 0.75])), max_size=8),
-    st.lists(st.tuples(CELLS, st.integers(0, 2), st.booleans()), max_size=5)), max_size=4))
+@given(
+    images=st.lists(
+        st.tuples(
+            st.lists(
+                st.tuples(CELLS, st.integers(0, 2), st.sampled_from([0.25, 0.5, 0.75])), max_size=8
+            ),
+            st.lists(st.tuples(CELLS, st.integers(0, 2), st.booleans()), max_size=5),
+        ),
+        max_size=4,
+    )
+)
 def test_equals_the_definition(images):
     result = eval_detection_coco(**arguments(images))
     for key, thresh in ((AP50, 0.5), (AP75, 0.75)):
@@ -128,15 +156,19 @@ def test_equals_the_definition(images):
     for n in (1, 10, 100):
         recalls = [[recall for _, recall in oracle(images, thresh, n)] for thresh in threshs]
         np.testing.assert_allclose(
-            result[f'ar/iou=0.50:0.95/area=all/max_dets={n}'], np.mean(recalls, axis=0),
-            rtol=0, atol=1e-12)
+            result[f'ar/iou=0.50:0.95/area=all/max_dets={n}'],
+            np.mean(recalls, axis=0),
+            rtol=0,
+            atol=1e-12,
+        )
 
 
 def test_by_hand():
     # IoU 0.9, right at nine of ten thresholds; before it in the ranking a wrong one: precision 1/2
     result = evaluate(([(BOX, 0, 0.8), ((0, 0, 20, 20), 0, 0.9)], [((0, 0, 10, 9), 0, False)]))
     np.testing.assert_allclose(
-        [result[key][0] for key in (AP, AP50, AP75)], [0.45, 0.5, 0.5], atol=1e-12)
+        [result[key][0] for key in (AP, AP50, AP75)], [0.45, 0.5, 0.5], atol=1e-12
+    )
     recalls = [result[f'mar/iou=0.50:0.95/area=all/max_dets={n}'] for n in (1, 10, 100)]
     np.testing.assert_allclose(recalls, [0, 0.9, 0.9], atol=1e-12)
     # half the truths at precision 1: recalls 0, 0.01, ..., 0.5 of 101
@@ -147,8 +179,8 @@ def test_by_hand():
 
 def test_height_and_width_are_differences():
     # 4 of 10 rows; with pixels counted inclusively it would be a half
-    assert evaluate(([((0, 0, 4, 9), 0, 1.)], [((0, 0, 9, 9), 0, False)]))[f'm{AP50}'] == 0
-    assert evaluate(([((0, 0, 5, 10), 0, 1.)], [(BOX, 0, False)]))[f'm{AP50}'] == ONE
+    assert evaluate(([((0, 0, 4, 9), 0, 1.0)], [((0, 0, 9, 9), 0, False)]))[f'm{AP50}'] == 0
+    assert evaluate(([((0, 0, 5, 10), 0, 1.0)], [(BOX, 0, False)]))[f'm{AP50}'] == ONE
 
 
 def test_crowd_neither_helps_nor_harms():
@@ -224,20 +256,23 @@ def test_iterators_and_read_only_arrays_do_and_nothing_is_printed(capsys):
 GOOD = [([(BOX, 0, 0.5)], [(BOX, 0, False)])] * 3
 
 
-@pytest.mark.parametrize('name, value, error, message', [
-    ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
-    ('pred_scores', [NAN], ValueError, r'pred_scores\[2\], row 0: nan'),
-    ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
-    ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
-    ('gt_crowdeds', [True, False], ValueError, r'gt_crowdeds\[2\] has shape \(2,\)'),
-    ('gt_crowdeds', [NAN], ValueError, r'gt_crowdeds\[2\], row 0: nan, expected False or True'),
-    ('gt_crowdeds', [2], ValueError, r'gt_crowdeds\[2\], row 0: 2, expected False or True'),
-    ('gt_crowdeds', ['no'], TypeError, r'gt_crowdeds\[2\] has dtype'),
-    ('gt_areas', [1, 2], ValueError, r'gt_areas\[2\] has shape \(2,\).*gt_bboxes\[2\]'),
-    ('gt_areas', [-1], ValueError, r'gt_areas\[2\], row 0: -1, expected 0 or more'),
-    ('gt_areas', [NAN], ValueError, r'gt_areas\[2\], row 0: nan, expected finite'),
-    ('gt_areas', ['large'], TypeError, r'gt_areas\[2\] has dtype'),
-])
+@pytest.mark.parametrize(
+    'name, value, error, message',
+    [
+        ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
+        ('pred_scores', [NAN], ValueError, r'pred_scores\[2\], row 0: nan'),
+        ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
+        ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
+        ('gt_crowdeds', [True, False], ValueError, r'gt_crowdeds\[2\] has shape \(2,\)'),
+        ('gt_crowdeds', [NAN], ValueError, r'gt_crowdeds\[2\], row 0: nan, expected False or True'),
+        ('gt_crowdeds', [2], ValueError, r'gt_crowdeds\[2\], row 0: 2, expected False or True'),
+        ('gt_crowdeds', ['no'], TypeError, r'gt_crowdeds\[2\] has dtype'),
+        ('gt_areas', [1, 2], ValueError, r'gt_areas\[2\] has shape \(2,\).*gt_bboxes\[2\]'),
+        ('gt_areas', [-1], ValueError, r'gt_areas\[2\], row 0: -1, expected 0 or more'),
+        ('gt_areas', [NAN], ValueError, r'gt_areas\[2\], row 0: nan, expected finite'),
+        ('gt_areas', ['large'], TypeError, r'gt_areas\[2\] has dtype'),
+    ],
+)
 def test_bad_image_is_named(name, value, error, message):
     given_ = {**arguments(GOOD), 'gt_areas': [[100]] * 3}
     given_[name] = given_[name][:2] + [value]

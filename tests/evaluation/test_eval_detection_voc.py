@@ -21,7 +21,8 @@ def one_image(pred=(), gt=(), difficult=None):
         'pred_scores': [np.array([p[2] for p in pred], dtype=np.float32)],
         'gt_bboxes': [np.array([g[0] for g in gt], dtype=np.float32).reshape(-1, 4)],
         'gt_labels': [np.array([g[1] for g in gt], dtype=np.int32)],
-        'gt_difficults': None if difficult is None else [np.array(difficult, dtype=bool)]}
+        'gt_difficults': None if difficult is None else [np.array(difficult, dtype=bool)],
+    }
 
 
 def oracle(images, iou_thresh, use_07_metric):
@@ -51,22 +52,26 @@ def oracle(images, iou_thresh, use_07_metric):
                     verdict = 'wrong' if best in taken else 'right'
                     taken.add(best)
                 ranking.append((-score, -i, -place, verdict))
-        curve = [(0., 0.)]
+        curve = [(0.0, 0.0)]
         right = wrong = 0
         for *_, verdict in sorted(ranking):
             right += verdict == 'right'
             wrong += verdict == 'wrong'
             if n_positive:
-                curve.append((right / n_positive, right / (right + wrong) if right else 0.))
+                curve.append((right / n_positive, right / (right + wrong) if right else 0.0))
         if not n_positive:
             aps.append(NAN)
         elif use_07_metric:
-            aps.append(sum(
-                max([p for r, p in curve if r >= t * 0.1], default=0.) for t in range(11)) / 11)
+            aps.append(
+                sum(max([p for r, p in curve if r >= t * 0.1], default=0.0) for t in range(11)) / 11
+            )
         else:
-            aps.append(sum(
-                (b[0] - a[0]) * max(p for r, p in curve if r >= b[0])
-                for a, b in zip(curve, curve[1:])))
+            aps.append(
+                sum(
+                    (b[0] - a[0]) * max(p for r, p in curve if r >= b[0])
+                    for a, b in zip(curve, curve[1:])
+                )
+            )
     return aps
 
 
@@ -81,7 +86,8 @@ def arguments(images):
         'pred_scores': [[p[2] for p in pred] for pred, _ in images],
         'gt_bboxes': [[g[0] for g in gt] for _, gt in images],
         'gt_labels': [[g[1] for g in gt] for _, gt in images],
-        'gt_difficults': [[g[2] for g in gt] for _, gt in images]}
+        'gt_difficults': [[g[2] for g in gt] for _, gt in images],
+    }
 
 
 @pytest.fixture(scope='module')
@@ -95,7 +101,7 @@ def test_equals_chainercv(golden, case):
     """ChainerCV 0.13.1's answers to random images: integer and float boxes, ties, difficult and
     empty images, classes never seen, thresholds 0 to 1, both metrics."""
     assert len(golden['n_image']) == N_GOLDEN
-    images = slice(*np.cumsum(np.append(0, golden['n_image']))[case:case + 2])
+    images = slice(*np.cumsum(np.append(0, golden['n_image']))[case : case + 2])
 
     def split(name):
         side = name.split('_')[0]
@@ -103,34 +109,44 @@ def test_equals_chainercv(golden, case):
         return parts[images]
 
     result = eval_detection_voc(
-        split('pred_bbox'), split('pred_label'), split('pred_score'),
-        split('gt_bbox'), split('gt_label'),
+        split('pred_bbox'),
+        split('pred_label'),
+        split('pred_score'),
+        split('gt_bbox'),
+        split('gt_label'),
         split('gt_difficult') if golden['has_difficult'][case] else None,
-        iou_thresh=golden['iou_thresh'][case], use_07_metric=golden['use_07_metric'][case])
+        iou_thresh=golden['iou_thresh'][case],
+        use_07_metric=golden['use_07_metric'][case],
+    )
 
-    classes = slice(*np.cumsum(np.append(0, golden['n_class']))[case:case + 2])
+    classes = slice(*np.cumsum(np.append(0, golden['n_class']))[case : case + 2])
     np.testing.assert_allclose(result['ap'], golden['ap'][classes], rtol=0, atol=1e-12)
     np.testing.assert_allclose(result['map'], golden['map'][case], rtol=0, atol=1e-12)
 
 
 BOX = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 6)] * 2).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 PRED = st.tuples(BOX, st.integers(0, 2), st.sampled_from([0.25, 0.5, 0.75]))
 GT = st.tuples(BOX, st.integers(0, 2), st.booleans())
 
 
 @settings(deadline=None, max_examples=300)
-@given(images=st.lists(st.tuples(st.lists(PRED, max_size=8), st.lists(GT, max_size=5)),
-                       max_size=4),
-       iou_thresh=st.sampled_from([0., 0.25, 0.5, 0.75, 1.]), use_07_metric=st.booleans())
+@given(
+    images=st.lists(st.tuples(st.lists(PRED, max_size=8), st.lists(GT, max_size=5)), max_size=4),
+    iou_thresh=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),
+    use_07_metric=st.booleans(),
+)
 def test_equals_the_definition(images, iou_thresh, use_07_metric):
     result = eval_detection_voc(
-        **arguments(images), iou_thresh=iou_thresh, use_07_metric=use_07_metric)
+        **arguments(images), iou_thresh=iou_thresh, use_07_metric=use_07_metric
+    )
     expected = oracle(images, iou_thresh, use_07_metric)
     np.testing.assert_allclose(result['ap'], expected, rtol=0, atol=1e-12)
     known = [ap for ap in expected if ap == ap]
     np.testing.assert_allclose(
-        result['map'], sum(known) / len(known) if known else NAN, rtol=0, atol=1e-12)
+        result['map'], sum(known) / len(known) if known else NAN, rtol=0, atol=1e-12
+    )
 
 
 def test_many_ties_have_one_answer():
@@ -140,9 +156,12 @@ def test_many_ties_have_one_answer():
     for _ in range(40):
         corner = random.randint(0, 12, (24, 2))
         boxes = [(y, x, y + 4, x + 4) for y, x in corner.tolist()]
-        images.append((
-            [(box, 0, score) for box, score in zip(boxes, random.randint(0, 3, 16).tolist())],
-            [(box, 0, False) for box in boxes[16:]]))
+        images.append(
+            (
+                [(box, 0, score) for box, score in zip(boxes, random.randint(0, 3, 16).tolist())],
+                [(box, 0, False) for box in boxes[16:]],
+            )
+        )
     result = eval_detection_voc(**arguments(images))
     assert 0.05 < result['map'] < 0.95
     np.testing.assert_allclose(result['ap'], oracle(images, 0.5, False), rtol=0, atol=1e-12)
@@ -166,7 +185,8 @@ def test_precision_and_recall_by_hand():
     pred = [(other, 1, 0.9), (box, 1, 0.8), (box, 1, 0.7), (far, 1, 0.6), (box, 2, 0.5)]
     gt = [(other, 1), (box, 1), (far, 1), (box, 3), (far, 4)]
     prec, rec = calc_detection_voc_prec_rec(
-        **one_image(pred, gt, [True, False, False, False, True]))
+        **one_image(pred, gt, [True, False, False, False, True])
+    )
     assert [p is None for p in prec] == [True, False, False, False, False]
     assert [r is None for r in rec] == [True, False, True, False, True]
     np.testing.assert_allclose(prec[1], [NAN, 1, 1 / 2, 2 / 3])
@@ -178,8 +198,10 @@ def test_precision_and_recall_by_hand():
 
 def test_precision_and_recall_at_a_higher_iou():
     near = one_image([((0, 0, 9, 8), 0, 1)], [((0, 0, 9, 9), 0)])
-    assert [calc_detection_voc_prec_rec(**near, iou_thresh=iou)[1][0].tolist()
-            for iou in (0.5, 0.9, 0.91)] == [[1], [1], [0]]
+    assert [
+        calc_detection_voc_prec_rec(**near, iou_thresh=iou)[1][0].tolist()
+        for iou in (0.5, 0.9, 0.91)
+    ] == [[1], [1], [0]]
 
 
 def test_boxes_are_inclusive_pixels():
@@ -220,8 +242,14 @@ def test_class_without_truth_is_nan_and_left_out():
 
 @pytest.mark.parametrize('n_image', [0, 1, 2])
 def test_nothing_at_all(n_image):
-    result = eval_detection_voc(*[[np.zeros((0, 4))] * n_image, *[[np.zeros(0)] * n_image] * 2,
-                                  [np.zeros((0, 4))] * n_image, [np.zeros(0)] * n_image])
+    result = eval_detection_voc(
+        *[
+            [np.zeros((0, 4))] * n_image,
+            *[[np.zeros(0)] * n_image] * 2,
+            [np.zeros((0, 4))] * n_image,
+            [np.zeros(0)] * n_image,
+        ]
+    )
     assert result['ap'].shape == (0,)
     assert np.isnan(result['map'])
 
@@ -238,8 +266,10 @@ def test_inverted_detection_overlaps_nothing():
 
 
 def test_iterables_lists_and_integers_do_and_nothing_is_changed():
-    images = [([((0, 0, 9, 9), 0, 0.5), ((1, 1, 9, 9), 1, 0.75)], [((0, 0, 9, 9), 0, False)]),
-              ([], [((2, 3, 4, 5), 1, False)])]
+    images = [
+        ([((0, 0, 9, 9), 0, 0.5), ((1, 1, 9, 9), 1, 0.75)], [((0, 0, 9, 9), 0, False)]),
+        ([], [((2, 3, 4, 5), 1, False)]),
+    ]
     expected = eval_detection_voc(**arguments(images))
     arrays = {name: [np.array(a) for a in column] for name, column in arguments(images).items()}
     for column in arrays.values():
@@ -258,38 +288,54 @@ def test_order_of_images_and_of_boxes_does_not_matter(seed):
     scores = iter(random.permutation(1000).tolist())
     for _ in range(4):
         boxes = [(y, x, y + 5, x + 5) for y, x in random.randint(0, 10, (9, 2)).tolist()]
-        images.append((
-            [(box, random.randint(2), next(scores)) for box in boxes[:6]],
-            [(box, random.randint(2), random.rand() < 0.2) for box in boxes[6:]]))
-    shuffled = [([pred[r] for r in random.permutation(len(pred))], gt)
-                for pred, gt in (images[i] for i in random.permutation(4))]
+        images.append(
+            (
+                [(box, random.randint(2), next(scores)) for box in boxes[:6]],
+                [(box, random.randint(2), random.rand() < 0.2) for box in boxes[6:]],
+            )
+        )
+    shuffled = [
+        ([pred[r] for r in random.permutation(len(pred))], gt)
+        for pred, gt in (images[i] for i in random.permutation(4))
+    ]
     np.testing.assert_allclose(
         eval_detection_voc(**arguments(shuffled))['ap'],
-        eval_detection_voc(**arguments(images))['ap'], rtol=0, atol=1e-12)
+        eval_detection_voc(**arguments(images))['ap'],
+        rtol=0,
+        atol=1e-12,
+    )
 
 
 GOOD = [([((0, 0, 9, 9), 0, 0.5)], [((0, 0, 9, 9), 0, False)])] * 3
 
 
-@pytest.mark.parametrize('name, value, error, message', [
-    ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
-    ('pred_bboxes', [[0, 0, 9, NAN]], ValueError, r'pred_bboxes\[2\], row 0: .*nan'),
-    ('pred_bboxes', [['a', 'b', 'c', 'd']], TypeError, r'pred_bboxes\[2\] has dtype'),
-    ('pred_labels', [-1], ValueError, r'pred_labels\[2\], row 0: -1'),
-    ('pred_labels', [0.5], TypeError, r'pred_labels\[2\] has dtype float64'),
-    ('pred_labels', [0, 1], ValueError, r'pred_labels\[2\] has shape \(2,\).*pred_bboxes\[2\]'),
-    ('pred_scores', [float('inf')], ValueError, r'pred_scores\[2\], row 0: inf'),
-    ('pred_scores', [], ValueError, r'pred_scores\[2\] has shape \(0,\): expected \(1,\)'),
-    ('pred_scores', ['high'], TypeError, r'pred_scores\[2\] has dtype'),
-    ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
-    ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\], row 0: .*inf'),
-    ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
-    ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
-    ('gt_difficults', [True, False], ValueError, r'gt_difficults\[2\] has shape \(2,\)'),
-    ('gt_difficults', [NAN], ValueError, r'gt_difficults\[2\], row 0: nan, expected False or True'),
-    ('gt_difficults', [2], ValueError, r'gt_difficults\[2\], row 0: 2, expected False or True'),
-    ('gt_difficults', ['no'], TypeError, r'gt_difficults\[2\] has dtype'),
-])
+@pytest.mark.parametrize(
+    'name, value, error, message',
+    [
+        ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
+        ('pred_bboxes', [[0, 0, 9, NAN]], ValueError, r'pred_bboxes\[2\], row 0: .*nan'),
+        ('pred_bboxes', [['a', 'b', 'c', 'd']], TypeError, r'pred_bboxes\[2\] has dtype'),
+        ('pred_labels', [-1], ValueError, r'pred_labels\[2\], row 0: -1'),
+        ('pred_labels', [0.5], TypeError, r'pred_labels\[2\] has dtype float64'),
+        ('pred_labels', [0, 1], ValueError, r'pred_labels\[2\] has shape \(2,\).*pred_bboxes\[2\]'),
+        ('pred_scores', [float('inf')], ValueError, r'pred_scores\[2\], row 0: inf'),
+        ('pred_scores', [], ValueError, r'pred_scores\[2\] has shape \(0,\): expected \(1,\)'),
+        ('pred_scores', ['high'], TypeError, r'pred_scores\[2\] has dtype'),
+        ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
+        ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\], row 0: .*inf'),
+        ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
+        ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
+        ('gt_difficults', [True, False], ValueError, r'gt_difficults\[2\] has shape \(2,\)'),
+        (
+            'gt_difficults',
+            [NAN],
+            ValueError,
+            r'gt_difficults\[2\], row 0: nan, expected False or True',
+        ),
+        ('gt_difficults', [2], ValueError, r'gt_difficults\[2\], row 0: 2, expected False or True'),
+        ('gt_difficults', ['no'], TypeError, r'gt_difficults\[2\] has dtype'),
+    ],
+)
 def test_bad_image_is_named(name, value, error, message):
     given_ = arguments(GOOD)
     given_[name] = given_[name][:2] + [value]

@@ -3,6 +3,7 @@
 ``mpiexec -n N python -m mpi4py evaluate_over_ranks.py [lose | repeat]``: with a word rank 0 loses
 an image, or has one of another rank's too.
 """
+
 import sys
 
 import chainer

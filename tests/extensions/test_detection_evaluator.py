@@ -19,9 +19,13 @@ class Detector(chainer.Link):
     def __init__(self, truths):
         super().__init__()
         self.answers = [
-            (np.concatenate([bbox + RANDOM.normal(0, 2, bbox.shape), boxes(3)]).astype('f'),
-             np.concatenate([label, RANDOM.randint(0, 2, 3)]).astype('i'),
-             RANDOM.uniform(size=len(bbox) + 3).astype('f')) for bbox, label, _ in truths]
+            (
+                np.concatenate([bbox + RANDOM.normal(0, 2, bbox.shape), boxes(3)]).astype('f'),
+                np.concatenate([label, RANDOM.randint(0, 2, 3)]).astype('i'),
+                RANDOM.uniform(size=len(bbox) + 3).astype('f'),
+            )
+            for bbox, label, _ in truths
+        ]
         self.modes = []
 
     def predict(self, imgs):
@@ -31,8 +35,10 @@ class Detector(chainer.Link):
 
 @pytest.fixture
 def truths():
-    return [(boxes(n), RANDOM.randint(0, 2, n).astype('i'), RANDOM.uniform(size=n) < 0.3)
-            for n in (3, 0, 5, 2, 4)]
+    return [
+        (boxes(n), RANDOM.randint(0, 2, n).astype('i'), RANDOM.uniform(size=n) < 0.3)
+        for n in (3, 0, 5, 2, 4)
+    ]
 
 
 def evaluator_of(examples, target, *args, **kwargs):
@@ -51,9 +57,11 @@ def test_reports_what_direct_evaluation_says(truths, with_difficult, use_07_metr
     found = zip(*detector.answers)
     columns = list(zip(*truths))
     expected = eval_detection_voc(
-        *found, *columns[:3 if with_difficult else 2], use_07_metric=use_07_metric)
+        *found, *columns[: 3 if with_difficult else 2], use_07_metric=use_07_metric
+    )
     evaluator = evaluator_of(
-        examples_of(truths, 3 if with_difficult else 2), detector, LABEL_NAMES, use_07_metric)
+        examples_of(truths, 3 if with_difficult else 2), detector, LABEL_NAMES, use_07_metric
+    )
     for _ in range(2):  # the iterator is rewound
         result = evaluator()
         assert result['main/map'] == expected['map']
@@ -89,9 +97,11 @@ def test_a_trainer_observes_it_and_its_log_can_hold_nan(truths, tmp_path):
     optimizer = chainer.optimizers.SGD().setup(chain)
     iterator = chainer.iterators.SerialIterator(np.ones((4, 1), 'f'), 2)
     trainer = chainer.training.Trainer(
-        chainer.training.StandardUpdater(iterator, optimizer), (2, 'iteration'), tmp_path)
-    trainer.extend(evaluator_of(examples_of(truths), Detector(truths), LABEL_NAMES),
-                   trigger=(1, 'iteration'))
+        chainer.training.StandardUpdater(iterator, optimizer), (2, 'iteration'), tmp_path
+    )
+    trainer.extend(
+        evaluator_of(examples_of(truths), Detector(truths), LABEL_NAMES), trigger=(1, 'iteration')
+    )
     trainer.extend(chainer.training.extensions.LogReport(trigger=(1, 'iteration')))
     trainer.run()
     log = trainer.get_extension('LogReport').log

@@ -13,10 +13,13 @@ def test_any_number_of_ranks_finds_the_same_to_the_last_digit(mpiexec):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(('word', 'expected'), [
-    ('lose', 'example 6 of 13 comes from ranks []'),
-    ('repeat', 'example 7 of 13 comes from ranks [0, 1]'),
-])
+@pytest.mark.parametrize(
+    ('word', 'expected'),
+    [
+        ('lose', 'example 6 of 13 comes from ranks []'),
+        ('repeat', 'example 7 of 13 comes from ranks [0, 1]'),
+    ],
+)
 def test_every_image_comes_from_one_rank(mpiexec, word, expected):
     printed = mpiexec(2, SCRIPT, word)
     for rank in (0, 1):

@@ -6,14 +6,25 @@ from chainer_ssd.extensions import MatchReport
 from chainer_ssd.ops import bbox_iou, match
 
 # Two squares of 20 pixels, one of 40, four of 4 far from everything.
-DEFAULT_BBOX = np.array([[10, 10, 20, 20], [10, 30, 20, 20], [60, 60, 40, 40],
-                         *[[90, x, 4, 4] for x in (5, 15, 25, 35)]], 'f')
+DEFAULT_BBOX = np.array(
+    [
+        [10, 10, 20, 20],
+        [10, 30, 20, 20],
+        [60, 60, 40, 40],
+        *[[90, x, 4, 4] for x in (5, 15, 25, 35)],
+    ],
+    'f',
+)
 
 
 def example(bbox, **options):
     bbox = np.array(bbox, 'f').reshape(-1, 4)
-    return (np.zeros((3, 100, 100), 'f'), bbox, np.zeros(len(bbox), 'i'),
-            match(DEFAULT_BBOX, bbox, **options))
+    return (
+        np.zeros((3, 100, 100), 'f'),
+        bbox,
+        np.zeros(len(bbox), 'i'),
+        match(DEFAULT_BBOX, bbox, **options),
+    )
 
 
 def test_figures_counted_by_hand():
@@ -31,19 +42,25 @@ def test_figures_counted_by_hand():
         'match/unmatched': 1 / 4,
         'match/recall': 2 / 4,
         # Sides: 20; sqrt(200) = 14.1; 20; 5.
-        'match/n_truth/16-32px': 2 / 3, 'match/n_positive/16-32px': 2 / 3,
-        'match/unmatched/16-32px': 0, 'match/recall/16-32px': 1 / 2,
-        'match/n_truth/8-16px': 1 / 3, 'match/n_positive/8-16px': 1 / 3,
-        'match/unmatched/8-16px': 0, 'match/recall/8-16px': 1,
-        'match/n_truth/4-8px': 1 / 3, 'match/n_positive/4-8px': 0,
-        'match/unmatched/4-8px': 1, 'match/recall/4-8px': 0,
+        'match/n_truth/16-32px': 2 / 3,
+        'match/n_positive/16-32px': 2 / 3,
+        'match/unmatched/16-32px': 0,
+        'match/recall/16-32px': 1 / 2,
+        'match/n_truth/8-16px': 1 / 3,
+        'match/n_positive/8-16px': 1 / 3,
+        'match/unmatched/8-16px': 0,
+        'match/recall/8-16px': 1,
+        'match/n_truth/4-8px': 1 / 3,
+        'match/n_positive/4-8px': 0,
+        'match/unmatched/4-8px': 1,
+        'match/recall/4-8px': 0,
     }
 
 
 def test_mined_negatives_are_those_that_there_are():
     figures = MatchReport([example([[0, 0, 20, 20]])], DEFAULT_BBOX, n_sample=1, k=100)()
     assert figures['match/hard_negative'] == 1
-    report = MatchReport([example([[0, 0, 20, 20]], neg_overlap=0.)], DEFAULT_BBOX, n_sample=1)
+    report = MatchReport([example([[0, 0, 20, 20]], neg_overlap=0.0)], DEFAULT_BBOX, n_sample=1)
     assert report()['match/hard_negative'] == 0  # all others are ignored
 
 
@@ -58,15 +75,21 @@ def test_images_without_objects():
 def test_recall_and_unmatched_as_loops_say():
     random = np.random.default_rng(0)
     default_bbox = np.concatenate(
-        [random.uniform(0, 100, (200, 2)), random.uniform(5, 60, (200, 2))], axis=1).astype('f')
+        [random.uniform(0, 100, (200, 2)), random.uniform(5, 60, (200, 2))], axis=1
+    ).astype('f')
     data, n_truth, suited, matched = [], 0, 0, 0
     for n in random.integers(0, 9, 20):
         start = random.uniform(0, 80, (n, 2))
         bbox = np.concatenate([start, start + random.uniform(1, 50, (n, 2))], axis=1).astype('f')
         index = match(default_bbox, bbox, 0.4, 'bipartite')
         data.append((np.zeros((3, 100, 100), 'f'), bbox, np.zeros(n, 'i'), index))
-        corners = np.concatenate([default_bbox[:, :2] - default_bbox[:, 2:] / 2,
-                                  default_bbox[:, :2] + default_bbox[:, 2:] / 2], axis=1)
+        corners = np.concatenate(
+            [
+                default_bbox[:, :2] - default_bbox[:, 2:] / 2,
+                default_bbox[:, :2] + default_bbox[:, 2:] / 2,
+            ],
+            axis=1,
+        )
         for truth in range(n):
             n_truth += 1
             boxes = [box for box in range(200) if index[box] == truth]
@@ -113,7 +136,7 @@ class Communicator:
         self.rank = rank
 
     def allreduce_obj(self, values):
-        (_, value), = values
+        ((_, value),) = values
         return [(0, value), (1, value)]
 
 

@@ -18,7 +18,7 @@ from chainer_ssd import (
     SSDMini,
 )
 from chainer_ssd.extensions import DetectionVisReport, MatchVisReport
-from chainer_ssd.functions._rows import background_loss
+from chainer_ssd.functions.objective import background_loss
 from chainer_ssd.visualizations import draw_detection
 from tests import reference
 
@@ -53,11 +53,11 @@ def trainer_of(out, reports, n_iteration=3):
     chain = MultiboxTrainChain(model)
     optimizer = chainer.optimizers.MomentumSGD(1e-3).setup(chain)
     matched = pipeline(model)
-    encoded = chainer.datasets.TransformDataset(
-        matched, EncodeTransform(model.coder.default_bbox))
+    encoded = chainer.datasets.TransformDataset(matched, EncodeTransform(model.coder.default_bbox))
     iterator = chainer.iterators.SerialIterator(encoded, 2)  # shuffles by the global generator
     trainer = chainer.training.Trainer(
-        chainer.training.StandardUpdater(iterator, optimizer), (n_iteration, 'iteration'), out)
+        chainer.training.StandardUpdater(iterator, optimizer), (n_iteration, 'iteration'), out
+    )
     for report in reports(chain, iterator, matched, ShapesBboxDataset(3, SIZE, seed=1)):
         trainer.extend(report, trigger=(1, 'iteration'))
     return trainer
@@ -71,8 +71,10 @@ def state(trainer):
 
 def both(chain, iterator, matched, test):
     tests = chainer.iterators.SerialIterator(test, 2, repeat=False, shuffle=False)
-    return [DetectionVisReport(tests, chain.model, NAMES, n_image=2, score_thresh=0.01),
-            MatchVisReport(matched, chain, NAMES)]
+    return [
+        DetectionVisReport(tests, chain.model, NAMES, n_image=2, score_thresh=0.01),
+        MatchVisReport(matched, chain, NAMES),
+    ]
 
 
 def test_training_is_the_same_bit_for_bit(tmp_path):
@@ -93,8 +95,12 @@ def test_training_is_the_same_bit_for_bit(tmp_path):
 
 def test_files_are_named_by_iteration_and_index_and_are_pictures(tmp_path):
     trainer_of(tmp_path, both, 2).run()
-    names = {name.format(i, index) for i in (1, 2) for index in (0, 1)
-             for name in ('detection_iter={}_idx={}.jpg', 'match_iter={}_idx={}.png')}
+    names = {
+        name.format(i, index)
+        for i in (1, 2)
+        for index in (0, 1)
+        for name in ('detection_iter={}_idx={}.jpg', 'match_iter={}_idx={}.png')
+    }
     assert set(os.listdir(tmp_path)) == names
     for name in names:
         with Image.open(tmp_path / name) as image:
@@ -133,6 +139,7 @@ class Model(chainer.Chain):
 
 def trainer_at(out, iteration=7):
     """What a report asks a trainer for."""
+
     class Updater:
         pass
 
@@ -147,13 +154,17 @@ def test_only_sure_detections_are_drawn(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         'chainer_ssd.extensions.detection_vis_report.draw_detection',
-        lambda *args: drawn.append(args) or draw_detection(*args))
-    found = (np.array([(1, 1, 20, 20), (30, 30, 50, 50)], 'f'), np.array([0, 1], 'i'),
-             np.array([0.7, 0.3], 'f'))
+        lambda *args: drawn.append(args) or draw_detection(*args),
+    )
+    found = (
+        np.array([(1, 1, 20, 20), (30, 30, 50, 50)], 'f'),
+        np.array([0, 1], 'i'),
+        np.array([0.7, 0.3], 'f'),
+    )
     model = Model(found=found)
     data = ShapesBboxDataset(1, SIZE)
     DetectionVisReport(data, model, NAMES, score_thresh=0.5)(trainer_at(tmp_path))
-    (img, bbox, label, score, gt_bbox, gt_label, names), = drawn
+    ((img, bbox, label, score, gt_bbox, gt_label, names),) = drawn
     np.testing.assert_array_equal(bbox, found[0][:1])
     assert label.tolist() == [0] and score.tolist() == [np.float32(0.7)] and names == NAMES
     np.testing.assert_array_equal(gt_bbox, data[0][1])
@@ -163,8 +174,10 @@ def test_only_sure_detections_are_drawn(tmp_path, monkeypatch):
 
 def test_negatives_are_those_of_the_loss(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr('chainer_ssd.extensions.match_vis_report.draw_match',
-                        lambda *args: drawn.append(args) or np.zeros((3, 9, 9), 'f'))
+    monkeypatch.setattr(
+        'chainer_ssd.extensions.match_vis_report.draw_match',
+        lambda *args: drawn.append(args) or np.zeros((3, 9, 9), 'f'),
+    )
     n_box = len(SSDMini(3, SIZE).coder.scale)
     mb_conf = np.random.RandomState(0).normal(size=(n_box, 4)).astype('f')
     mb_conf[IGNORED, 1] += 9  # would be the hardest of all
@@ -172,7 +185,7 @@ def test_negatives_are_those_of_the_loss(tmp_path, monkeypatch):
     chain = MultiboxTrainChain(model, k=2)
     data = chainer.datasets.TransformDataset(pipeline(model), _ignore_some)
     MatchVisReport(data, chain, NAMES, n_image=1)(trainer_at(tmp_path))
-    (img, bbox, label, index, default_bbox, scale, hard_negative, conf_loss, _), = drawn
+    ((img, bbox, label, index, default_bbox, scale, hard_negative, conf_loss, _),) = drawn
     assert (index >= 0).any() and (index == -2).any() and model.modes == [(False, False)]
     np.testing.assert_array_equal(default_bbox, model.coder.default_bbox)
     np.testing.assert_array_equal(scale, model.coder.scale)
@@ -180,14 +193,15 @@ def test_negatives_are_those_of_the_loss(tmp_path, monkeypatch):
     np.testing.assert_allclose(conf_loss, loss, rtol=1e-5)
     negatives = sorted(np.flatnonzero(index == -1), key=lambda k: -loss[k])
     expected = np.zeros(n_box, bool)
-    expected[negatives[:2 * (index >= 0).sum()]] = True
+    expected[negatives[: 2 * (index >= 0).sum()]] = True
     np.testing.assert_array_equal(hard_negative, expected)
 
     # And the loss itself: only what it selects has a gradient.
     _, mb_loc, mb_label = EncodeTransform(default_bbox)((img, bbox, label, index))
     mb_confs = chainer.Variable(mb_conf[None])
     losses = chainer_ssd.multibox_loss(
-        np.zeros((1, n_box, 4), 'f'), mb_confs, mb_loc[None], mb_label[None], 2)
+        np.zeros((1, n_box, 4), 'f'), mb_confs, mb_loc[None], mb_label[None], 2
+    )
     losses[1].backward()
     selected = (mb_confs.grad[0] != 0).any(axis=1)
     np.testing.assert_array_equal(selected, hard_negative | (index >= 0))
@@ -210,7 +224,8 @@ def test_rank_0_alone_draws(tmp_path, rank):
     comm.rank = rank
     found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
     DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(found=found), comm=comm)(
-        trainer_at(tmp_path / 'out'))
+        trainer_at(tmp_path / 'out')
+    )
     assert os.path.exists(tmp_path / 'out') == (rank == 0)
 
 
@@ -227,8 +242,11 @@ def test_a_failure_names_the_image(tmp_path):
     found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
     report = DetectionVisReport(Data(), Model(found=found))
     before = np.random.get_state()[1].copy()
-    with pytest.raises(RuntimeError, match='DetectionVisReport cannot draw image 1 of its data set '
-                       '.*iter=7_idx=1.jpg.*: ValueError: JPEGImages/cat.jpg: cannot be read'):
+    with pytest.raises(
+        RuntimeError,
+        match='DetectionVisReport cannot draw image 1 of its data set '
+        '.*iter=7_idx=1.jpg.*: ValueError: JPEGImages/cat.jpg: cannot be read',
+    ):
         report(trainer_at(tmp_path))
     assert os.listdir(tmp_path) == ['detection_iter=7_idx=0.jpg']
     assert chainer.config.train and (np.random.get_state()[1] == before).all()
@@ -236,8 +254,10 @@ def test_a_failure_names_the_image(tmp_path):
 
 def test_a_picture_that_cannot_be_written_is_told_once_and_training_goes_on(tmp_path, recwarn):
     def reports(chain, iterator, matched, test):
-        return [DetectionVisReport(test, chain.model, NAMES, 'a_{index}.jpg', n_image=2),
-                MatchVisReport(matched, chain, NAMES, 'b_{index}.png')]
+        return [
+            DetectionVisReport(test, chain.model, NAMES, 'a_{index}.jpg', n_image=2),
+            MatchVisReport(matched, chain, NAMES, 'b_{index}.png'),
+        ]
 
     (tmp_path / 'a_0.jpg').mkdir()  # a file of that name cannot be
     (tmp_path / 'b_1.png').mkdir()
@@ -271,14 +291,17 @@ def test_an_image_that_cannot_be_read_stays_an_error(tmp_path):
         DetectionVisReport(Data(1, SIZE), Model())(trainer_at(tmp_path))
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'filename': 'a_{index}'}, 'filename = a_{index}: expected a suffix'),
-    ({'filename': 'a_{index}.txt'}, 'expected a suffix such as .png'),
-    ({'filename': 'a_{iteration}.png'}, 'expected {index} in it, for 2 images'),
-    ({'filename': 'a_{index}_{epoch}.png'}, 'expected no other fields than {iteration}'),
-    ({'filename': 'a_{}_{index}.png'}, 'expected no other fields'),
-    ({'n_image': 0}, 'n_image = 0: expected 1 or more'),
-])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'filename': 'a_{index}'}, 'filename = a_{index}: expected a suffix'),
+        ({'filename': 'a_{index}.txt'}, 'expected a suffix such as .png'),
+        ({'filename': 'a_{iteration}.png'}, 'expected {index} in it, for 2 images'),
+        ({'filename': 'a_{index}_{epoch}.png'}, 'expected no other fields than {iteration}'),
+        ({'filename': 'a_{}_{index}.png'}, 'expected no other fields'),
+        ({'n_image': 0}, 'n_image = 0: expected 1 or more'),
+    ],
+)
 @pytest.mark.parametrize('report', [DetectionVisReport, MatchVisReport])
 def test_bad_arguments(report, options, message):
     with pytest.raises(ValueError, match=message):
@@ -304,5 +327,5 @@ def test_by_default_once_an_epoch():
 def test_images_of_any_size_and_no_resizing_needed(tmp_path):
     data = chainer.datasets.TransformDataset(ShapesBboxDataset(1, 200), ResizeTransform(130))
     model = SSDMini(3, SIZE)
-    DetectionVisReport(data, model, NAMES, score_thresh=0.)(trainer_at(tmp_path))
+    DetectionVisReport(data, model, NAMES, score_thresh=0.0)(trainer_at(tmp_path))
     assert len(os.listdir(tmp_path)) == 1

@@ -1,4 +1,5 @@
 """VOC's ``difficult`` and COCO's ``iscrowd``, from the file to the gradients."""
+
 import chainer
 import numpy as np
 import pytest
@@ -17,13 +18,15 @@ from tests.helpers import to_numpy
 
 def voc(root, return_flag):
     xml = voc_folder.annotation([('dog', (11, 11, 31, 31), 0), ('cat', (41, 21, 61, 41), 1)])
-    return VOCBboxDataset(voc_folder.write(root, {'a': xml}), 'train', ['cat', 'dog'],
-                          return_difficult=return_flag)
+    return VOCBboxDataset(
+        voc_folder.write(root, {'a': xml}), 'train', ['cat', 'dog'], return_difficult=return_flag
+    )
 
 
 def coco(root, return_flag):
     content = coco_folder.coco(
-        [(3, 90, [10, 10, 20, 20], 0), (3, 2, [40, 20, 20, 20], 1)], images=(3,))
+        [(3, 90, [10, 10, 20, 20], 0), (3, 2, [40, 20, 20, 20], 1)], images=(3,)
+    )
     return COCOBboxDataset(*coco_folder.write(root, content), return_crowd=return_flag)
 
 
@@ -32,7 +35,8 @@ def coco(root, return_flag):
 def test_what_is_ignored_is_neither_positive_nor_negative(tmp_path, xp, make, return_flag):
     # A box on the object; one on the ignored one, one that it covers half; one elsewhere
     default_bbox = np.array(
-        [(20, 20, 20, 20), (30, 50, 20, 20), (30, 50, 10, 20), (5, 70, 8, 8)], 'f')
+        [(20, 20, 20, 20), (30, 50, 20, 20), (30, 50, 10, 20), (5, 70, 8, 8)], 'f'
+    )
     data = make(tmp_path, return_flag)
     for transform in (MatchTransform(default_bbox), EncodeTransform(default_bbox)):
         data = chainer.datasets.TransformDataset(data, transform)
@@ -41,8 +45,10 @@ def test_what_is_ignored_is_neither_positive_nor_negative(tmp_path, xp, make, re
 
     mb_locs = chainer.Variable(xp.asarray(np.ones((1, 4, 4), 'f')))
     mb_confs = chainer.Variable(xp.asarray(np.random.default_rng(0).normal(size=(1, 4, 3)), 'f'))
-    sum(multibox_loss(mb_locs, mb_confs, xp.asarray(gt_mb_locs), xp.asarray(gt_mb_labels),
-                      3)).backward()
+    sum(
+        multibox_loss(mb_locs, mb_confs, xp.asarray(gt_mb_locs), xp.asarray(gt_mb_labels), 3)
+    ).backward()
     assert to_numpy(mb_locs.grad).any(axis=2).tolist() == [[True, False, False, False]]
     assert to_numpy(mb_confs.grad).any(axis=2).tolist() == [
-        [True, False, False, True] if return_flag else [True] * 4]
+        [True, False, False, True] if return_flag else [True] * 4
+    ]

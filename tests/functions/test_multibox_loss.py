@@ -13,8 +13,18 @@ from tests import reference
 from tests.conftest import GOLDEN
 from tests.helpers import assert_close, to_numpy
 
-CHAINERCV_CASES = ['empty_image', 'many_gts', 'no_overlap_gt', 'plain_a', 'plain_b', 'plain_c',
-                   'ratio_1_5', 'ratio_50', 'shared_best', 'ssd300']
+CHAINERCV_CASES = [
+    'empty_image',
+    'many_gts',
+    'no_overlap_gt',
+    'plain_a',
+    'plain_b',
+    'plain_c',
+    'ratio_1_5',
+    'ratio_50',
+    'shared_best',
+    'ssd300',
+]
 
 
 @pytest.fixture(params=['auto', 'never'], autouse=True)
@@ -55,8 +65,9 @@ def test_equals_chainercv(case, xp):
     variance = yxyx(golden['in.prior_var'])
     split = np.cumsum(golden['in.gt_lens'])[:-1]
     targets = []
-    for bbox, label in zip(np.split(yxyx(golden['in.gt_box']), split),
-                           np.split(golden['in.gt_label'], split)):
+    for bbox, label in zip(
+        np.split(yxyx(golden['in.gt_box']), split), np.split(golden['in.gt_label'], split)
+    ):
         targets.append(encode(default_bbox, bbox, label - 1, match(default_bbox, bbox), variance))
     gt_mb_locs, gt_mb_labels = map(np.stack, zip(*targets))
     positive = gt_mb_labels > 0
@@ -67,8 +78,12 @@ def test_equals_chainercv(case, xp):
 
     k = float(golden['in.neg_pos_ratio']) if 'in.neg_pos_ratio' in golden else 3
     loc_loss, conf_loss, loc_grad, conf_grad = loss_and_gradients(
-        xp.asarray(yxyx(golden['in.loc'])), xp.asarray(golden['in.conf']),
-        xp.asarray(gt_mb_locs), xp.asarray(gt_mb_labels), k)
+        xp.asarray(yxyx(golden['in.loc'])),
+        xp.asarray(golden['in.conf']),
+        xp.asarray(gt_mb_locs),
+        xp.asarray(gt_mb_labels),
+        k,
+    )
     assert_close(conf_loss, golden['chainercv.conf_loss'], 2e-5)
     if case == 'no_overlap_gt':
         # ChainerCV encodes every unmatched box against the last ground truth. Here one of them has
@@ -90,15 +105,21 @@ def test_equals_chainercv(case, xp):
 
 # The fixture holds for all examples of a test alike.
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2 ** 32 - 1), batch=st.integers(0, 3), n_box=st.integers(1, 30),
-       n_class=st.integers(2, 6), share=st.sampled_from([0., 0.1, 0.5, 1.]),
-       k=st.sampled_from([0, 0.3, 1.5, 3, 1000]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    batch=st.integers(0, 3),
+    n_box=st.integers(1, 30),
+    n_class=st.integers(2, 6),
+    share=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    k=st.sampled_from([0, 0.3, 1.5, 3, 1000]),
+)
 def test_equals_the_loop(seed, batch, n_box, n_class, share, k):
     arrays = make(seed, batch, n_box, n_class, 'd', share)
     loc_loss, conf_loss = multibox_loss(*arrays, k)
     expected = reference.multibox_loss(*(a.tolist() for a in arrays), k)
-    np.testing.assert_allclose((float(loc_loss.array), float(conf_loss.array)), expected,
-                               rtol=1e-12)
+    np.testing.assert_allclose(
+        (float(loc_loss.array), float(conf_loss.array)), expected, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(('dtype', 'rtol'), [('f2', 5e-3), ('f4', 1e-6), ('f8', 1e-13)])
@@ -118,8 +139,12 @@ def test_dtypes(xp, dtype, rtol):
 def test_float16_sums_do_not_overflow(xp):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(batch=8, n_box=4000, dtype='f2', share=0.5)
     loc_loss, conf_loss = multibox_loss(
-        xp.asarray(mb_locs * 100), xp.asarray(mb_confs * 30), xp.asarray(gt_mb_locs),
-        xp.asarray(gt_mb_labels), 3)
+        xp.asarray(mb_locs * 100),
+        xp.asarray(mb_confs * 30),
+        xp.asarray(gt_mb_locs),
+        xp.asarray(gt_mb_labels),
+        3,
+    )
     assert np.isfinite(float(loc_loss.array)) and np.isfinite(float(conf_loss.array))
 
 
@@ -137,9 +162,16 @@ def test_gradients(xp, k):
 
     def loss(mb_locs, mb_confs):
         return multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k)
+
     gradient_check.check_backward(
-        loss, (mb_locs, mb_confs), tuple(map(xp.asarray, np.array([0.7, 1.3]))),
-        eps=1e-5, atol=1e-6, rtol=1e-6, dtype='d')
+        loss,
+        (mb_locs, mb_confs),
+        tuple(map(xp.asarray, np.array([0.7, 1.3]))),
+        eps=1e-5,
+        atol=1e-6,
+        rtol=1e-6,
+        dtype='d',
+    )
 
 
 def test_gradients_of_gradients(xp):
@@ -148,10 +180,17 @@ def test_gradients_of_gradients(xp):
 
     def loss(mb_locs, mb_confs):
         return multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, 3)
+
     gradient_check.check_double_backward(
-        loss, (mb_locs, mb_confs), tuple(map(xp.asarray, np.array([0.7, 1.3]))),
+        loss,
+        (mb_locs, mb_confs),
+        tuple(map(xp.asarray, np.array([0.7, 1.3]))),
         (xp.asarray(rng.normal(size=mb_locs.shape)), xp.asarray(rng.normal(size=mb_confs.shape))),
-        eps=1e-5, atol=1e-5, rtol=1e-5, dtype='d')
+        eps=1e-5,
+        atol=1e-5,
+        rtol=1e-5,
+        dtype='d',
+    )
 
 
 @pytest.mark.parametrize('share_of_ignored', [0, 0.5])
@@ -159,15 +198,20 @@ def test_without_positives_both_are_a_connected_zero(xp, share_of_ignored):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(share=0)
     gt_mb_labels[np.random.default_rng(0).random(gt_mb_labels.shape) < share_of_ignored] = -1
     loc_loss, conf_loss, loc_grad, conf_grad = loss_and_gradients(
-        *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3)
+        *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
+    )
     assert float(loc_loss.array) == 0 and float(conf_loss.array) == 0
     assert loc_grad.shape == mb_locs.shape and not to_numpy(loc_grad).any()
     assert conf_grad.shape == mb_confs.shape and not to_numpy(conf_grad).any()
 
 
 def test_a_batch_without_images_is_legal(xp):
-    arrays = (np.zeros((0, 7, 4), 'f'), np.zeros((0, 7, 3), 'f'), np.zeros((0, 7, 4), 'f'),
-              np.zeros((0, 7), 'i'))
+    arrays = (
+        np.zeros((0, 7, 4), 'f'),
+        np.zeros((0, 7, 3), 'f'),
+        np.zeros((0, 7, 4), 'f'),
+        np.zeros((0, 7), 'i'),
+    )
     loc_loss, conf_loss, loc_grad, _ = loss_and_gradients(*map(xp.asarray, arrays), 3)
     assert float(loc_loss.array) == 0 and float(conf_loss.array) == 0
     assert loc_grad.shape == (0, 7, 4)
@@ -182,7 +226,8 @@ def test_what_is_not_selected_does_not_spread(xp, poison):
     mb_confs[gt_mb_labels < 0] = poison
     with np.errstate(invalid='ignore'):
         found = loss_and_gradients(
-            *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3)
+            *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
+        )
     for a, b in zip(found, clean):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
@@ -192,7 +237,8 @@ def test_nan_is_visible_where_it_is_selected(xp):
     mb_confs[0, np.flatnonzero(gt_mb_labels[0] == 0)[3], 1] = np.nan  # the hardest negative
     with np.errstate(invalid='ignore'):
         loc_loss, conf_loss = multibox_loss(
-            *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3)
+            *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
+        )
     assert np.isfinite(float(loc_loss.array)) and np.isnan(float(conf_loss.array))
 
 
@@ -201,10 +247,16 @@ def test_nan_is_visible_where_it_is_selected(xp):
 def test_large_logits(xp, dtype, scale):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(dtype='d')
     mb_confs = np.round(mb_confs * scale)  # whole numbers: float32 holds them exactly
-    expected = reference.multibox_loss(*(a.tolist() for a in (
-        mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3)
-    loc_loss, conf_loss, _, grad = loss_and_gradients(*map(xp.asarray, (
-        mb_locs.astype(dtype), mb_confs.astype(dtype), gt_mb_locs.astype(dtype), gt_mb_labels)), 3)
+    expected = reference.multibox_loss(
+        *(a.tolist() for a in (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
+    )
+    loc_loss, conf_loss, _, grad = loss_and_gradients(
+        *map(
+            xp.asarray,
+            (mb_locs.astype(dtype), mb_confs.astype(dtype), gt_mb_locs.astype(dtype), gt_mb_labels),
+        ),
+        3,
+    )
     assert_close(conf_loss, np.array(expected[1]), 1e-6)
     assert np.isfinite(to_numpy(grad)).all()
 
@@ -247,29 +299,46 @@ MB_LOCS, MB_CONFS, GT_MB_LOCS, GT_MB_LABELS = make()
 POSITIVE = tuple(int(axis[0]) for axis in np.nonzero(GT_MB_LABELS > 0))
 
 
-@pytest.mark.parametrize(('arguments', 'error', 'message'), [
-    ({'k': -1}, ValueError, 'k = -1'),
-    ({'k': float('nan')}, ValueError, 'k = nan'),
-    ({'k': float('inf')}, ValueError, 'k = inf'),
-    ({'k': 'three'}, ValueError, 'k = three'),
-    ({'mb_locs': MB_LOCS[:, :-1]}, ValueError, r'\(3, 39, 4\).*\(3, 40, 5\)'),
-    ({'mb_locs': MB_LOCS[..., :3]}, ValueError, r'expected \(B, K, 4\) and \(B, K, C\)'),
-    ({'mb_confs': MB_CONFS[..., 0]}, ValueError, r'expected \(B, K, 4\) and \(B, K, C\)'),
-    ({'mb_confs': MB_CONFS.astype('d')}, TypeError, 'float32.*float64.*expected floats of one'),
-    ({'gt_mb_labels': GT_MB_LABELS[:2]}, ValueError, r'\(3, 40, 4\).*\(2, 40\)'),
-    ({'gt_mb_locs': GT_MB_LOCS[:2]}, ValueError, r'gt_mb_locs has shape \(2, 40, 4\)'),
-    ({'gt_mb_labels': GT_MB_LABELS.astype('f')}, TypeError, 'gt_mb_labels float32'),
-    ({'gt_mb_locs': GT_MB_LOCS.astype('i')}, TypeError, 'gt_mb_locs has dtype int32'),
-    ({'gt_mb_labels': change(GT_MB_LABELS, (1, 2), -2)}, ValueError,
-     r'gt_mb_labels\[1, 2\] = -2: expected -1'),
-    ({'gt_mb_labels': change(GT_MB_LABELS, (2, 3), 5)}, ValueError,
-     r'gt_mb_labels\[2, 3\] = 5: .*below 5'),
-    ({'gt_mb_locs': change(GT_MB_LOCS, POSITIVE, np.nan)}, ValueError,
-     rf'gt_mb_locs\[{POSITIVE[0]}, {POSITIVE[1]}\] = \(nan'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        ({'k': -1}, ValueError, 'k = -1'),
+        ({'k': float('nan')}, ValueError, 'k = nan'),
+        ({'k': float('inf')}, ValueError, 'k = inf'),
+        ({'k': 'three'}, ValueError, 'k = three'),
+        ({'mb_locs': MB_LOCS[:, :-1]}, ValueError, r'\(3, 39, 4\).*\(3, 40, 5\)'),
+        ({'mb_locs': MB_LOCS[..., :3]}, ValueError, r'expected \(B, K, 4\) and \(B, K, C\)'),
+        ({'mb_confs': MB_CONFS[..., 0]}, ValueError, r'expected \(B, K, 4\) and \(B, K, C\)'),
+        ({'mb_confs': MB_CONFS.astype('d')}, TypeError, 'float32.*float64.*expected floats of one'),
+        ({'gt_mb_labels': GT_MB_LABELS[:2]}, ValueError, r'\(3, 40, 4\).*\(2, 40\)'),
+        ({'gt_mb_locs': GT_MB_LOCS[:2]}, ValueError, r'gt_mb_locs has shape \(2, 40, 4\)'),
+        ({'gt_mb_labels': GT_MB_LABELS.astype('f')}, TypeError, 'gt_mb_labels float32'),
+        ({'gt_mb_locs': GT_MB_LOCS.astype('i')}, TypeError, 'gt_mb_locs has dtype int32'),
+        (
+            {'gt_mb_labels': change(GT_MB_LABELS, (1, 2), -2)},
+            ValueError,
+            r'gt_mb_labels\[1, 2\] = -2: expected -1',
+        ),
+        (
+            {'gt_mb_labels': change(GT_MB_LABELS, (2, 3), 5)},
+            ValueError,
+            r'gt_mb_labels\[2, 3\] = 5: .*below 5',
+        ),
+        (
+            {'gt_mb_locs': change(GT_MB_LOCS, POSITIVE, np.nan)},
+            ValueError,
+            rf'gt_mb_locs\[{POSITIVE[0]}, {POSITIVE[1]}\] = \(nan',
+        ),
+    ],
+)
 def test_a_wrong_argument_is_named(arguments, error, message):
-    valid = {'mb_locs': MB_LOCS, 'mb_confs': MB_CONFS, 'gt_mb_locs': GT_MB_LOCS,
-             'gt_mb_labels': GT_MB_LABELS, 'k': 3}
+    valid = {
+        'mb_locs': MB_LOCS,
+        'mb_confs': MB_CONFS,
+        'gt_mb_locs': GT_MB_LOCS,
+        'gt_mb_labels': GT_MB_LABELS,
+        'k': 3,
+    }
     with pytest.raises(error, match=message):
         multibox_loss(**{**valid, **arguments})
 

@@ -1,4 +1,5 @@
 """The answers of the peers themselves: ``tests/golden`` holds inputs and what each said."""
+
 import warnings
 
 import chainer
@@ -13,19 +14,66 @@ from tests.conftest import GOLDEN
 from tests.helpers import assert_close, to_numpy
 
 PADDLE_CASES = [
-    'background_last', 'bipartite', 'hard_example', 'hard_example_loc', 'many_gts',
-    'no_overlap_gt', 'per_prior_variance', 'plain_a', 'plain_b', 'plain_c', 'ratio_1_5',
-    'ratio_50', 'shared_best', 'ssd300', 'thresh_0_7_neg_0_3', 'unnormalized', 'weights']
+    'background_last',
+    'bipartite',
+    'hard_example',
+    'hard_example_loc',
+    'many_gts',
+    'no_overlap_gt',
+    'per_prior_variance',
+    'plain_a',
+    'plain_b',
+    'plain_c',
+    'ratio_1_5',
+    'ratio_50',
+    'shared_best',
+    'ssd300',
+    'thresh_0_7_neg_0_3',
+    'unnormalized',
+    'weights',
+]
 CAFFE_CASES = [
-    'bipartite', 'empty_image', 'hard_example', 'hard_example_loc', 'many_gts', 'no_overlap_gt',
-    'per_prior_variance', 'plain_a', 'plain_b', 'plain_c', 'ratio_1_5', 'ratio_50',
-    'shared_best', 'ssd300', 'thresh_0_7_neg_0_3', 'weights']
+    'bipartite',
+    'empty_image',
+    'hard_example',
+    'hard_example_loc',
+    'many_gts',
+    'no_overlap_gt',
+    'per_prior_variance',
+    'plain_a',
+    'plain_b',
+    'plain_c',
+    'ratio_1_5',
+    'ratio_50',
+    'shared_best',
+    'ssd300',
+    'thresh_0_7_neg_0_3',
+    'weights',
+]
 SSD_PYTORCH_CASES = [
-    'many_gts', 'no_overlap_gt', 'plain_a', 'plain_b', 'plain_c', 'ratio_50', 'shared_best',
-    'ssd300', 'thresh_0_7_neg_0_3']
+    'many_gts',
+    'no_overlap_gt',
+    'plain_a',
+    'plain_b',
+    'plain_c',
+    'ratio_50',
+    'shared_best',
+    'ssd300',
+    'thresh_0_7_neg_0_3',
+]
 TORCHVISION_CASES = [
-    'empty_image', 'many_gts', 'no_overlap_gt', 'plain_a', 'plain_b', 'plain_c', 'ratio_1_5',
-    'ratio_50', 'shared_best', 'ssd300', 'thresh_0_7_neg_0_3']
+    'empty_image',
+    'many_gts',
+    'no_overlap_gt',
+    'plain_a',
+    'plain_b',
+    'plain_c',
+    'ratio_1_5',
+    'ratio_50',
+    'shared_best',
+    'ssd300',
+    'thresh_0_7_neg_0_3',
+]
 TORCHVISION_COUNTS_TWICE = ['many_gts', 'ratio_50']
 MXNET_CASES = TORCHVISION_CASES
 RTOL = 2e-5
@@ -49,29 +97,64 @@ def split(golden, array):
 
 
 def run_ssd_loss(xp, golden, **options):
-    location, confidence = (chainer.Variable(xp.asarray(golden[key]))
-                            for key in ('in.loc', 'in.conf'))
+    location, confidence = (
+        chainer.Variable(xp.asarray(golden[key])) for key in ('in.loc', 'in.conf')
+    )
     with warnings.catch_warnings():
         if 'neg_overlap_mode' not in options:
             warnings.filterwarnings('ignore', 'neg_overlap = 0.3 changes nothing')
         loss = ssd_loss(
-            location, confidence, golden['in.gt_box'], golden['in.gt_label'][:, None],
-            golden['in.prior'], golden['in.prior_var'], gt_lens=golden['in.gt_lens'], **options)
+            location,
+            confidence,
+            golden['in.gt_box'],
+            golden['in.gt_label'][:, None],
+            golden['in.prior'],
+            golden['in.prior_var'],
+            gt_lens=golden['in.gt_lens'],
+            **options,
+        )
     return location, confidence, loss
 
 
-def run_mining(golden, neg_overlap=None, background_label=0, overlap_threshold=0.5,
-               neg_pos_ratio=3.0, match_type='per_prediction', mining_type='max_negative',
-               sample_size=None, mine_with_loc_loss=False, **rest):
+def run_mining(
+    golden,
+    neg_overlap=None,
+    background_label=0,
+    overlap_threshold=0.5,
+    neg_pos_ratio=3.0,
+    match_type='per_prediction',
+    mining_type='max_negative',
+    sample_size=None,
+    mine_with_loc_loss=False,
+    **rest,
+):
     """The matched indices, before and after mining, and the hard negatives."""
     conf = golden['in.conf']
     targets = paddle_targets(
-        chainer.get_device('@numpy'), *conf.shape, golden['in.gt_box'], golden['in.gt_label'],
-        golden['in.gt_lens'], golden['in.prior'], golden['in.prior_var'], background_label,
-        overlap_threshold, match_type, neg_overlap, None)
+        chainer.get_device('@numpy'),
+        *conf.shape,
+        golden['in.gt_box'],
+        golden['in.gt_label'],
+        golden['in.gt_lens'],
+        golden['in.prior'],
+        golden['in.prior_var'],
+        background_label,
+        overlap_threshold,
+        match_type,
+        neg_overlap,
+        None,
+    )
     column = (targets.mb_labels + background_label) % conf.shape[2]
-    mined = mine(golden['in.loc'], conf, targets, column, mining_type, neg_pos_ratio, sample_size,
-                 mine_with_loc_loss)
+    mined = mine(
+        golden['in.loc'],
+        conf,
+        targets,
+        column,
+        mining_type,
+        neg_pos_ratio,
+        sample_size,
+        mine_with_loc_loss,
+    )
     index = np.maximum(targets.index, -1)
     return index, np.where(mined.positive, index, -1), mined.hard_negative, targets
 
@@ -124,8 +207,14 @@ def test_ssd_loss_equals_caffe(case, xp):
         options.pop(weight, None)
     options.update(neg_overlap_mode='caffe', mine_with_loc_loss=True)
     for name, loc_weight, conf_weight in (('loc_loss', 1, 0), ('conf_loss', 0, 1)):
-        loss = run_ssd_loss(xp, golden, reduce='sum', loc_loss_weight=loc_weight,
-                            conf_loss_weight=conf_weight, **options)[2]
+        loss = run_ssd_loss(
+            xp,
+            golden,
+            reduce='sum',
+            loc_loss_weight=loc_weight,
+            conf_loss_weight=conf_weight,
+            **options,
+        )[2]
         assert_close(loss, golden[f'caffe.{name}'], RTOL)
 
     if options.get('mining_type') != 'hard_example':
@@ -160,11 +249,22 @@ def test_multi_box_loss_equals_ssd_pytorch(case, xp):
     golden, options = load(case)
     prior = golden['in.prior']
     priors = np.concatenate([(prior[:, :2] + prior[:, 2:]) / 2, prior[:, 2:] - prior[:, :2]], 1)
-    targets = [np.c_[box, label - 1].astype('f') for box, label in zip(
-        split(golden, golden['in.gt_box']), split(golden, golden['in.gt_label']))]
+    targets = [
+        np.c_[box, label - 1].astype('f')
+        for box, label in zip(
+            split(golden, golden['in.gt_box']), split(golden, golden['in.gt_label'])
+        )
+    ]
     criterion = MultiBoxLoss(
-        golden['in.conf'].shape[2], options.get('overlap_threshold', 0.5), True, 0, True,
-        options.get('neg_pos_ratio', 3), 0.5, False)
+        golden['in.conf'].shape[2],
+        options.get('overlap_threshold', 0.5),
+        True,
+        0,
+        True,
+        options.get('neg_pos_ratio', 3),
+        0.5,
+        False,
+    )
     loc, conf = (chainer.Variable(xp.asarray(golden[key])) for key in ('in.loc', 'in.conf'))
     loss_l, loss_c = criterion((loc, conf, priors), targets)
     assert_close(loss_l, golden['ssd_pytorch.loc_loss'], RTOL)
@@ -186,17 +286,20 @@ def test_argmax_and_multibox_loss_equal_torchvision(case, xp):
     swap = [1, 0, 3, 2]
     default_bbox = corner_to_center(golden['in.prior'][:, swap])
     targets = []
-    for i, (bbox, label) in enumerate(zip(split(golden, golden['in.gt_box'][:, swap]),
-                                          split(golden, golden['in.gt_label']))):
+    for i, (bbox, label) in enumerate(
+        zip(split(golden, golden['in.gt_box'][:, swap]), split(golden, golden['in.gt_label']))
+    ):
         index = match(default_bbox, bbox, options.get('overlap_threshold', 0.5), 'argmax')
         np.testing.assert_array_equal(index, golden['torchvision.match_idx'][i])
-        targets.append(encode(default_bbox, bbox, label - 1, index,
-                              golden['in.prior_var'][:, swap]))
+        targets.append(
+            encode(default_bbox, bbox, label - 1, index, golden['in.prior_var'][:, swap])
+        )
     gt_mb_locs, gt_mb_labels = (xp.asarray(np.stack(a)) for a in zip(*targets))
     mb_locs = chainer.Variable(xp.asarray(golden['in.loc'][..., swap]))
     mb_confs = chainer.Variable(xp.asarray(golden['in.conf']))
     loc_loss, conf_loss = multibox_loss(
-        mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, options.get('neg_pos_ratio', 3))
+        mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, options.get('neg_pos_ratio', 3)
+    )
     (loc_loss + conf_loss).backward()
     loc_grad, conf_grad = to_numpy(mb_locs.grad[..., swap]), to_numpy(mb_confs.grad)
     if case in TORCHVISION_COUNTS_TWICE:
@@ -204,8 +307,9 @@ def test_argmax_and_multibox_loss_equal_torchvision(case, xp):
         # positives, in no order, and enter its sum a second time.
         positive = to_numpy(gt_mb_labels) > 0
         surplus = options.get('neg_pos_ratio', 3) * positive.sum(1) - (~positive).sum(1)
-        times = (np.sum(golden['torchvision.gconf'] * conf_grad, axis=2)
-                 / np.sum(conf_grad ** 2, axis=2).clip(np.finfo('f').tiny))
+        times = np.sum(golden['torchvision.gconf'] * conf_grad, axis=2) / np.sum(
+            conf_grad**2, axis=2
+        ).clip(np.finfo('f').tiny)
         twice = np.round(times) == 2
         assert (twice <= positive).all()
         np.testing.assert_array_equal(twice.sum(1), surplus.clip(0, positive.sum(1)))
@@ -236,7 +340,11 @@ def test_every_answer_is_asked_for():
     for path in sorted(GOLDEN.glob('*.npz')):
         with np.load(path) as golden:
             peers = {key.partition('.')[0] for key in golden} if 'in.loc' in golden else set()
-        for peer, cases in (('paddle', PADDLE_CASES), ('caffe', CAFFE_CASES),
-                            ('ssd_pytorch', SSD_PYTORCH_CASES),
-                            ('torchvision', TORCHVISION_CASES), ('mxnet', MXNET_CASES)):
+        for peer, cases in (
+            ('paddle', PADDLE_CASES),
+            ('caffe', CAFFE_CASES),
+            ('ssd_pytorch', SSD_PYTORCH_CASES),
+            ('torchvision', TORCHVISION_CASES),
+            ('mxnet', MXNET_CASES),
+        ):
             assert (peer in peers) == (path.stem in cases), (peer, path.stem)

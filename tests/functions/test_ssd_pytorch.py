@@ -30,30 +30,42 @@ def criterion(n_class=4, overlap_thresh=0.5, neg_pos=3, **options):
 
 def losses_and_gradients(xp, predictions, targets, **options):
     loc, conf = (chainer.Variable(xp.asarray(a)) for a in predictions[:2])
-    losses = criterion(**options)((loc, conf, xp.asarray(predictions[2])),
-                                  [xp.asarray(target) for target in targets])
+    losses = criterion(**options)(
+        (loc, conf, xp.asarray(predictions[2])), [xp.asarray(target) for target in targets]
+    )
     sum(losses).backward()
     return (*losses, loc.grad, conf.grad)
 
 
 def expected(predictions, targets, overlap_thresh=0.5, neg_pos=3, variance=(0.1, 0.2)):
     return reference.multi_box_loss(
-        *(a.tolist() for a in predictions), [target.tolist() for target in targets],
-        overlap_thresh, neg_pos, variance)
+        *(a.tolist() for a in predictions),
+        [target.tolist() for target in targets],
+        overlap_thresh,
+        neg_pos,
+        variance,
+    )
 
 
 @settings(max_examples=200, deadline=None)
-@given(seed=st.integers(0, 2 ** 32 - 1), lens=st.lists(st.integers(0, 5), max_size=3),
-       n_box=st.integers(5, 14), n_class=st.integers(2, 5),
-       overlap_thresh=st.sampled_from([0., 0.25, 0.5, 1.]),
-       neg_pos=st.sampled_from([0, 0.25, 1.5, 3, 1000]),
-       variance=st.sampled_from([(0.1, 0.2), (1, 1), (0.3, 0.05)]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    lens=st.lists(st.integers(0, 5), max_size=3),
+    n_box=st.integers(5, 14),
+    n_class=st.integers(2, 5),
+    overlap_thresh=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    neg_pos=st.sampled_from([0, 0.25, 1.5, 3, 1000]),
+    variance=st.sampled_from([(0.1, 0.2), (1, 1), (0.3, 0.05)]),
+)
 def test_equals_the_loop(seed, lens, n_box, n_class, overlap_thresh, neg_pos, variance):
     predictions, targets = make(seed, lens, n_box, n_class)
     options = {'overlap_thresh': overlap_thresh, 'neg_pos': neg_pos, 'variance': variance}
     losses = criterion(n_class, **options)(predictions, targets)
-    np.testing.assert_allclose([float(loss.array) for loss in losses],
-                               expected(predictions, targets, **options), rtol=1e-11)
+    np.testing.assert_allclose(
+        [float(loss.array) for loss in losses],
+        expected(predictions, targets, **options),
+        rtol=1e-11,
+    )
 
 
 def test_many_boxes_on_every_array_module(xp):
@@ -69,8 +81,13 @@ def test_gradients(xp, neg_pos):
     priors, targets = xp.asarray(priors), [xp.asarray(target) for target in targets]
     gradient_check.check_backward(
         lambda *x: criterion(neg_pos=neg_pos)((*x, priors), targets),
-        (xp.asarray(loc), xp.asarray(conf)), tuple(map(xp.asarray, np.array([0.7, 1.3]))),
-        eps=1e-5, atol=1e-6, rtol=1e-6, dtype='d')
+        (xp.asarray(loc), xp.asarray(conf)),
+        tuple(map(xp.asarray, np.array([0.7, 1.3]))),
+        eps=1e-5,
+        atol=1e-6,
+        rtol=1e-6,
+        dtype='d',
+    )
 
 
 @pytest.mark.parametrize(('dtype', 'rtol'), [('f2', 5e-3), ('f4', 1e-6), ('f8', 1e-13)])
@@ -92,7 +109,8 @@ def test_the_call_of_ssd_pytorchs_train_script_runs_on_a_cpu():
     (loc, conf, priors), targets = make(n_class=21, dtype='f')
     targets = [np.concatenate([t[:, :4] / 16, t[:, 4:]], 1) for t in targets]
     loss_l, loss_c = MultiBoxLoss(21, 0.5, True, 0, True, 3, 0.5, False)(
-        (loc, conf, priors / 16), targets)
+        (loc, conf, priors / 16), targets
+    )
     expect = expected((loc, conf, priors / 16), targets)
     assert_close(loss_l, np.array(expect[0]), 1e-6)
     assert_close(loss_c, np.array(expect[1]), 1e-6)
@@ -154,18 +172,29 @@ def test_what_is_not_selected_does_not_spread(xp):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({'bkg_label': 1}, 'bkg_label = 1: expected 0'),
-    ({'num_classes': 0}, 'num_classes = 0'),
-    ({'num_classes': 2.5}, 'num_classes = 2.5'),
-    ({'overlap_thresh': -0.1}, 'overlap_thresh = -0.1'),
-    ({'neg_pos': -1}, 'neg_pos = -1'),
-    ({'variance': (0.1,)}, r'variance = \(0.1,\)'),
-    ({'variance': (0.1, 0)}, r'variance = \(0.1, 0\)'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'bkg_label': 1}, 'bkg_label = 1: expected 0'),
+        ({'num_classes': 0}, 'num_classes = 0'),
+        ({'num_classes': 2.5}, 'num_classes = 2.5'),
+        ({'overlap_thresh': -0.1}, 'overlap_thresh = -0.1'),
+        ({'neg_pos': -1}, 'neg_pos = -1'),
+        ({'variance': (0.1,)}, r'variance = \(0.1,\)'),
+        ({'variance': (0.1, 0)}, r'variance = \(0.1, 0\)'),
+    ],
+)
 def test_a_wrong_option_is_named(arguments, message):
-    valid = dict(num_classes=4, overlap_thresh=0.5, prior_for_matching=True, bkg_label=0,
-                 neg_mining=True, neg_pos=3, neg_overlap=0.5, encode_target=False)
+    valid = dict(
+        num_classes=4,
+        overlap_thresh=0.5,
+        prior_for_matching=True,
+        bkg_label=0,
+        neg_mining=True,
+        neg_pos=3,
+        neg_overlap=0.5,
+        encode_target=False,
+    )
     with pytest.raises(ValueError, match=message):
         MultiBoxLoss(**{**valid, **arguments})
 
@@ -176,21 +205,35 @@ def changed(index, value):
     return targets
 
 
-@pytest.mark.parametrize(('arguments', 'error', 'message'), [
-    ({'loc': np.zeros((3, 20, 3))}, ValueError, r'loc \(3, 20, 3\)'),
-    ({'conf': np.zeros((3, 20, 4), 'f')}, TypeError, 'loc .* float64, conf .* float32'),
-    ({'conf': np.zeros((3, 20, 5))}, ValueError, r'conf has shape \(3, 20, 5\): expected 4'),
-    ({'priors': np.ones((19, 4))}, ValueError, r'priors has shape \(19, 4\): expected \(20, 4\)'),
-    ({'priors': np.full((20, 4), -1.)}, ValueError, r'priors\[0\] = .*expected finite \(cx'),
-    ({'targets': make()[1][:2]}, ValueError, 'targets holds 2 images and the predictions 3'),
-    ({'targets': [np.ones((1, 4))] * 3}, ValueError, r'targets\[0\] has shape \(1, 4\)'),
-    ({'targets': changed((0, 1, 2), 0)}, ValueError,
-     r'targets\[0\]\[1\] = .*expected finite \(x_min'),
-    ({'targets': changed((2, 1, 3), np.nan)}, ValueError, r'targets\[2\]\[1\] = .*nan'),
-    ({'targets': changed((2, 1, 4), 3)}, ValueError, r'targets\[2\]\[1\] = 3.0: .* from 0 to 2'),
-    ({'targets': changed((2, 1, 4), -1)}, ValueError, r'targets\[2\]\[1\] = -1.0'),
-    ({'targets': changed((2, 1, 4), 0.5)}, ValueError, r'targets\[2\]\[1\] = 0.5'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        ({'loc': np.zeros((3, 20, 3))}, ValueError, r'loc \(3, 20, 3\)'),
+        ({'conf': np.zeros((3, 20, 4), 'f')}, TypeError, 'loc .* float64, conf .* float32'),
+        ({'conf': np.zeros((3, 20, 5))}, ValueError, r'conf has shape \(3, 20, 5\): expected 4'),
+        (
+            {'priors': np.ones((19, 4))},
+            ValueError,
+            r'priors has shape \(19, 4\): expected \(20, 4\)',
+        ),
+        ({'priors': np.full((20, 4), -1.0)}, ValueError, r'priors\[0\] = .*expected finite \(cx'),
+        ({'targets': make()[1][:2]}, ValueError, 'targets holds 2 images and the predictions 3'),
+        ({'targets': [np.ones((1, 4))] * 3}, ValueError, r'targets\[0\] has shape \(1, 4\)'),
+        (
+            {'targets': changed((0, 1, 2), 0)},
+            ValueError,
+            r'targets\[0\]\[1\] = .*expected finite \(x_min',
+        ),
+        ({'targets': changed((2, 1, 3), np.nan)}, ValueError, r'targets\[2\]\[1\] = .*nan'),
+        (
+            {'targets': changed((2, 1, 4), 3)},
+            ValueError,
+            r'targets\[2\]\[1\] = 3.0: .* from 0 to 2',
+        ),
+        ({'targets': changed((2, 1, 4), -1)}, ValueError, r'targets\[2\]\[1\] = -1.0'),
+        ({'targets': changed((2, 1, 4), 0.5)}, ValueError, r'targets\[2\]\[1\] = 0.5'),
+    ],
+)
 def test_a_wrong_argument_is_named(arguments, error, message):
     (loc, conf, priors), targets = make()
     valid = {'loc': loc, 'conf': conf, 'priors': priors, 'targets': targets, **arguments}

@@ -4,6 +4,7 @@ Needs ChainerCV 0.13.1, Chainer 7.8.1 and NumPy 1.23, and writes ``chainercv_ssd
 ``chainercv_ssd512.npz`` beside itself. The tests draw the same weights and images by the rules
 below.
 """
+
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def draw_img(height, width, side):
 def main():
     import chainer
     from chainercv.links import SSD300, SSD512
+
     for name, Model, side in ('ssd300', SSD300, 10), ('ssd512', SSD512, 16):
         model = Model(N_FG_CLASS)
         x = draw_img(model.insize, model.insize, side) - model.mean
@@ -49,8 +51,9 @@ def main():
             draw_weights(model)
             mb_locs, mb_confs = model(np.stack([x.astype(np.float32)]))
         answers = {'mb_locs': mb_locs.array[:, ::STEP], 'mb_confs': mb_confs.array[:, ::STEP]}
-        answers['names'] = np.array(sorted(
-            f'{path} {param.shape}' for path, param in model.namedparams()))
+        answers['names'] = np.array(
+            sorted(f'{path} {param.shape}' for path, param in model.namedparams())
+        )
         if name == 'ssd300':
             model.score_thresh = SCORE_THRESH
             bboxes, labels, scores = model.predict([draw_img(240, 400, 10)])

@@ -2,6 +2,7 @@
 
 ``python -m tests.gpu driver`` asks for the driver alone, before CuPy is installed.
 """
+
 import ctypes
 import sys
 
@@ -22,8 +23,10 @@ def use_gpu():
     chainer.backends.cuda.check_cuda_available()
     name = cupy.cuda.runtime.getDeviceProperties(0)['name'].decode()
     assert int(cupy.arange(4).sum()) == 6  # compiles and runs a kernel
-    print(f'{name}, CuPy {cupy.__version__}, NumPy {numpy.__version__}, '
-          f'Chainer {chainer.__version__}, cuDNN {chainer.backends.cuda.cudnn_enabled}')
+    print(
+        f'{name}, CuPy {cupy.__version__}, NumPy {numpy.__version__}, '
+        f'Chainer {chainer.__version__}, cuDNN {chainer.backends.cuda.cudnn_enabled}'
+    )
 
 
 def main(arguments):

@@ -1,4 +1,5 @@
 """Run on n ranks that share GPU 0: ``mpiexec -n N python -m mpi4py ranks.py CASE``."""
+
 import multiprocessing
 import sys
 
@@ -20,8 +21,13 @@ class Model(chainer.Chain):
         rng = np.random.default_rng(1)
         with self.init_scope():
             self.conv = L.Convolution2D(
-                3, 2 * (4 + N_CLASS), 3, pad=1, nobias=True,
-                initialW=rng.normal(size=(2 * (4 + N_CLASS), 3, 3, 3)).astype('f'))
+                3,
+                2 * (4 + N_CLASS),
+                3,
+                pad=1,
+                nobias=True,
+                initialW=rng.normal(size=(2 * (4 + N_CLASS), 3, 3, 3)).astype('f'),
+            )
             if comm is not None:
                 self.bn = chainermn.links.MultiNodeBatchNormalization(2 * (4 + N_CLASS), comm)
 
@@ -34,10 +40,14 @@ class Model(chainer.Chain):
 
 def batch(seed, n):
     rng = np.random.default_rng(seed)
-    label = np.where(rng.random((n, N_BOX)) < .1 * (seed + 1),
-                     rng.integers(1, N_CLASS, (n, N_BOX)), 0).astype('i')
-    return (rng.normal(size=(n, 3, 4, 4)).astype('f'), rng.normal(size=(n, N_BOX, 4)).astype('f'),
-            label)
+    label = np.where(
+        rng.random((n, N_BOX)) < 0.1 * (seed + 1), rng.integers(1, N_CLASS, (n, N_BOX)), 0
+    ).astype('i')
+    return (
+        rng.normal(size=(n, 3, 4, 4)).astype('f'),
+        rng.normal(size=(n, N_BOX, 4)).astype('f'),
+        label,
+    )
 
 
 def gradients(chain, arrays):
@@ -54,8 +64,9 @@ def assert_same(found, expected, rtol):
     for name in expected:
         scale = np.abs(expected[name]).max()
         assert scale > 0, name
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=rtol * scale,
-                                   err_msg=name)
+        np.testing.assert_allclose(
+            found[name], expected[name], rtol=0, atol=rtol * scale, err_msg=name
+        )
 
 
 def shared_gpu(comm):
@@ -83,7 +94,8 @@ def nccl(comm):
             chain = MultiboxTrainChain(Model(), comm=comm)
             chain.to_device('@cupy:0')
             optimizer = chainermn.create_multi_node_optimizer(
-                chainer.optimizers.SGD(0), comm).setup(chain)
+                chainer.optimizers.SGD(0), comm
+            ).setup(chain)
             arrays = [chain.device.send(array) for array in batch(0, 3)]
             for _ in range(2):  # the first call only sends the weights round
                 optimizer.update(chain, *arrays)
@@ -109,7 +121,8 @@ def workers(comm, method):
     chain.to_device('@cupy:0')  # the context is there before the workers
     optimizer = chainer.optimizers.SGD(1e-3).setup(chain)
     iterator = chainer.iterators.MultiprocessIterator(
-        list(zip(*batch(comm.rank, 8))), 2, n_processes=2, shuffle=False)
+        list(zip(*batch(comm.rank, 8))), 2, n_processes=2, shuffle=False
+    )
     updater = chainer.training.StandardUpdater(iterator, optimizer, device='@cupy:0')
     for _ in range(8):
         updater.update()

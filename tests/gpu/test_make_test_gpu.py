@@ -1,4 +1,5 @@
 """Not marked ``gpu``: this is what happens where there is none."""
+
 import os
 import subprocess
 import sys
@@ -9,8 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_without_a_gpu_it_fails_and_says_why():
     env = {**os.environ, 'CUDA_VISIBLE_DEVICES': '-1'}
-    done = subprocess.run(['make', 'test-gpu', f'PY={sys.executable}'], cwd=ROOT, env=env,
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ['make', 'test-gpu', f'PY={sys.executable}'],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode != 0
     assert 'make test-gpu: no usable GPU here: ' in done.stderr
     assert 'pytest' not in done.stdout

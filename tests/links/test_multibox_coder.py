@@ -9,15 +9,18 @@ SPEC = {'grids': (8, 4), 'aspect_ratios': ((2,), (2, 3)), 'steps': (8, 16), 'siz
 
 
 def test_holds_the_default_boxes():
-    np.testing.assert_array_equal(
-        MultiboxCoder(**SPEC).default_bbox, generate_default_bbox(**SPEC))
+    np.testing.assert_array_equal(MultiboxCoder(**SPEC).default_bbox, generate_default_bbox(**SPEC))
 
 
 def test_tells_the_scale_of_each_default_box():
     coder = MultiboxCoder(**SPEC)
-    alone = [generate_default_bbox(*([column[i]] for column in (
-        SPEC['grids'], SPEC['aspect_ratios'], SPEC['steps'])), SPEC['sizes'][i:i + 2])
-        for i in range(2)]
+    alone = [
+        generate_default_bbox(
+            *([column[i]] for column in (SPEC['grids'], SPEC['aspect_ratios'], SPEC['steps'])),
+            SPEC['sizes'][i : i + 2],
+        )
+        for i in range(2)
+    ]
     assert coder.scale.dtype == np.int32 and coder.scale.shape == coder.default_bbox.shape[:1]
     for i, default_bbox in enumerate(alone):
         np.testing.assert_array_equal(coder.default_bbox[coder.scale == i], default_bbox)
@@ -28,8 +31,9 @@ def test_encode_is_match_then_encode(variance):
     coder = MultiboxCoder(**SPEC, variance=variance)
     bbox, label = np.array([(3, 4, 20, 24), (30, 30, 60, 50)], 'f'), np.array([1, 0])
     mb_loc, mb_label = coder.encode(bbox, label, iou_thresh=0.4)
-    expected = encode(coder.default_bbox, bbox, label, match(coder.default_bbox, bbox, 0.4),
-                      variance)
+    expected = encode(
+        coder.default_bbox, bbox, label, match(coder.default_bbox, bbox, 0.4), variance
+    )
     np.testing.assert_array_equal(mb_loc, expected[0])
     np.testing.assert_array_equal(mb_label, expected[1])
 
@@ -56,19 +60,24 @@ def test_decode_equals_the_loop(xp, nms_thresh, score_thresh):
     mb_conf = rng.normal(scale=3, size=(len(coder.default_bbox), 4))
     boxes = []
     for (cy, cx, h, w), (dy, dx, dh, dw) in zip(coder.default_bbox.astype('d'), mb_loc):
-        boxes.append(reference.corners((cy + dy * 0.1 * h, cx + dx * 0.1 * w,
-                                        h * np.exp(dh * 0.2), w * np.exp(dw * 0.2))))
+        boxes.append(
+            reference.corners(
+                (cy + dy * 0.1 * h, cx + dx * 0.1 * w, h * np.exp(dh * 0.2), w * np.exp(dw * 0.2))
+            )
+        )
     expected = []
     for label in range(3):
         score = [np.exp(-reference.cross_entropy(row.tolist(), label + 1)) for row in mb_conf]
         rows = [i for i in range(len(boxes)) if score[i] >= score_thresh]
         for i in reference.non_maximum_suppression(
-                [boxes[i] for i in rows], nms_thresh, [score[i] for i in rows]):
+            [boxes[i] for i in rows], nms_thresh, [score[i] for i in rows]
+        ):
             expected.append((boxes[rows[i]], label, score[rows[i]]))
 
     coder.default_bbox = xp.asarray(coder.default_bbox)
-    bbox, label, score = map(to_numpy, coder.decode(
-        xp.asarray(mb_loc), xp.asarray(mb_conf), nms_thresh, score_thresh))
+    bbox, label, score = map(
+        to_numpy, coder.decode(xp.asarray(mb_loc), xp.asarray(mb_conf), nms_thresh, score_thresh)
+    )
     assert label.tolist() == [row[1] for row in expected]
     np.testing.assert_allclose(bbox, [row[0] for row in expected], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(score, [row[2] for row in expected], rtol=1e-5)
@@ -80,21 +89,29 @@ def test_scores_of_float16_logits_are_as_exact_as_others(xp):
     mb_loc = rng.normal(size=(len(coder.default_bbox), 4)).astype('e')
     mb_conf = rng.normal(scale=3, size=(len(coder.default_bbox), 4)).astype('e')
     coder.default_bbox = xp.asarray(coder.default_bbox)
-    half, single = (coder.decode(xp.asarray(mb_loc, dtype=dtype), xp.asarray(mb_conf, dtype=dtype),
-                                 score_thresh=0.3) for dtype in 'ef')
+    half, single = (
+        coder.decode(
+            xp.asarray(mb_loc, dtype=dtype), xp.asarray(mb_conf, dtype=dtype), score_thresh=0.3
+        )
+        for dtype in 'ef'
+    )
     assert half[2].dtype == np.float32 and len(half[2]) > 100
     for a, b in zip(half, single):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
-@pytest.mark.parametrize(('loc', 'conf'), [
-    ((-1, 4), (0, 3)), ((1, 4), (1, 3)), ((0, 4), (1, 3)), ((0, 5), (0, 3))])
+@pytest.mark.parametrize(
+    ('loc', 'conf'), [((-1, 4), (0, 3)), ((1, 4), (1, 3)), ((0, 4), (1, 3)), ((0, 5), (0, 3))]
+)
 def test_shapes_that_disagree_are_named(loc, conf):
     coder = MultiboxCoder(**SPEC)
     n = len(coder.default_bbox)
     mb_loc, mb_conf = np.zeros((n + loc[0], loc[1])), np.zeros((n + conf[0], conf[1]))
-    with pytest.raises(ValueError, match=rf'mb_loc has shape \({n + loc[0]}, {loc[1]}\) and '
-                                         rf'mb_conf \({n + conf[0]}, 3\): expected \({n}, 4\)'):
+    with pytest.raises(
+        ValueError,
+        match=rf'mb_loc has shape \({n + loc[0]}, {loc[1]}\) and '
+        rf'mb_conf \({n + conf[0]}, 3\): expected \({n}, 4\)',
+    ):
         coder.decode(mb_loc, mb_conf, score_thresh=0.1)
     with pytest.raises(ValueError, match=rf'mb_conf \(1, {n}, 3\)'):
         coder.decode(np.zeros((1, n, 4)), np.zeros((1, n, 3)))
@@ -105,13 +122,15 @@ def test_nothing_found_is_empty(xp):
     n = len(coder.default_bbox)
     coder.default_bbox = xp.asarray(coder.default_bbox)
     bbox, label, score = coder.decode(
-        xp.asarray(np.zeros((n, 4), 'f')), xp.asarray(np.tile(np.array([9, 0, 0], 'f'), (n, 1))))
+        xp.asarray(np.zeros((n, 4), 'f')), xp.asarray(np.tile(np.array([9, 0, 0], 'f'), (n, 1)))
+    )
     assert bbox.shape == (0, 4) and label.shape == (0,) and score.shape == (0,)
 
 
 @pytest.mark.gpu
 def test_moves_to_a_gpu_and_back():
     import cupy
+
     coder = MultiboxCoder(**SPEC)
     assert isinstance(coder.to_gpu().default_bbox, cupy.ndarray)
     assert isinstance(coder.to_cpu().default_bbox, np.ndarray)

@@ -42,8 +42,10 @@ def test_reports_what_the_loss_is_made_of(k):
     reporter.add_observer('main', chain)
     with reporter:
         loss = chain(imgs, gt_mb_locs, gt_mb_labels)
-    said = {name[5:]: float(getattr(value, 'array', value))
-            for name, value in reporter.observation.items()}
+    said = {
+        name[5:]: float(getattr(value, 'array', value))
+        for name, value in reporter.observation.items()
+    }
     assert said['loss'] == float(loss.array)
     np.testing.assert_allclose(said['loss'], said['loss/loc'] + said['loss/conf'], rtol=1e-6)
     assert said['n_positive'] == np.count_nonzero(gt_mb_labels > 0)
@@ -86,4 +88,5 @@ def test_trains_with_a_chainer_updater(tmp_path):
     trainer.run()
     assert log.log[-1]['main/loss'] < 0.8 * log.log[0]['main/loss']
     assert {'main/loss/loc', 'main/loss/conf', 'main/n_positive', 'main/n_hard_negative'} <= set(
-        log.log[0])
+        log.log[0]
+    )

@@ -25,7 +25,7 @@ def test_the_outputs_and_the_default_boxes_agree(insize):
     model = SSDMini(5, insize)
     mb_locs, mb_confs = model(np.stack(imgs_of((insize, insize), (insize, insize))))
     n_box = len(model.coder.default_bbox)
-    assert n_box == 4 * sum((insize // stride)**2 for stride in (4, 8, 16, 32))
+    assert n_box == 4 * sum((insize // stride) ** 2 for stride in (4, 8, 16, 32))
     assert mb_locs.shape == (2, n_box, 4) and mb_confs.shape == (2, n_box, 6)
     assert mb_locs.dtype == mb_confs.dtype == np.float32
 
@@ -174,18 +174,23 @@ def test_it_learns_one_example():
     assert loss < 0.1 * first
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ({'n_fg_class': 0}, 'n_fg_class = 0'),
-    ({'n_fg_class': 3, 'insize': 100}, 'insize = 100: expected a multiple of 32'),
-    ({'n_fg_class': 3, 'insize': 0}, 'insize = 0'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ({'n_fg_class': 0}, 'n_fg_class = 0'),
+        ({'n_fg_class': 3, 'insize': 100}, 'insize = 100: expected a multiple of 32'),
+        ({'n_fg_class': 3, 'insize': 0}, 'insize = 0'),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         SSDMini(**arguments)
 
 
-@pytest.mark.parametrize(('dtype', 'computes'), [
-    (np.float16, 'e'), (chainer.mixed16, 'e'), (np.float32, 'f'), (np.float64, 'd')])
+@pytest.mark.parametrize(
+    ('dtype', 'computes'),
+    [(np.float16, 'e'), (chainer.mixed16, 'e'), (np.float32, 'f'), (np.float64, 'd')],
+)
 def test_learns_and_predicts_in_the_dtype_of_its_weights(dtype, computes):
     np.random.seed(0)
     with chainer.using_config('dtype', dtype):
@@ -198,7 +203,8 @@ def test_learns_and_predicts_in_the_dtype_of_its_weights(dtype, computes):
         mb_locs, mb_confs = model(imgs.astype(img_dtype))
         assert mb_locs.dtype == mb_confs.dtype == computes
         loss = MultiboxTrainChain(model)(
-            imgs.astype(img_dtype), np.stack([mb_loc] * 2), np.stack([mb_label] * 2))
+            imgs.astype(img_dtype), np.stack([mb_loc] * 2), np.stack([mb_label] * 2)
+        )
         loss.backward()
         assert all(np.isfinite(param.grad).all() for param in model.params())
     model.use_preset('evaluate')

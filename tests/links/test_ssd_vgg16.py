@@ -13,7 +13,9 @@ from tests.golden.chainercv_ssd import N_FG_CLASS, SCORE_THRESH, STEP, draw_img,
 from tests.helpers import assert_close
 
 VGG16 = [f'conv{i}_{j}' for i, n in enumerate((2, 2, 3, 3, 3), 1) for j in range(1, n + 1)] + [
-    'conv6', 'conv7']
+    'conv6',
+    'conv7',
+]
 FIRST, LAST = 'extractor/conv1_1', 'multibox/conf/5'
 
 
@@ -66,8 +68,7 @@ def test_detections_are_chainercvs(ssd300):
     with np.load(GOLDEN / 'chainercv_ssd300.npz') as golden:
         np.testing.assert_array_equal(label, golden['label'])
         np.testing.assert_allclose(score, golden['score'], atol=1e-5)
-        np.testing.assert_allclose(
-            bbox, np.clip(golden['bbox'], 0, [240, 400] * 2), atol=1e-2)
+        np.testing.assert_allclose(bbox, np.clip(golden['bbox'], 0, [240, 400] * 2), atol=1e-2)
 
 
 def test_every_parameter_learns(ssd300):
@@ -91,7 +92,7 @@ def test_random_weights_are_lecuns_and_biases_zero():
         elif name.endswith('/scale'):
             assert (array == 20).all()
         else:
-            std = np.prod(array.shape[1:])**-0.5
+            std = np.prod(array.shape[1:]) ** -0.5
             np.testing.assert_allclose(array.std(), std, rtol=0.1, err_msg=name)
             uniform = abs(array).max() < 1.74 * std
             assert uniform == (name.split('/')[1] not in VGG16), name
@@ -127,15 +128,21 @@ def test_weights_come_from_a_file(ssd300, tmp_path):
 
 def file_of(path, arrays):
     """Half precision, and so compressible that writing and reading take no time."""
-    np.savez_compressed(path, **{
-        name: array if array.dtype == object else np.full(array.shape, i, np.float16)
-        for i, (name, array) in enumerate(arrays.items()) if array is not None})
+    np.savez_compressed(
+        path,
+        **{
+            name: array if array.dtype == object else np.full(array.shape, i, np.float16)
+            for i, (name, array) in enumerate(arrays.items())
+            if array is not None
+        },
+    )
     return path
 
 
 def test_vgg16_alone_comes_from_a_file(ssd300, tmp_path):
-    vgg16 = {name: array for name, array in weights_of(ssd300).items()
-             if name.split('/')[1] in VGG16}
+    vgg16 = {
+        name: array for name, array in weights_of(ssd300).items() if name.split('/')[1] in VGG16
+    }
     assert len(vgg16) == 2 * 15
     path = file_of(tmp_path / 'vgg16.npz', {**vgg16, 'fc8/W': np.zeros(3)})
     model = SSD300(3, str(path))
@@ -147,14 +154,22 @@ def test_vgg16_alone_comes_from_a_file(ssd300, tmp_path):
     assert model.multibox.conf[0].W.shape == (4 * 4, 512, 3, 3)
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'multibox/conf/2/b': np.zeros(6 * 4, 'f')},
-     r'multibox/conf/2/b has shape \(24,\): expected \(126,\) of SSD300\(n_fg_class=20\)'),
-    ({'multibox/loc/5/W': None}, 'multibox/loc/5/W is missing: expected the weights of SSD300'),
-    ({'extractor/conv9_1/b': None}, 'extractor/conv9_1/b is missing'),
-    ({'extractor/conv3_2/W': None}, 'extractor/conv3_2/W is missing'),
-    ({'extractor/conv1_1/W': np.array([None])}, 'expected an npz file of weights: Object arrays'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            {'multibox/conf/2/b': np.zeros(6 * 4, 'f')},
+            r'multibox/conf/2/b has shape \(24,\): expected \(126,\) of SSD300\(n_fg_class=20\)',
+        ),
+        ({'multibox/loc/5/W': None}, 'multibox/loc/5/W is missing: expected the weights of SSD300'),
+        ({'extractor/conv9_1/b': None}, 'extractor/conv9_1/b is missing'),
+        ({'extractor/conv3_2/W': None}, 'extractor/conv3_2/W is missing'),
+        (
+            {'extractor/conv1_1/W': np.array([None])},
+            'expected an npz file of weights: Object arrays',
+        ),
+    ],
+)
 def test_a_file_that_does_not_fit_is_refused(ssd300, tmp_path, change, message):
     weights = weights_of(ssd300)
     path = file_of(tmp_path / 'model.npz', {**weights, **change})
@@ -201,9 +216,11 @@ def test_vgg16_in_part_is_refused(ssd300, tmp_path):
 
 
 def test_chainercvs_names_of_weights_say_where_they_are(ssd300, ssd512):
-    for model, name, file in ((ssd300, 'voc0712', 'ssd300_voc0712_converted_2017_06_06.npz'),
-                              (ssd512, 'voc0712', 'ssd512_voc0712_converted_2017_06_06.npz'),
-                              (ssd512, 'imagenet', 'ssd_vgg16_imagenet_converted_2017_06_09.npz')):
+    for model, name, file in (
+        (ssd300, 'voc0712', 'ssd300_voc0712_converted_2017_06_06.npz'),
+        (ssd512, 'voc0712', 'ssd512_voc0712_converted_2017_06_06.npz'),
+        (ssd512, 'imagenet', 'ssd_vgg16_imagenet_converted_2017_06_09.npz'),
+    ):
         with pytest.raises(ValueError, match=f"pretrained_model = '{name}': .*/{file}"):
             load_weights(model, name)
 

@@ -1,4 +1,5 @@
 """Two hosts, each a network namespace with its own address, and MPI over TCP between them."""
+
 import os
 import re
 import shutil
@@ -18,9 +19,12 @@ TIMEOUT = 5
 OPTIONS = ('--iterations', '30', '--snapshot', '3', '--workers', '1', '--watchdog', str(TIMEOUT))
 
 pytestmark = [
-    pytest.mark.mpi, pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which('ip'),
-                       reason='network namespaces need root and iproute2'),
+    pytest.mark.mpi,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not shutil.which('ip'),
+        reason='network namespaces need root and iproute2',
+    ),
 ]
 
 
@@ -36,8 +40,20 @@ def hosts():
         ip('netns', 'del', f'chainer_ssd_{host}', check=False)
     for host in HOSTS:
         ip('netns', 'add', f'chainer_ssd_{host}')
-    ip('link', 'add', 'eth0', 'netns', 'chainer_ssd_1', 'type', 'veth',
-       'peer', 'name', 'eth0', 'netns', 'chainer_ssd_2')
+    ip(
+        'link',
+        'add',
+        'eth0',
+        'netns',
+        'chainer_ssd_1',
+        'type',
+        'veth',
+        'peer',
+        'name',
+        'eth0',
+        'netns',
+        'chainer_ssd_2',
+    )
     for host, address in HOSTS.items():
         ip('addr', 'add', f'{address}/24', 'dev', 'eth0', host=host)
         ip('link', 'set', 'eth0', 'up', host=host)
@@ -53,24 +69,55 @@ def hosts():
 
 
 def pids(host):
-    found = subprocess.run(['ip', 'netns', 'pids', f'chainer_ssd_{host}'], capture_output=True,
-                           text=True, check=True).stdout
+    found = subprocess.run(
+        ['ip', 'netns', 'pids', f'chainer_ssd_{host}'], capture_output=True, text=True, check=True
+    ).stdout
     return [int(pid) for pid in found.split()]
 
 
 def start(out, *options):
     """One rank on each host; each rank's errors go to ``out/errors<rank>``."""
     mpiexec = str(Path(sys.executable).with_name('mpiexec'))
-    rank = (f'exec {sys.executable} -m mpi4py {JOB} {out} {" ".join(options)} '
-            f'2> {out}/errors$PMI_RANK')
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1',
-           # MPICH must not find out that the hosts share a memory.
-           'MPIR_CVAR_NOLOCAL': '1', 'UCX_TLS': 'tcp,self', 'UCX_NET_DEVICES': 'eth0'}
+    rank = (
+        f'exec {sys.executable} -m mpi4py {JOB} {out} {" ".join(options)} 2> {out}/errors$PMI_RANK'
+    )
+    env = {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'OPENBLAS_NUM_THREADS': '1',
+        # MPICH must not find out that the hosts share a memory.
+        'MPIR_CVAR_NOLOCAL': '1',
+        'UCX_TLS': 'tcp,self',
+        'UCX_NET_DEVICES': 'eth0',
+    }
     return subprocess.Popen(
-        ['ip', 'netns', 'exec', 'chainer_ssd_1', mpiexec, '-launcher', 'ssh', '-launcher-exec',
-         str(Path(__file__).with_name('in_namespace.sh')), '-iface', 'eth0',
-         '-hosts', ','.join(HOSTS.values()), '-ppn', '1', '-n', '2', 'sh', '-c', rank],
-        env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        [
+            'ip',
+            'netns',
+            'exec',
+            'chainer_ssd_1',
+            mpiexec,
+            '-launcher',
+            'ssh',
+            '-launcher-exec',
+            str(Path(__file__).with_name('in_namespace.sh')),
+            '-iface',
+            'eth0',
+            '-hosts',
+            ','.join(HOSTS.values()),
+            '-ppn',
+            '1',
+            '-n',
+            '2',
+            'sh',
+            '-c',
+            rank,
+        ],
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def train(out, *options):
@@ -119,8 +166,9 @@ def test_living_ranks_end_in_time_and_the_run_resumes(hosts, tmp_path, break_, l
         time.sleep(0.1)
     seconds = time.monotonic() - began
     for rank in living:
-        assert re.search(f'rank {1 - rank} has been silent for .* last seen after iteration',
-                         said(out, rank)[0])
+        assert re.search(
+            f'rank {1 - rank} has been silent for .* last seen after iteration', said(out, rank)[0]
+        )
     time.sleep(2)  # the grace that a rank gives the others
     errors = [path.read_text() for path in sorted(out.glob('errors*'))]
     ranks = [pid for pid in pids('1') + pids('2') if is_rank(pid)]
@@ -139,7 +187,9 @@ def is_rank(pid):
     try:
         parts = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
         parent = int(Path(f'/proc/{pid}/stat').read_text().rsplit(')')[1].split()[1])
-        return parts[1:3] == [b'-m', b'mpi4py'] and b'-m' not in Path(
-            f'/proc/{parent}/cmdline').read_bytes().split(b'\0')[:2]
+        return (
+            parts[1:3] == [b'-m', b'mpi4py']
+            and b'-m' not in Path(f'/proc/{parent}/cmdline').read_bytes().split(b'\0')[:2]
+        )
     except (OSError, IndexError):
         return False

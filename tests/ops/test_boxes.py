@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 
 from chainer_ssd import bbox_iou
 from chainer_ssd.ops import center_to_corner, check_bbox, corner_to_center
-from chainer_ssd.ops.boxes import check_default_bbox
+from chainer_ssd._validation import check_default_bbox
 from tests import reference
 from tests.helpers import to_numpy
 
 side = st.integers(0, 12)
 box = st.tuples(side, side, st.integers(1, 8), st.integers(1, 8)).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 
 
 @given(a=st.lists(box, max_size=6), b=st.lists(box, max_size=6))
@@ -22,9 +23,16 @@ def test_iou_equals_the_loop(a, b):
     assert ((0 <= iou) & (iou <= 1)).all()
 
 
-@pytest.mark.parametrize(('dtype_a', 'dtype_b', 'expected'), [
-    ('f4', 'f4', 'f4'), ('f4', 'f8', 'f8'), ('f8', 'f8', 'f8'), ('f2', 'f2', 'f4'),
-    ('i4', 'i8', 'f4')])
+@pytest.mark.parametrize(
+    ('dtype_a', 'dtype_b', 'expected'),
+    [
+        ('f4', 'f4', 'f4'),
+        ('f4', 'f8', 'f8'),
+        ('f8', 'f8', 'f8'),
+        ('f2', 'f2', 'f4'),
+        ('i4', 'i8', 'f4'),
+    ],
+)
 def test_iou_is_of_the_promoted_dtype(xp, dtype_a, dtype_b, expected):
     a = xp.asarray([[0, 0, 2, 2], [1, 1, 3, 3]], dtype=dtype_a)
     b = xp.asarray([[0, 0, 2, 2]], dtype=dtype_b)
@@ -66,8 +74,9 @@ def test_formats_take_any_array_module(xp):
     np.testing.assert_array_equal(to_numpy(center_to_corner(default_bbox)), to_numpy(bbox))
 
 
-@pytest.mark.parametrize('row', [
-    (0, 0, 0, 5), (3, 0, 1, 5), (0, 0, np.nan, 5), (0, 0, np.inf, 5), (5, 5, 5, 5)])
+@pytest.mark.parametrize(
+    'row', [(0, 0, 0, 5), (3, 0, 1, 5), (0, 0, np.nan, 5), (0, 0, np.inf, 5), (5, 5, 5, 5)]
+)
 def test_a_box_that_nothing_can_learn_is_named(row):
     with pytest.raises(ValueError, match=r'truth\[1\] = \(.*expected finite'):
         check_bbox(np.array([(0, 0, 1, 1), row], 'f'), 'truth')

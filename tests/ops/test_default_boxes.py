@@ -17,8 +17,17 @@ def test_order_and_shapes_of_one_cell():
     default_bbox = generate_default_bbox((2,), ((4,),), (10,), (8, 18))
     np.testing.assert_allclose(
         default_bbox[:8],
-        [(5, 5, 8, 8), (5, 5, 12, 12), (5, 5, 4, 16), (5, 5, 16, 4),
-         (5, 15, 8, 8), (5, 15, 12, 12), (5, 15, 4, 16), (5, 15, 16, 4)])
+        [
+            (5, 5, 8, 8),
+            (5, 5, 12, 12),
+            (5, 5, 4, 16),
+            (5, 5, 16, 4),
+            (5, 15, 8, 8),
+            (5, 15, 12, 12),
+            (5, 15, 4, 16),
+            (5, 15, 16, 4),
+        ],
+    )
     np.testing.assert_allclose(default_bbox[8, :2], (15, 5))
 
 
@@ -29,13 +38,16 @@ def test_scales_stand_one_after_the_other():
     np.testing.assert_allclose(default_bbox[9, 2:], np.sqrt(16 * 24))
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'sizes': (8,)}, 'expected S, S, S and S'),
-    ({'steps': (10, 10)}, 'expected S, S, S and S'),
-    ({'grids': (0,)}, r'grids = \(0,\)'),
-    ({'aspect_ratios': ((-2,),)}, r'aspect_ratios\[0\]'),
-    ({'sizes': (8, float('nan'))}, 'sizes'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'sizes': (8,)}, 'expected S, S, S and S'),
+        ({'steps': (10, 10)}, 'expected S, S, S and S'),
+        ({'grids': (0,)}, r'grids = \(0,\)'),
+        ({'aspect_ratios': ((-2,),)}, r'aspect_ratios\[0\]'),
+        ({'sizes': (8, float('nan'))}, 'sizes'),
+    ],
+)
 def test_a_wrong_spec_is_named(change, message):
     spec = {'grids': (2,), 'aspect_ratios': ((2,),), 'steps': (10,), 'sizes': (8, 16), **change}
     with pytest.raises(ValueError, match=message):

@@ -12,8 +12,9 @@ from tests.helpers import to_numpy
 
 # Small integers make ties and exact thresholds frequent.
 box = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(1, 4), st.integers(1, 4))
-default_boxes = st.lists(box.map(lambda b: (b[0], b[1], 2 * b[2], 2 * b[3])), min_size=1,
-                         max_size=14)
+default_boxes = st.lists(
+    box.map(lambda b: (b[0], b[1], 2 * b[2], 2 * b[3])), min_size=1, max_size=14
+)
 truths = st.lists(box.map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])), max_size=8)
 
 
@@ -23,19 +24,29 @@ def expected_match(default_bbox, bbox, iou_thresh, match_type, neg_overlap, igno
 
 
 @given(
-    default_bbox=default_boxes, bbox=truths, iou_thresh=st.sampled_from([0., 0.25, 0.5, 1.]),
+    default_bbox=default_boxes,
+    bbox=truths,
+    iou_thresh=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
     match_type=st.sampled_from(['per_prediction', 'bipartite', 'argmax']),
-    neg_overlap=st.sampled_from([None, 0., 0.2, 0.5]), ignores=st.lists(st.booleans(), min_size=8))
-def test_match_equals_the_loop(
-        default_bbox, bbox, iou_thresh, match_type, neg_overlap, ignores):
-    ignore = ignores[:len(bbox)]
+    neg_overlap=st.sampled_from([None, 0.0, 0.2, 0.5]),
+    ignores=st.lists(st.booleans(), min_size=8),
+)
+def test_match_equals_the_loop(default_bbox, bbox, iou_thresh, match_type, neg_overlap, ignores):
+    ignore = ignores[: len(bbox)]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # more truths than boxes
-        index = match(np.array(default_bbox, 'd'), np.array(bbox, 'd').reshape(-1, 4), iou_thresh,
-                      match_type, neg_overlap, np.array(ignore, bool))
+        index = match(
+            np.array(default_bbox, 'd'),
+            np.array(bbox, 'd').reshape(-1, 4),
+            iou_thresh,
+            match_type,
+            neg_overlap,
+            np.array(ignore, bool),
+        )
     assert index.dtype == np.int32
     assert index.tolist() == expected_match(
-        default_bbox, bbox, iou_thresh, match_type, neg_overlap, ignore)
+        default_bbox, bbox, iou_thresh, match_type, neg_overlap, ignore
+    )
 
 
 @given(default_bbox=default_boxes, bbox=truths)
@@ -46,7 +57,7 @@ def test_the_globally_best_pair_is_always_matched(default_bbox, bbox):
         return
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        index = match(default_bbox, bbox, 1.)
+        index = match(default_bbox, bbox, 1.0)
     truth, box = np.nonzero(iou == iou.max())
     assert (index[box] == truth).any()
 
@@ -68,10 +79,12 @@ def test_large_case_equals_the_loop(xp):
     bbox = np.c_[corner, corner + rng.uniform(5, 30, (60, 2))]
     ignore = rng.random(60) < 0.2
     for match_type in 'per_prediction', 'bipartite', 'argmax':
-        index = match(xp.asarray(default_bbox), xp.asarray(bbox), 0.5, match_type, 0.3,
-                      xp.asarray(ignore))
+        index = match(
+            xp.asarray(default_bbox), xp.asarray(bbox), 0.5, match_type, 0.3, xp.asarray(ignore)
+        )
         assert to_numpy(index).tolist() == expected_match(
-            default_bbox, bbox, 0.5, match_type, 0.3, ignore)
+            default_bbox, bbox, 0.5, match_type, 0.3, ignore
+        )
 
 
 def test_permuting_the_boxes_permutes_the_match():
@@ -81,7 +94,8 @@ def test_permuting_the_boxes_permutes_the_match():
     bbox = np.c_[corner, corner + rng.uniform(5, 30, (10, 2))]
     order = rng.permutation(200)
     np.testing.assert_array_equal(
-        match(default_bbox[order], bbox), match(default_bbox, bbox)[order])
+        match(default_bbox[order], bbox), match(default_bbox, bbox)[order]
+    )
 
 
 def test_the_threshold_itself_matches():
@@ -121,22 +135,30 @@ def test_more_truths_than_boxes_is_legal_with_a_warning():
 @pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
 def test_no_default_box_is_legal_with_the_same_warning(match_type):
     with pytest.warns(UserWarning, match='2 ground truths for 0 default boxes'):
-        index = match(np.zeros((0, 4), 'f'), [(0, 0, 4, 4), (0, 0, 3, 3)], match_type=match_type,
-                      neg_overlap=0.4, ignore=np.array([False, True]))
+        index = match(
+            np.zeros((0, 4), 'f'),
+            [(0, 0, 4, 4), (0, 0, 3, 3)],
+            match_type=match_type,
+            neg_overlap=0.4,
+            ignore=np.array([False, True]),
+        )
     assert index.shape == (0,) and index.dtype == np.int32
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({'match_type': 'hungarian'}, "match_type = 'hungarian'"),
-    ({'iou_thresh': 1.5}, 'iou_thresh = 1.5'),
-    ({'iou_thresh': float('nan')}, 'iou_thresh = nan'),
-    ({'neg_overlap': -1}, 'neg_overlap = -1'),
-    ({'ignore': np.zeros(3, bool)}, r'ignore has shape \(3,\)'),
-    ({'ignore': np.zeros(1, int)}, 'ignore has .* dtype int64'),
-    ({'bbox': [(0, 0, 0, 4)]}, r'bbox\[0\] = \(0.0, 0.0, 0.0, 4.0\)'),
-    ({'bbox': [(0, 0, 1, 4, 0)]}, 'bbox has shape'),
-    ({'default_bbox': np.full((1, 4), np.nan)}, r'default_bbox\[0\]'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'match_type': 'hungarian'}, "match_type = 'hungarian'"),
+        ({'iou_thresh': 1.5}, 'iou_thresh = 1.5'),
+        ({'iou_thresh': float('nan')}, 'iou_thresh = nan'),
+        ({'neg_overlap': -1}, 'neg_overlap = -1'),
+        ({'ignore': np.zeros(3, bool)}, r'ignore has shape \(3,\)'),
+        ({'ignore': np.zeros(1, int)}, 'ignore has .* dtype int64'),
+        ({'bbox': [(0, 0, 0, 4)]}, r'bbox\[0\] = \(0.0, 0.0, 0.0, 4.0\)'),
+        ({'bbox': [(0, 0, 1, 4, 0)]}, 'bbox has shape'),
+        ({'default_bbox': np.full((1, 4), np.nan)}, r'default_bbox\[0\]'),
+    ],
+)
 def test_a_wrong_argument_is_named(arguments, message):
     valid = {'default_bbox': np.array([(2, 2, 4, 4)], 'f'), 'bbox': [(0, 0, 4, 4)]}
     with pytest.raises(ValueError, match=message):

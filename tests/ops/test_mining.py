@@ -8,17 +8,21 @@ from tests import reference
 from tests.helpers import to_numpy
 
 # Few values: ties are the rule, and NaN and inf are among them.
-values = st.sampled_from([0., 0.5, 1., 2., float('inf'), float('nan')])
+values = st.sampled_from([0.0, 0.5, 1.0, 2.0, float('inf'), float('nan')])
 kinds = st.sampled_from(['positive', 'negative', 'ignored'])
 
 
-@given(rows=st.lists(st.tuples(values, kinds), min_size=1, max_size=20), n=st.integers(0, 25),
-       dtype=st.sampled_from(['f2', 'f4', 'f8']))
+@given(
+    rows=st.lists(st.tuples(values, kinds), min_size=1, max_size=20),
+    n=st.integers(0, 25),
+    dtype=st.sampled_from(['f2', 'f4', 'f8']),
+)
 def test_hard_negatives_equal_the_loop(rows, n, dtype):
     loss = [value for value, _ in rows]
     kind = np.array([[kind for _, kind in rows]])
-    mask = hard_negative_mining(np.array([loss], dtype), kind == 'positive', np.array([n]),
-                                kind == 'ignored')
+    mask = hard_negative_mining(
+        np.array([loss], dtype), kind == 'positive', np.array([n]), kind == 'ignored'
+    )
     expected = reference.hardest(loss, np.flatnonzero(kind[0] == 'negative').tolist(), n)
     assert set(np.flatnonzero(mask[0]).tolist()) == expected
 
@@ -34,8 +38,7 @@ def test_each_image_has_its_own_count(xp):
     loss = rng.exponential(size=(4, 50)).astype('f')
     positive = rng.random((4, 50)) < 0.2
     n = np.array([0, 3, 7, 100])
-    mask = to_numpy(hard_negative_mining(
-        xp.asarray(loss), xp.asarray(positive), xp.asarray(n)))
+    mask = to_numpy(hard_negative_mining(xp.asarray(loss), xp.asarray(positive), xp.asarray(n)))
     for i in range(4):
         expected = reference.hardest(loss[i].tolist(), np.flatnonzero(~positive[i]).tolist(), n[i])
         assert set(np.flatnonzero(mask[i]).tolist()) == expected
@@ -48,7 +51,8 @@ def test_permuting_the_boxes_permutes_the_mask():
     n = np.array([5, 9])
     np.testing.assert_array_equal(
         hard_negative_mining(loss[:, order], positive[:, order], n),
-        hard_negative_mining(loss, positive, n)[:, order])
+        hard_negative_mining(loss, positive, n)[:, order],
+    )
 
 
 def test_an_empty_batch_is_legal(xp):
@@ -57,16 +61,23 @@ def test_an_empty_batch_is_legal(xp):
     assert mask.shape == (0, 5)
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'conf_loss': np.zeros(3)}, r'conf_loss has shape \(3,\): expected \(B, K\)'),
-    ({'positive': np.zeros((2, 3), bool)}, r'positive has shape \(2, 3\)'),
-    ({'positive': np.zeros((1, 3), 'l')}, 'positive has shape .* int64'),
-    ({'ignored': np.zeros((1, 3))}, 'ignored has shape .* float64'),
-    ({'n_negative': np.array(3)}, r'n_negative has shape \(\): expected \(1,\)'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'conf_loss': np.zeros(3)}, r'conf_loss has shape \(3,\): expected \(B, K\)'),
+        ({'positive': np.zeros((2, 3), bool)}, r'positive has shape \(2, 3\)'),
+        ({'positive': np.zeros((1, 3), 'l')}, 'positive has shape .* int64'),
+        ({'ignored': np.zeros((1, 3))}, 'ignored has shape .* float64'),
+        ({'n_negative': np.array(3)}, r'n_negative has shape \(\): expected \(1,\)'),
+    ],
+)
 def test_a_wrong_argument_is_named(change, message):
-    valid = {'conf_loss': np.zeros((1, 3)), 'positive': np.zeros((1, 3), bool),
-             'n_negative': np.array([1]), 'ignored': None}
+    valid = {
+        'conf_loss': np.zeros((1, 3)),
+        'positive': np.zeros((1, 3), bool),
+        'n_negative': np.array([1]),
+        'ignored': None,
+    }
     with pytest.raises(ValueError, match=message):
         hard_negative_mining(**{**valid, **change})
 

@@ -8,11 +8,14 @@ from tests import reference
 from tests.helpers import to_numpy
 
 box = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
 
 
-@given(rows=st.lists(st.tuples(box, st.sampled_from([0.1, 0.5, 0.9])), max_size=12),
-       thresh=st.sampled_from([0., 0.3, 0.5, 1.]))
+@given(
+    rows=st.lists(st.tuples(box, st.sampled_from([0.1, 0.5, 0.9])), max_size=12),
+    thresh=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+)
 def test_equals_the_loop(rows, thresh):
     bbox = np.array([b for b, _ in rows], 'd').reshape(-1, 4)
     score = np.array([s for _, s in rows])
@@ -50,12 +53,15 @@ def test_no_box_is_legal(xp):
     assert len(non_maximum_suppression(xp.asarray(np.zeros((0, 4), 'f')), 0.5)) == 0
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'bbox': np.zeros(4)}, 'bbox has shape'),
-    ({'score': np.zeros(3)}, r'score has shape \(3,\): expected \(2,\)'),
-    ({'thresh': 1.5}, 'thresh = 1.5'),
-    ({'limit': -1}, 'limit = -1'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'bbox': np.zeros(4)}, 'bbox has shape'),
+        ({'score': np.zeros(3)}, r'score has shape \(3,\): expected \(2,\)'),
+        ({'thresh': 1.5}, 'thresh = 1.5'),
+        ({'limit': -1}, 'limit = -1'),
+    ],
+)
 def test_a_wrong_argument_is_named(change, message):
     valid = {'bbox': np.zeros((2, 4)), 'thresh': 0.5, 'score': np.zeros(2), 'limit': None}
     with pytest.raises(ValueError, match=message):

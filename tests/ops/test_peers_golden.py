@@ -1,4 +1,5 @@
 """``ops`` against what the peers' own operators answered, on NumPy and CuPy."""
+
 import numpy as np
 import pytest
 
@@ -45,16 +46,22 @@ def test_matches(case, xp):
     corner = golden['in.prior'][:, SWAP]
     thresh = option(golden, 'overlap_threshold', 0.5)
     match_type = option(golden, 'match_type', 'per_prediction')
-    asked = [(peer, kind) for peer, kind in (
-        ('paddle', match_type), ('caffe', match_type), ('torchvision', 'argmax'))
-        if f'{peer}.match_idx' in golden]
+    asked = [
+        (peer, kind)
+        for peer, kind in (('paddle', match_type), ('caffe', match_type), ('torchvision', 'argmax'))
+        if f'{peer}.match_idx' in golden
+    ]
     for peer, kind in asked:
         matcher = Matcher.of_corners(xp.asarray(corner), thresh, kind)
         for i, bbox in enumerate(truths(golden)):
             expect = golden[f'{peer}.match_idx'][i]
             np.testing.assert_array_equal(to_numpy(matcher(xp.asarray(bbox))), expect)
-            np.testing.assert_array_equal(to_numpy(match(
-                xp.asarray(corner_to_center(corner)), xp.asarray(bbox), thresh, kind)), expect)
+            np.testing.assert_array_equal(
+                to_numpy(
+                    match(xp.asarray(corner_to_center(corner)), xp.asarray(bbox), thresh, kind)
+                ),
+                expect,
+            )
 
 
 @pytest.mark.parametrize('case', cases_with('paddle.iou'))
@@ -69,11 +76,11 @@ def test_iou_and_encoding(case, xp):
     for row, expect in enumerate(golden['paddle.encoded'][..., SWAP]):
         index = np.full(len(corner), -1, 'i')
         index[usable] = row
-        mb_loc, _ = encode(default_bbox, bbox, xp.asarray(np.zeros(len(bbox), 'i')),
-                           xp.asarray(index), variance)
+        mb_loc, _ = encode(
+            default_bbox, bbox, xp.asarray(np.zeros(len(bbox), 'i')), xp.asarray(index), variance
+        )
         assert_close(to_numpy(mb_loc)[usable], expect[usable], 2e-5)
-        back = to_numpy(decode(
-            default_bbox[usable], xp.asarray(expect[usable]), variance[usable]))
+        back = to_numpy(decode(default_bbox[usable], xp.asarray(expect[usable]), variance[usable]))
         np.testing.assert_allclose(back, np.tile(to_numpy(bbox)[row], (len(back), 1)), atol=2e-5)
 
 
@@ -84,8 +91,7 @@ def cross_entropy(golden, index):
     image, box = np.nonzero(index >= 0)
     label[image, box] = golden['in.gt_label'][start[image] + index[image, box]]
     x = golden['in.conf'].astype('d')
-    return (np.log(np.exp(x).sum(axis=2))
-            - np.take_along_axis(x, label[..., None], axis=2)[..., 0])
+    return np.log(np.exp(x).sum(axis=2)) - np.take_along_axis(x, label[..., None], axis=2)[..., 0]
 
 
 @pytest.mark.parametrize('case', cases_with('paddle.neg_idx'))
@@ -102,12 +108,14 @@ def test_mining(case, xp):
             loss[image, box] += np.where(d < 1, d * d / 2, d - 0.5).sum(axis=1)
         selected = to_numpy(hard_example_mining(xp.asarray(loss), option(golden, 'sample_size', 0)))
         np.testing.assert_array_equal(
-            np.where(selected & positive, index, -1), golden['paddle.upd_match_idx'])
+            np.where(selected & positive, index, -1), golden['paddle.upd_match_idx']
+        )
         hard_negative = selected & ~positive
     else:
-        ratio = option(golden, 'neg_pos_ratio', 3.)
+        ratio = option(golden, 'neg_pos_ratio', 3.0)
         n_negative = np.floor(ratio * positive.sum(axis=1)).astype('i')
-        hard_negative = to_numpy(hard_negative_mining(
-            xp.asarray(loss), xp.asarray(positive), xp.asarray(n_negative)))
+        hard_negative = to_numpy(
+            hard_negative_mining(xp.asarray(loss), xp.asarray(positive), xp.asarray(n_negative))
+        )
     np.testing.assert_array_equal(hard_negative.sum(axis=1), golden['paddle.neg_lens'])
     np.testing.assert_array_equal(np.nonzero(hard_negative)[1], golden['paddle.neg_idx'][:, 0])

@@ -1,4 +1,5 @@
 """What every random transform keeps, and what the row of them looks like."""
+
 import pickle
 import random as python_random
 
@@ -20,8 +21,12 @@ from chainer_ssd.transforms import (
 )
 
 TRANSFORMS = [
-    DistortTransform(), ExpandTransform(), CropTransform(), RandomResizeTransform(16),
-    FlipTransform(0.5, 0.5), SSDAugmentation(32),
+    DistortTransform(),
+    ExpandTransform(),
+    CropTransform(),
+    RandomResizeTransform(16),
+    FlipTransform(0.5, 0.5),
+    SSDAugmentation(32),
     Augmentation(FlipTransform(), CropTransform(), ExpandTransform(2, probability=1)),
 ]
 
@@ -29,8 +34,9 @@ TRANSFORMS = [
 @st.composite
 def examples(draw):
     """(img, bbox, label, difficult); label numbers the boxes, some of which reach outside."""
-    height, width, n_box, seed = (draw(st.integers(*bounds))
-                                  for bounds in ((1, 60), (1, 60), (0, 6), (0, 2 ** 32)))
+    height, width, n_box, seed = (
+        draw(st.integers(*bounds)) for bounds in ((1, 60), (1, 60), (0, 6), (0, 2**32))
+    )
     random = np.random.default_rng(seed)
     dtype = draw(st.sampled_from([np.float32, np.uint8]))
     img = random.integers(0, 256, (3, height, width)).astype(dtype)
@@ -44,7 +50,7 @@ def examples(draw):
 
 @pytest.mark.parametrize('transform', TRANSFORMS, ids=lambda transform: type(transform).__name__)
 @settings(deadline=None)
-@given(example=examples(), seed=st.integers(0, 2 ** 32))
+@given(example=examples(), seed=st.integers(0, 2**32))
 def test_every_transform_keeps_an_example_sound(transform, example, seed):
     before = pickle.dumps(example)
     states = pickle.dumps((np.random.get_state(), python_random.getstate()))
@@ -79,8 +85,12 @@ def rectangle(random, height=120, width=160):
 
 def test_boxes_follow_the_pixels():
     # Without colour distortion the red pixels are the object, within the filters' reach.
-    augment = Augmentation(ExpandTransform(fill=(0, 255, 0)), CropTransform(),
-                           RandomResizeTransform(200), FlipTransform(0.5, 0.5))
+    augment = Augmentation(
+        ExpandTransform(fill=(0, 255, 0)),
+        CropTransform(),
+        RandomResizeTransform(200),
+        FlipTransform(0.5, 0.5),
+    )
     random = np.random.default_rng(0)
     n_seen = 0
     for _ in range(300):
@@ -97,8 +107,13 @@ def test_boxes_follow_the_pixels():
 
 
 def test_steps_in_a_row_are_the_steps_one_by_one():
-    steps = [DistortTransform(), ExpandTransform(), CropTransform(), RandomResizeTransform(100),
-             FlipTransform(0.5, 0.5)]
+    steps = [
+        DistortTransform(),
+        ExpandTransform(),
+        CropTransform(),
+        RandomResizeTransform(100),
+        FlipTransform(0.5, 0.5),
+    ]
     differences = []
     for seed in range(200):
         smooth = np.random.default_rng(seed).uniform(0, 255, (3, 3, 4)).repeat(30, 1).repeat(30, 2)
@@ -125,12 +140,20 @@ def test_an_image_without_boxes_is_augmented_like_any_other():
 def test_how_the_pixels_stand_in_memory_makes_no_difference():
     pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    alike = [planes, planes.astype('f'), planes.astype('d'), pixels.transpose(2, 0, 1),
-             pixels.astype('f').transpose(2, 0, 1), planes[:, ::-1].copy()[:, ::-1],
-             pixels[:, ::-1].copy()[:, ::-1].transpose(2, 0, 1)]
+    alike = [
+        planes,
+        planes.astype('f'),
+        planes.astype('d'),
+        pixels.transpose(2, 0, 1),
+        pixels.astype('f').transpose(2, 0, 1),
+        planes[:, ::-1].copy()[:, ::-1],
+        pixels[:, ::-1].copy()[:, ::-1].transpose(2, 0, 1),
+    ]
     for seed in range(40):
-        results = [SSDAugmentation(40)((img, [(5, 5, 30, 40)], [0]), np.random.default_rng(seed))
-                   for img in alike]
+        results = [
+            SSDAugmentation(40)((img, [(5, 5, 30, 40)], [0]), np.random.default_rng(seed))
+            for img in alike
+        ]
         for img, bbox, _ in results[1:]:
             np.testing.assert_array_equal(img, results[0][0])
             np.testing.assert_array_equal(bbox, results[0][1])
@@ -159,20 +182,29 @@ def epochs(create, n_epoch=3):
 def test_seed_epoch_and_index_alone_make_the_sample():
     expected = epochs(chainer.iterators.SerialIterator)
     assert len({img.tobytes() for img, _, _ in expected}) == len(expected)  # a new one each epoch
-    for create in (chainer.iterators.MultithreadIterator,
-                   lambda *args, **kwargs: chainer.iterators.MultiprocessIterator(
-                       *args, n_processes=2, n_prefetch=2, shared_mem=20000, **kwargs)):
+    for create in (
+        chainer.iterators.MultithreadIterator,
+        lambda *args, **kwargs: chainer.iterators.MultiprocessIterator(
+            *args, n_processes=2, n_prefetch=2, shared_mem=20000, **kwargs
+        ),
+    ):
         for one, other in zip(epochs(create), expected):
             for array, other_array in zip(one, other):
                 np.testing.assert_array_equal(array, other_array)
 
 
-@pytest.mark.parametrize(('example', 'message'), [
-    ((np.zeros((1, 5, 5)), [], []), r'img has shape \(1, 5, 5\): expected \(3, H, W\)'),
-    ((np.zeros((3, 0, 5)), [], []), r'img has shape \(3, 0, 5\)'),
-    ((np.zeros((3, 5, 5)), [(0, 0, 1, 1), (2, 2, 2, 3)], [0, 0]), r'bbox\[1\] = \(2.0, 2.0, 2.0'),
-    ((np.zeros((3, 5, 5)), [(0, 0, 1, 1)], [0, 0]), '1 boxes and 2 labels: expected as many'),
-])
+@pytest.mark.parametrize(
+    ('example', 'message'),
+    [
+        ((np.zeros((1, 5, 5)), [], []), r'img has shape \(1, 5, 5\): expected \(3, H, W\)'),
+        ((np.zeros((3, 0, 5)), [], []), r'img has shape \(3, 0, 5\)'),
+        (
+            (np.zeros((3, 5, 5)), [(0, 0, 1, 1), (2, 2, 2, 3)], [0, 0]),
+            r'bbox\[1\] = \(2.0, 2.0, 2.0',
+        ),
+        ((np.zeros((3, 5, 5)), [(0, 0, 1, 1)], [0, 0]), '1 boxes and 2 labels: expected as many'),
+    ],
+)
 def test_a_wrong_example_is_named(example, message):
     with pytest.raises(ValueError, match=message):
         SSDAugmentation(10)(example, np.random.default_rng(0))

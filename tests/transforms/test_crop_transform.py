@@ -16,7 +16,7 @@ def crops(transform, bbox, n=200):
         img, left, row = transform((IMG, bbox, np.arange(len(bbox))), np.random.default_rng(seed))
         y, x = img[:2, 0, 0].astype(int)
         window = y, x, y + img.shape[1], x + img.shape[2]
-        np.testing.assert_array_equal(img, IMG[:, y:window[2], x:window[3]])
+        np.testing.assert_array_equal(img, IMG[:, y : window[2], x : window[3]])
         yield window, left + (y, x, y, x), row
 
 
@@ -41,8 +41,14 @@ def test_some_box_is_reached_and_those_with_their_centre_inside_stay(min_iou):
 
 
 def test_scale_and_aspect_ratio():
-    shapes = np.array([np.subtract(window[2:], window[:2]) / (HEIGHT, WIDTH) for window, _, _
-                       in crops(CropTransform([0], scale=(0.3, 1), max_aspect_ratio=2), [], 1000)])
+    shapes = np.array(
+        [
+            np.subtract(window[2:], window[:2]) / (HEIGHT, WIDTH)
+            for window, _, _ in crops(
+                CropTransform([0], scale=(0.3, 1), max_aspect_ratio=2), [], 1000
+            )
+        ]
+    )
     scale, aspect_ratio = np.sqrt(shapes.prod(axis=1)), shapes[:, 1] / shapes[:, 0]
     assert 0.27 < scale.min() < 0.35 and 0.9 < scale.max() <= 1
     assert 0.45 < aspect_ratio.min() < 0.6 and 1.7 < aspect_ratio.max() < 2.2
@@ -57,7 +63,7 @@ def test_none_keeps_all():
 
 
 def test_what_cannot_be_had_leaves_the_example_whole():
-    for window, _, row in crops(CropTransform([1.]), [(1, 1, 2, 2)], 20):
+    for window, _, row in crops(CropTransform([1.0]), [(1, 1, 2, 2)], 20):
         assert window == (0, 0, HEIGHT, WIDTH) and row.tolist() == [0]
 
 
@@ -69,23 +75,30 @@ def test_the_last_box_is_never_lost():
 def test_every_minimum_that_succeeds_is_as_likely():
     # A box as large as the image: its IoU with a part is the part's share of the image.
     transform = CropTransform([None, 0, 0.9], scale=(0.3, 0.3))
-    whole = [window == (0, 0, HEIGHT, WIDTH) for window, _, _
-             in crops(transform, [(0, 0, HEIGHT, WIDTH)], 1000)]
+    whole = [
+        window == (0, 0, HEIGHT, WIDTH)
+        for window, _, _ in crops(transform, [(0, 0, HEIGHT, WIDTH)], 1000)
+    ]
     assert abs(np.mean(whole) - 1 / 2) < 0.06  # 0.9 is out of reach: None or 0
 
 
 def test_without_boxes_every_part_will_do():
-    assert sum(window != (0, 0, HEIGHT, WIDTH)
-               for window, _, _ in crops(CropTransform([0.9]), [], 50)) == 50
+    assert (
+        sum(window != (0, 0, HEIGHT, WIDTH) for window, _, _ in crops(CropTransform([0.9]), [], 50))
+        == 50
+    )
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({'min_ious': [None, 2]}, 'min_ious holds 2: expected None or numbers'),
-    ({'scale': (0, 1)}, r'scale = \(0, 1\): expected 0 < least <= greatest <= 1'),
-    ({'max_aspect_ratio': 0.5}, 'max_aspect_ratio = 0.5: expected a number >= 1'),
-    ({'trials': 0}, 'trials = 0: expected a positive integer'),
-    ({'trials': 1.5}, 'trials = 1.5: expected a positive integer'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'min_ious': [None, 2]}, 'min_ious holds 2: expected None or numbers'),
+        ({'scale': (0, 1)}, r'scale = \(0, 1\): expected 0 < least <= greatest <= 1'),
+        ({'max_aspect_ratio': 0.5}, 'max_aspect_ratio = 0.5: expected a number >= 1'),
+        ({'trials': 0}, 'trials = 0: expected a positive integer'),
+        ({'trials': 1.5}, 'trials = 1.5: expected a positive integer'),
+    ],
+)
 def test_a_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         CropTransform(**arguments)

@@ -9,8 +9,9 @@ STILL = {'brightness': 0, 'contrast': (1, 1), 'saturation': (1, 1), 'hue': 0}
 def distorted(img, seeds=100, **options):
     """What becomes of img under many seeds; options beside STILL."""
     transform = DistortTransform(**{**STILL, **options})
-    return np.array([transform((img, [], []), np.random.default_rng(seed))[0]
-                     for seed in range(seeds)])
+    return np.array(
+        [transform((img, [], []), np.random.default_rng(seed))[0] for seed in range(seeds)]
+    )
 
 
 def some_img(seed=0):
@@ -76,12 +77,15 @@ def test_each_change_comes_in_every_second_image():
 
 def test_contrast_comes_before_or_after_the_colours():
     img = np.reshape(np.array((100, 200, 240), 'f'), (3, 1, 1)) + np.zeros((3, 4, 4), 'f')
-    seen = {tuple(result[:, 0, 0]) for result in distorted(
-        img, 400, contrast=(1.5, 1.5), saturation=(0.5, 0.5))}
+    seen = {
+        tuple(result[:, 0, 0])
+        for result in distorted(img, 400, contrast=(1.5, 1.5), saturation=(0.5, 0.5))
+    }
     # Neither; contrast; half the distance to 240; that, then contrast; contrast, where 255 is the
     # bound, then half the distance to 255.
-    expected = np.array([(100, 200, 240), (150, 255, 255), (170, 220, 240), (255, 255, 255),
-                         (203, 255, 255)])
+    expected = np.array(
+        [(100, 200, 240), (150, 255, 255), (170, 220, 240), (255, 255, 255), (203, 255, 255)]
+    )
     np.testing.assert_allclose(sorted(seen), sorted(expected.tolist()), atol=1)
 
 
@@ -92,12 +96,15 @@ def test_boxes_and_labels_pass_through():
     assert new_label is label
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({'brightness': -1}, 'brightness = -1: expected a number >= 0'),
-    ({'hue': float('nan')}, 'hue = nan'),
-    ({'contrast': (1.5, 0.5)}, r'contrast = \(1.5, 0.5\): expected 0 <= least <= greatest'),
-    ({'saturation': (-1, 0.5)}, r'saturation = \(-1, 0.5\)'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'brightness': -1}, 'brightness = -1: expected a number >= 0'),
+        ({'hue': float('nan')}, 'hue = nan'),
+        ({'contrast': (1.5, 0.5)}, r'contrast = \(1.5, 0.5\): expected 0 <= least <= greatest'),
+        ({'saturation': (-1, 0.5)}, r'saturation = \(-1, 0.5\)'),
+    ],
+)
 def test_a_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         DistortTransform(**arguments)

@@ -34,7 +34,8 @@ def test_variance_is_that_of_encode():
     transform = EncodeTransform(DEFAULT_BBOX, (1, 2, 3, 4))
     _, mb_loc, _ = pickle.loads(pickle.dumps(transform))((IMG, BBOX, LABEL, INDEX))
     np.testing.assert_allclose(
-        mb_loc, encode(DEFAULT_BBOX, BBOX, LABEL, INDEX, (1, 2, 3, 4))[0], atol=1e-6)
+        mb_loc, encode(DEFAULT_BBOX, BBOX, LABEL, INDEX, (1, 2, 3, 4))[0], atol=1e-6
+    )
 
 
 def test_a_wrong_variance_fails_before_training():
@@ -42,12 +43,15 @@ def test_a_wrong_variance_fails_before_training():
         EncodeTransform(DEFAULT_BBOX, (1, 2, 3))
 
 
-@pytest.mark.parametrize(('bbox', 'label', 'index', 'message'), [
-    (BBOX, [-1, 0], INDEX, r'label\[0\] = -1'),
-    (BBOX, [0], INDEX, 'label has shape'),
-    ([(2, 2, 2, 14)] * 2, LABEL, INDEX, r'bbox\[0\]'),
-    (BBOX[:1], LABEL[:1], INDEX, r'index\[\d+\] = 1'),
-])
+@pytest.mark.parametrize(
+    ('bbox', 'label', 'index', 'message'),
+    [
+        (BBOX, [-1, 0], INDEX, r'label\[0\] = -1'),
+        (BBOX, [0], INDEX, 'label has shape'),
+        ([(2, 2, 2, 14)] * 2, LABEL, INDEX, r'bbox\[0\]'),
+        (BBOX[:1], LABEL[:1], INDEX, r'index\[\d+\] = 1'),
+    ],
+)
 def test_a_wrong_example_is_named(bbox, label, index, message):
     with pytest.raises(ValueError, match=message):
         EncodeTransform(DEFAULT_BBOX)((IMG, bbox, label, index))
@@ -62,7 +66,8 @@ class Model(chainer.Link):
 
 def test_the_pipeline_feeds_the_loss():
     data = chainer.datasets.TransformDataset(
-        [(IMG, BBOX, LABEL), (IMG, BBOX[:0], LABEL[:0])], MatchTransform(DEFAULT_BBOX))
+        [(IMG, BBOX, LABEL), (IMG, BBOX[:0], LABEL[:0])], MatchTransform(DEFAULT_BBOX)
+    )
     data = chainer.datasets.TransformDataset(data, EncodeTransform(DEFAULT_BBOX))
     batch = chainer.dataset.concat_examples(data[:])
     assert MultiboxTrainChain(Model())(*batch).array > 0

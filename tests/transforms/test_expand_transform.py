@@ -40,17 +40,22 @@ def test_every_ratio_and_place_occurs():
 @pytest.mark.parametrize('probability', [0, 0.5, 1])
 def test_probability(probability):
     transform, example = ExpandTransform(2, probability=probability), some_example()
-    same = [transform(example, np.random.default_rng(seed))[0].shape == example[0].shape
-            for seed in range(400)]
+    same = [
+        transform(example, np.random.default_rng(seed))[0].shape == example[0].shape
+        for seed in range(400)
+    ]
     assert abs(np.mean(same) - (1 - probability)) < 0.1
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({'max_ratio': 0.5}, 'max_ratio = 0.5: expected a number >= 1'),
-    ({'max_ratio': float('nan')}, 'max_ratio = nan'),
-    ({'fill': (1, 2)}, r'fill = \(1, 2\): expected three finite numbers'),
-    ({'probability': 2}, r'probability = 2: expected a number in \[0, 1\]'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'max_ratio': 0.5}, 'max_ratio = 0.5: expected a number >= 1'),
+        ({'max_ratio': float('nan')}, 'max_ratio = nan'),
+        ({'fill': (1, 2)}, r'fill = \(1, 2\): expected three finite numbers'),
+        ({'probability': 2}, r'probability = 2: expected a number in \[0, 1\]'),
+    ],
+)
 def test_a_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         ExpandTransform(**arguments)

@@ -16,7 +16,8 @@ def example():
 def test_the_box_stays_on_its_object(horizontal, vertical):
     before = example()
     img, bbox, label, difficult = FlipTransform(horizontal, vertical)(
-        before, np.random.default_rng(0))
+        before, np.random.default_rng(0)
+    )
     y0, x0, y1, x1 = bbox[0].astype(int)
     assert (img[:, y0:y1, x0:x1] == 1).all() and img.sum() == before[0].sum()
     assert (x0, x1) == ((1, 6) if horizontal else (2, 7))
@@ -39,7 +40,8 @@ def test_half_of_the_time_and_by_the_generator_alone():
 
 def test_no_boxes():
     img, bbox, label = FlipTransform(1, 1)(
-        (example()[0], np.zeros((0, 4), 'f'), np.zeros(0, 'i')), np.random.default_rng(0))
+        (example()[0], np.zeros((0, 4), 'f'), np.zeros(0, 'i')), np.random.default_rng(0)
+    )
     assert bbox.shape == (0, 4) and label.shape == (0,)
 
 

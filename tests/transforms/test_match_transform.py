@@ -22,7 +22,8 @@ def test_is_match_in_the_pipeline():
 def test_options_are_those_of_match():
     transform = MatchTransform(DEFAULT_BBOX, 0.3, match_type='argmax', neg_overlap=0.2)
     np.testing.assert_array_equal(
-        transform((IMG, BBOX, LABEL))[3], match(DEFAULT_BBOX, BBOX, 0.3, 'argmax', 0.2))
+        transform((IMG, BBOX, LABEL))[3], match(DEFAULT_BBOX, BBOX, 0.3, 'argmax', 0.2)
+    )
 
 
 def test_difficult_truths_are_ignored():
@@ -34,14 +35,14 @@ def test_difficult_truths_are_ignored():
 
 def test_an_image_without_truths_is_background():
     *_, index = MatchTransform(DEFAULT_BBOX)(
-        (IMG, np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, bool)))
+        (IMG, np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, bool))
+    )
     assert (index == -1).all()
 
 
 def test_survives_pickling():
     transform = pickle.loads(pickle.dumps(MatchTransform(DEFAULT_BBOX, 0.4)))
-    np.testing.assert_array_equal(
-        transform((IMG, BBOX, LABEL))[3], match(DEFAULT_BBOX, BBOX, 0.4))
+    np.testing.assert_array_equal(transform((IMG, BBOX, LABEL))[3], match(DEFAULT_BBOX, BBOX, 0.4))
 
 
 def test_a_wrong_option_fails_before_training():
@@ -51,10 +52,13 @@ def test_a_wrong_option_fails_before_training():
         MatchTransform(np.zeros(3))
 
 
-@pytest.mark.parametrize(('bbox', 'label', 'message'), [
-    ([(2, 2, 2, 14)], [0], r'bbox\[0\] = \(2.0, 2.0, 2.0, 14.0\)'),
-    (BBOX, [0], '2 boxes and 1 labels'),
-])
+@pytest.mark.parametrize(
+    ('bbox', 'label', 'message'),
+    [
+        ([(2, 2, 2, 14)], [0], r'bbox\[0\] = \(2.0, 2.0, 2.0, 14.0\)'),
+        (BBOX, [0], '2 boxes and 1 labels'),
+    ],
+)
 def test_a_wrong_example_is_named(bbox, label, message):
     with pytest.raises(ValueError, match=message):
         MatchTransform(DEFAULT_BBOX)((IMG, bbox, label))

@@ -10,15 +10,21 @@ from chainer_ssd.transforms import RandomResizeTransform, ResizeTransform
 def test_one_of_five_filters_each_as_often():
     img = np.random.default_rng(0).integers(0, 256, (3, 30, 20))
     pixels = np.ascontiguousarray(img.transpose(1, 2, 0).astype(np.uint8))
-    expected = {name: cv2.resize(pixels, (12, 12), interpolation=getattr(cv2, f'INTER_{name}'))
-                for name in ('LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4')}
+    expected = {
+        name: cv2.resize(pixels, (12, 12), interpolation=getattr(cv2, f'INTER_{name}'))
+        for name in ('LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4')
+    }
     counts = dict.fromkeys(expected, 0)
     for seed in range(500):
         result, bbox, _ = RandomResizeTransform(12)(
-            (img.astype('f'), [(3, 2, 15, 10)], [0]), np.random.default_rng(seed))
+            (img.astype('f'), [(3, 2, 15, 10)], [0]), np.random.default_rng(seed)
+        )
         np.testing.assert_allclose(bbox, [(1.2, 1.2, 6, 6)], rtol=1e-6)
-        found = [name for name, pixels in expected.items()
-                 if np.abs(pixels.transpose(2, 0, 1) - result).max() <= 1]
+        found = [
+            name
+            for name, pixels in expected.items()
+            if np.abs(pixels.transpose(2, 0, 1) - result).max() <= 1
+        ]
         assert len(found) == 1
         counts[found[0]] += 1
     assert all(70 < count < 130 for count in counts.values()), counts

@@ -16,7 +16,8 @@ def dataset_of(n=10, **kwargs):
 
 def batches(dataset, batchsize, n):
     iterator = chainer.iterators.SerialIterator(
-        dataset, batchsize, order_sampler=dataset.next_epoch)
+        dataset, batchsize, order_sampler=dataset.next_epoch
+    )
     return [iterator.next() for _ in range(n)]
 
 
@@ -40,14 +41,21 @@ def test_an_item_depends_on_seed_and_index_alone():
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer's setDaemon, and fork
-@pytest.mark.parametrize('make', [
-    lambda dataset: chainer.iterators.SerialIterator(
-        dataset, 3, order_sampler=dataset.next_epoch),
-    lambda dataset: chainer.iterators.MultithreadIterator(
-        dataset, 3, n_threads=2, order_sampler=dataset.next_epoch),
-    lambda dataset: chainer.iterators.MultiprocessIterator(
-        dataset, 3, n_processes=2, order_sampler=dataset.next_epoch),
-], ids=['serial', 'thread', 'process'])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda dataset: chainer.iterators.SerialIterator(
+            dataset, 3, order_sampler=dataset.next_epoch
+        ),
+        lambda dataset: chainer.iterators.MultithreadIterator(
+            dataset, 3, n_threads=2, order_sampler=dataset.next_epoch
+        ),
+        lambda dataset: chainer.iterators.MultiprocessIterator(
+            dataset, 3, n_processes=2, order_sampler=dataset.next_epoch
+        ),
+    ],
+    ids=['serial', 'thread', 'process'],
+)
 def test_an_iterator_that_is_resumed_goes_on_as_if_nothing_had_been(make, tmp_path):
     expected = batches(dataset_of(), 3, 12)
     iterator = make(dataset_of())
@@ -79,7 +87,7 @@ def test_ranks_see_every_image_once_an_epoch_in_equal_batches(n, size, batchsize
         assert sorted(batch) == sorted(item for part in parts for item in part)
         stream += [part[k] for k in range(batchsize) for part in parts]
     for epoch in range(4):
-        assert sorted(j for j, _ in stream[epoch * n:(epoch + 1) * n]) == list(range(n))
+        assert sorted(j for j, _ in stream[epoch * n : (epoch + 1) * n]) == list(range(n))
 
 
 def test_ranks_have_as_many_items_though_the_number_is_odd():
@@ -89,12 +97,15 @@ def test_ranks_have_as_many_items_though_the_number_is_odd():
     assert len(set(seen)) == 9
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ({'n': 1, 'size': 2}, 'dataset holds 1 items: expected 2 or more'),
-    ({'n': 0}, 'dataset holds 0 items'),
-    ({'rank': 2, 'size': 2}, 'rank = 2'),
-    ({'seed': -1}, 'seed = -1'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ({'n': 1, 'size': 2}, 'dataset holds 1 items: expected 2 or more'),
+        ({'n': 0}, 'dataset holds 0 items'),
+        ({'rank': 2, 'size': 2}, 'rank = 2'),
+        ({'seed': -1}, 'seed = -1'),
+    ],
+)
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         dataset_of(**arguments)

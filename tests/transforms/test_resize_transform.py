@@ -8,7 +8,7 @@ from chainer_ssd import ResizeTransform
 
 def example(height, width):
     img = np.zeros((3, height, width), 'f')
-    img[:, height // 4:height // 2, width // 4:width // 2] = 200
+    img[:, height // 4 : height // 2, width // 4 : width // 2] = 200
     bbox = np.array([[height / 4, width / 4, height / 2, width / 2]], 'f')
     return img, bbox, np.array([1])
 
@@ -39,8 +39,9 @@ def test_nothing_is_needed_where_the_size_is_right(monkeypatch):
         ResizeTransform(32)(before)
 
 
-@pytest.mark.parametrize('bbox', [
-    [(8, 12, 16, 24)], np.array([(8, 12, 16, 24)]), np.array([(8, 12, 16, 24)], 'd')])
+@pytest.mark.parametrize(
+    'bbox', [[(8, 12, 16, 24)], np.array([(8, 12, 16, 24)]), np.array([(8, 12, 16, 24)], 'd')]
+)
 @pytest.mark.parametrize('size', [16, 32])
 def test_boxes_come_out_as_float32(bbox, size):
     _, bbox, _ = ResizeTransform(size)((np.zeros((3, 32, 48), np.uint8), bbox, [0]))
@@ -53,12 +54,15 @@ def test_no_boxes_is_legal():
     assert ResizeTransform(16)((np.zeros((3, 32, 48), 'f'), [], []))[1].shape == (0, 4)
 
 
-@pytest.mark.parametrize(('img', 'bbox', 'message'), [
-    (np.zeros((5, 5)), [], r'img has shape \(5, 5\): expected \(3, H, W\)'),
-    (np.zeros((3, 0, 5)), [], r'img has shape \(3, 0, 5\)'),
-    (np.zeros((3, 5, 5)), [(0, 0, 1, 1), (3, 3, 2, 4)], r'bbox\[1\] = \(3.0, 3.0, 2.0, 4.0\)'),
-    (np.zeros((3, 5, 5)), [(0, 0, 1)], r'bbox has shape \(1, 3\)'),
-])
+@pytest.mark.parametrize(
+    ('img', 'bbox', 'message'),
+    [
+        (np.zeros((5, 5)), [], r'img has shape \(5, 5\): expected \(3, H, W\)'),
+        (np.zeros((3, 0, 5)), [], r'img has shape \(3, 0, 5\)'),
+        (np.zeros((3, 5, 5)), [(0, 0, 1, 1), (3, 3, 2, 4)], r'bbox\[1\] = \(3.0, 3.0, 2.0, 4.0\)'),
+        (np.zeros((3, 5, 5)), [(0, 0, 1)], r'bbox has shape \(1, 3\)'),
+    ],
+)
 def test_a_wrong_example_is_named(img, bbox, message):
     with pytest.raises(ValueError, match=message):
         ResizeTransform(8)((img, bbox, [0] * len(bbox)))

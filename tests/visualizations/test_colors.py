@@ -15,7 +15,8 @@ def test_lab_is_the_textbook_one():
     # Lindbloom's calculator, sRGB, D65
     lab = _lab(np.array([(255, 255, 255), (255, 0, 0), (0, 114, 178)]))[0]
     np.testing.assert_allclose(
-        lab, [(100, 0, 0), (53.24, 80.09, 67.2), (45.9, -2.3, -42.3)], atol=1.5)
+        lab, [(100, 0, 0), (53.24, 80.09, 67.2), (45.9, -2.3, -42.3)], atol=1.5
+    )
 
 
 def test_white_is_white_to_all_eyes():
@@ -43,14 +44,18 @@ def test_a_label_has_one_colour():
 
 def test_letters_stand_out_from_every_colour():
     for label in range(96):
-        ratio = sorted(_luminance(color) + 0.05
-                       for color in (label_color(label), contrast_color(label_color(label))))
+        ratio = sorted(
+            _luminance(color) + 0.05
+            for color in (label_color(label), contrast_color(label_color(label)))
+        )
         assert ratio[1] / ratio[0] >= 4.5  # WCAG 2.1, level AA
 
 
 def _luminance(color):
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055)**2.4
-              for c in (value / 255 for value in color)]
+    linear = [
+        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (value / 255 for value in color)
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from chainer_ssd.images.text import text_mask
 from chainer_ssd.visualizations import draw_bbox, label_color
-from chainer_ssd.visualizations._text import text_mask
 from chainer_ssd.visualizations.draw_bbox import font_size, line_width
 from tests.conftest import ROOT
 
@@ -38,15 +38,16 @@ def test_lines_are_on_the_edges_and_all_else_is_untouched(shape):
     middle = (top + bottom) // 2, (left + right) // 2
     rows, columns = np.flatnonzero(inked[:, middle[1]]), np.flatnonzero(inked[middle[0]])
     # Pixel p covers p to p + 1.
-    found = [lines.mean() + 0.5 for lines in (rows[:line], columns[:line], rows[line:],
-                                              columns[line:])]
+    found = [
+        lines.mean() + 0.5 for lines in (rows[:line], columns[:line], rows[line:], columns[line:])
+    ]
     assert np.abs(np.array(found) - box[0]).max() <= 0.5
     assert inked[:, middle[1]].sum() == inked[middle[0]].sum() == 2 * line
     reach = 2 * line + 1
     beyond = changed(drawn)
-    beyond[top - reach:bottom + reach + 1, left - reach:right + reach + 1] = False
+    beyond[top - reach : bottom + reach + 1, left - reach : right + reach + 1] = False
     assert not beyond.any()
-    inside = changed(drawn)[top + reach:bottom - reach, left + reach:right - reach]
+    inside = changed(drawn)[top + reach : bottom - reach, left + reach : right - reach]
     assert not inside.any()
 
 
@@ -60,8 +61,12 @@ def test_lines_grow_with_the_image(shape):
 def test_lines_at_the_border_have_their_full_width(shape):
     height, width = shape
     line = line_width(shape)
-    for box in ((0, 0, height, width), (-50, -50, height + 50, width + 50),
-                (-90, -90, 30, 30), (height - 30, width - 30, height, width)):
+    for box in (
+        (0, 0, height, width),
+        (-50, -50, height + 50, width + 50),
+        (-90, -90, 30, 30),
+        (height - 30, width - 30, height, width),
+    ):
         inked = is_color(draw_bbox(ground(shape), [box], [0]), label_color(0))
         top, left = np.maximum(box[:2], 0)
         bottom, right = np.minimum(box[2:], shape)
@@ -114,8 +119,16 @@ def test_every_ground_lets_a_line_be_seen():
         assert difference[100, 40:60].max() > 90 and difference[40:60, 100].max() > 90
 
 
-@pytest.mark.parametrize('box', [(100, 150, 200, 250), (0, 0, 60, 60), (0, 360, 60, 400),
-                                 (270, 0, 300, 60), (280, 380, 300, 400)])
+@pytest.mark.parametrize(
+    'box',
+    [
+        (100, 150, 200, 250),
+        (0, 0, 60, 60),
+        (0, 360, 60, 400),
+        (270, 0, 300, 60),
+        (280, 380, 300, 400),
+    ],
+)
 def test_a_caption_is_written_whole_and_not_on_the_object(box):
     args = ground((300, 400)), [box], [0]
     only_box, drawn = draw_bbox(*args), draw_bbox(*args, [0.987], ['cat'])
@@ -126,7 +139,7 @@ def test_a_caption_is_written_whole_and_not_on_the_object(box):
     assert height - 4 <= rows[-1] + 1 - rows[0] <= height
     assert width - 4 <= columns[-1] + 1 - columns[0] <= width
     center = [(box[0] + box[2]) // 2, (box[1] + box[3]) // 2]
-    assert not caption[center[0] - 5:center[0] + 5, center[1] - 5:center[1] + 5].any()
+    assert not caption[center[0] - 5 : center[0] + 5, center[1] - 5 : center[1] + 5].any()
 
 
 def test_two_digits_of_the_score_are_written():
@@ -166,13 +179,15 @@ def test_names_in_any_script(recwarn):
 
 
 def test_a_name_of_several_lines_is_written_in_one():
-    drawn = [draw_bbox(np.zeros((3, 200, 200)), [(50, 50, 150, 150)], [0], label_names=[name])
-             for name in ('a cat', 'a\ncat', ' a\tcat\r\n')]
+    drawn = [
+        draw_bbox(np.zeros((3, 200, 200)), [(50, 50, 150, 150)], [0], label_names=[name])
+        for name in ('a cat', 'a\ncat', ' a\tcat\r\n')
+    ]
     assert (drawn[0] == drawn[1]).all() and (drawn[0] == drawn[2]).all()
 
 
 def test_a_name_that_no_font_has_is_a_number_and_a_warning():
-    name = '\U000F0000'  # a private character
+    name = '\U000f0000'  # a private character
     args = ground((200, 300)), [(80, 50, 150, 150)], [1], None
     with pytest.warns(UserWarning, match='no installed font has all letters of .*: label 1'):
         drawn = draw_bbox(*args, ['cat', name])
@@ -188,17 +203,26 @@ def test_draws_whatever_comes(seed, n, height, width):
     assert drawn.shape == img.shape and drawn.dtype == np.uint8
 
 
-@pytest.mark.parametrize(('args', 'message'), [
-    ((np.zeros((4, 4, 3)), []), r'img has shape \(4, 4, 3\): expected \(3, H, W\)'),
-    ((np.zeros((3, 0, 3)), []), r'img has shape \(3, 0, 3\)'),
-    ((np.zeros((3, 4, 4)), [1, 2, 3, 4]), r'bbox has shape \(4,\): expected \(R, 4\)'),
-    ((np.zeros((3, 4, 4)), [(1, 1, 2, 2), (0, 0, np.nan, 1)]), r'bbox\[1\] = .*nan'),
-    ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [0, 1]), r'label has shape \(2,\): expected \(1,\)'),
-    ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [0], [1, 2]), r'score has shape \(2,\)'),
-    ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [1], None, ['a']), r'label\[0\] = 1: expected 0 to 0'),
-    ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [0.5]), 'label has dtype float64: expected integers'),
-    ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [-1]), r'label\[0\] = -1: expected 0 or more'),
-])
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ((np.zeros((4, 4, 3)), []), r'img has shape \(4, 4, 3\): expected \(3, H, W\)'),
+        ((np.zeros((3, 0, 3)), []), r'img has shape \(3, 0, 3\)'),
+        ((np.zeros((3, 4, 4)), [1, 2, 3, 4]), r'bbox has shape \(4,\): expected \(R, 4\)'),
+        ((np.zeros((3, 4, 4)), [(1, 1, 2, 2), (0, 0, np.nan, 1)]), r'bbox\[1\] = .*nan'),
+        ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [0, 1]), r'label has shape \(2,\): expected \(1,\)'),
+        ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [0], [1, 2]), r'score has shape \(2,\)'),
+        (
+            (np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [1], None, ['a']),
+            r'label\[0\] = 1: expected 0 to 0',
+        ),
+        (
+            (np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [0.5]),
+            'label has dtype float64: expected integers',
+        ),
+        ((np.zeros((3, 4, 4)), [(1, 1, 2, 2)], [-1]), r'label\[0\] = -1: expected 0 or more'),
+    ],
+)
 def test_bad_arguments(args, message):
     with pytest.raises(ValueError, match=message):
         draw_bbox(*args)
@@ -206,7 +230,9 @@ def test_bad_arguments(args, message):
 
 def test_no_display_is_asked_for():
     # pyplot would choose a backend and keep every figure.
-    code = ('import sys, numpy; from chainer_ssd.visualizations import draw_bbox\n'
-            "draw_bbox(numpy.zeros((3, 50, 50)), [(9, 9, 40, 40)], [0], [0.5], ['cat'])\n"
-            "assert 'matplotlib.pyplot' not in sys.modules")
+    code = (
+        'import sys, numpy; from chainer_ssd.visualizations import draw_bbox\n'
+        "draw_bbox(numpy.zeros((3, 50, 50)), [(9, 9, 40, 40)], [0], [0.5], ['cat'])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
     subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

@@ -14,13 +14,14 @@ def count(picture, color):
 
 
 def caption_ground(color):
-    return np.rint(200 + (np.array(color) - 200.) * np.float32(0.85)).astype(np.uint8)
+    return np.rint(200 + (np.array(color) - 200.0) * np.float32(0.85)).astype(np.uint8)
 
 
 def draw(bbox, label, gt_bbox, gt_label, shape=(400, 500)):
     score = np.linspace(0.9, 0.8, len(bbox))
     return draw_detection(
-        np.full((3, *shape), 200, 'f'), bbox, label, score, gt_bbox, gt_label, NAMES)
+        np.full((3, *shape), 200, 'f'), bbox, label, score, gt_bbox, gt_label, NAMES
+    )
 
 
 def halves(picture):
@@ -40,9 +41,16 @@ def test_what_is_found_is_not_alarming():
     assert not count(picture, caption_ground(ALARM))
 
 
-@pytest.mark.parametrize(('found', 'true'), [
-    ([0], []), ([], [0]), ([0], [1]), ([0, 0], [0]),
-], ids=['nothing there', 'missed', 'another class', 'found twice'])
+@pytest.mark.parametrize(
+    ('found', 'true'),
+    [
+        ([0], []),
+        ([], [0]),
+        ([0], [1]),
+        ([0, 0], [0]),
+    ],
+    ids=['nothing there', 'missed', 'another class', 'found twice'],
+)
 def test_what_is_wrong_is_red_on_its_side(found, true):
     box = BOXES[:1]
     left, right = halves(draw(box.repeat(len(found), 0), found, box.repeat(len(true), 0), true))
@@ -50,14 +58,17 @@ def test_what_is_wrong_is_red_on_its_side(found, true):
     assert (count(right, caption_ground(ALARM)) > 0) == (len(found) > 0)
 
 
-@pytest.mark.parametrize(('bbox', 'label', 'expected'), [
-    ([(0, 0, 10, 10)], [0], [0]),
-    ([(0, 0, 10, 10)], [1], [-1]),
-    ([(0, 0, 10, 4)], [0], [-1]),
-    ([(0, 0, 10, 6), (0, 0, 10, 10)], [0, 0], [0, -1]),
-    ([(0, 8, 10, 18)], [0], [1]),
-    ([], [], []),
-])
+@pytest.mark.parametrize(
+    ('bbox', 'label', 'expected'),
+    [
+        ([(0, 0, 10, 10)], [0], [0]),
+        ([(0, 0, 10, 10)], [1], [-1]),
+        ([(0, 0, 10, 4)], [0], [-1]),
+        ([(0, 0, 10, 6), (0, 0, 10, 10)], [0, 0], [0, -1]),
+        ([(0, 8, 10, 18)], [0], [1]),
+        ([], [], []),
+    ],
+)
 def test_find(bbox, label, expected):
     truth = np.array([(0, 0, 10, 10), (0, 7, 10, 17)], 'f')
     bbox, label = np.array(bbox, 'f').reshape(-1, 4), np.array(label, int)
@@ -65,8 +76,9 @@ def test_find(bbox, label, expected):
     assert find(bbox, label, truth[:0], np.array([], int), 0.5).tolist() == [-1] * len(bbox)
 
 
-@pytest.mark.parametrize(('shape', 'side'), [((50, 100), 400), ((500, 600), 600),
-                                             ((900, 3000), 1000)])
+@pytest.mark.parametrize(
+    ('shape', 'side'), [((50, 100), 400), ((500, 600), 600), ((900, 3000), 1000)]
+)
 def test_panels_have_a_readable_size(shape, side):
     height, width = shape
     box = np.array([(0.2 * height, 0.1 * width, 0.7 * height, 0.6 * width)], 'f')

@@ -5,8 +5,9 @@ from chainer_ssd import MultiboxCoder, match
 from chainer_ssd.visualizations import draw_match, label_color
 from chainer_ssd.visualizations._match_panels import ALARM, loss_share
 
-CODER = MultiboxCoder(grids=(10, 5), aspect_ratios=((2,), (2,)), steps=(40, 80),
-                      sizes=(60, 120, 240))
+CODER = MultiboxCoder(
+    grids=(10, 5), aspect_ratios=((2,), (2,)), steps=(40, 80), sizes=(60, 120, 240)
+)
 BBOX = np.array([(40, 50, 105, 112), (200, 180, 330, 300)], 'f')
 LABEL = np.array([1, 0])
 IMG = np.full((3, 400, 400), 200, 'f')
@@ -20,8 +21,13 @@ def panels(picture, n_row):
     """The pictures of a grid of panels of 400 x 400, without their headings."""
     height = (picture.shape[1] + 6) // n_row - 6
     top = height - 400
-    return [[picture[:, row * (height + 6) + top:][:, :400, column * 406:column * 406 + 400]
-             for column in range((picture.shape[2] + 6) // 406)] for row in range(n_row)]
+    return [
+        [
+            picture[:, row * (height + 6) + top :][:, :400, column * 406 : column * 406 + 400]
+            for column in range((picture.shape[2] + 6) // 406)
+        ]
+        for row in range(n_row)
+    ]
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def index():
 
 def test_each_scale_shows_its_matches_in_the_colour_of_their_truth(index):
     picture = draw_match(IMG, BBOX, LABEL, index, CODER.default_bbox, CODER.scale)
-    (overview, *scales), = panels(picture, 1)
+    ((overview, *scales),) = panels(picture, 1)
     assert len(scales) == 2
     for truth in (0, 1):
         assert is_color(overview, label_color(truth)).any()
@@ -46,22 +52,22 @@ def test_a_matched_default_box_is_drawn_where_it_is():
     k = 4 * 44 + 2  # cell (4, 4) of the first scale, a wide box
     index[k] = 0
     picture = draw_match(IMG, BBOX[:1], LABEL[:1], index, CODER.default_bbox, CODER.scale)
-    (_, first, second), = panels(picture, 1)
+    ((_, first, second),) = panels(picture, 1)
     cy, cx, h, w = CODER.default_bbox[k]
     inked = is_color(first, label_color(0))
-    assert inked[round(cy - h / 2) - 1:, round(cx)][:2].any()
-    assert inked[round(cy), round(cx + w / 2) - 1:][:2].any()
-    assert not inked[round(cy), round(cx - w / 2) + 3:round(cx + w / 2) - 3].any()
+    assert inked[round(cy - h / 2) - 1 :, round(cx)][:2].any()
+    assert inked[round(cy), round(cx + w / 2) - 1 :][:2].any()
+    assert not inked[round(cy), round(cx - w / 2) + 3 : round(cx + w / 2) - 3].any()
     assert not is_color(second, label_color(0)).any()
 
 
 def test_a_truth_without_a_default_box_is_crossed_out(index):
     index = np.where(index == 0, -1, index)
     picture = draw_match(IMG, BBOX, LABEL, index, CODER.default_bbox, CODER.scale)
-    (overview, *scales), = panels(picture, 1)
+    ((overview, *scales),) = panels(picture, 1)
     alarm = is_color(overview, ALARM)
     cross = int(BBOX[0, ::2].mean()), int(BBOX[0, 1::2].mean())
-    assert alarm[cross[0] - 1:cross[0] + 2, cross[1] - 1:cross[1] + 2].any()
+    assert alarm[cross[0] - 1 : cross[0] + 2, cross[1] - 1 : cross[1] + 2].any()
     assert is_color(picture[:, :20, :400], ALARM).mean() > 0.5  # the heading's ground
     assert all(is_color(panel, ALARM).any() for panel in scales)
     assert not is_color(overview, label_color(0)).any()
@@ -84,7 +90,9 @@ def test_hard_negatives_stand_below_their_scale(index):
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     np.testing.assert_allclose(
         [rows[0], columns[0], rows[-1], columns[-1]],
-        [cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2], atol=1)
+        [cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2],
+        atol=1,
+    )
     assert not (second != plain).any()
 
 
@@ -94,12 +102,16 @@ def test_the_largest_loss_is_the_reddest():
     hard_negative, loss = hard_negative > 1, loss
     for cell, value in ((22, 0.1), (55, 1), (77, 5)):
         hard_negative[4 * cell], loss[4 * cell] = True, value
-    _, (_, panel, _) = panels(draw_match(IMG, BBOX[:0], LABEL[:0], index, CODER.default_bbox,
-                                         CODER.scale, hard_negative, loss), 2)
+    _, (_, panel, _) = panels(
+        draw_match(
+            IMG, BBOX[:0], LABEL[:0], index, CODER.default_bbox, CODER.scale, hard_negative, loss
+        ),
+        2,
+    )
     redness = []
     for cell in (22, 55, 77):
         cy, cx, h, _ = CODER.default_bbox[4 * cell]
-        line = panel[:, round(cy - h / 2) - 1:round(cy - h / 2) + 1, round(cx)].astype(int)
+        line = panel[:, round(cy - h / 2) - 1 : round(cy - h / 2) + 1, round(cx)].astype(int)
         redness.append((line[0] - line[2]).max())
     assert redness == sorted(redness) and redness[0] < redness[2] - 100
 
@@ -109,8 +121,16 @@ def test_losses_that_are_not_finite_count_as_the_largest():
     hard_negative[:4], loss[:4] = True, (0.1, 2, np.nan, np.inf)
     np.testing.assert_array_equal(loss_share(hard_negative, loss)[:4], [0, 1, 1, 1])
     np.testing.assert_array_equal(loss_share(hard_negative, loss * np.nan)[:4], [1, 1, 1, 1])
-    draw_match(IMG, BBOX[:0], LABEL[:0], np.full(len(loss), -1), CODER.default_bbox, CODER.scale,
-               hard_negative, loss)
+    draw_match(
+        IMG,
+        BBOX[:0],
+        LABEL[:0],
+        np.full(len(loss), -1),
+        CODER.default_bbox,
+        CODER.scale,
+        hard_negative,
+        loss,
+    )
 
 
 def test_ignored_boxes_are_shown_beside_the_negatives():
@@ -125,8 +145,9 @@ def test_ignored_boxes_are_shown_beside_the_negatives():
 
 @pytest.mark.parametrize('n_scale', [1, 4, 6, 7])
 def test_every_scale_has_a_panel(n_scale):
-    coder = MultiboxCoder([2] * n_scale, [()] * n_scale, [200] * n_scale,
-                          np.linspace(50, 300, n_scale + 1))
+    coder = MultiboxCoder(
+        [2] * n_scale, [()] * n_scale, [200] * n_scale, np.linspace(50, 300, n_scale + 1)
+    )
     index = np.full(len(coder.scale), -1)
     picture = draw_match(IMG, BBOX, LABEL, index, coder.default_bbox, coder.scale, index == 0)
     n_column = n_scale + 1 if n_scale < 5 else (n_scale + 2) // 2
@@ -135,33 +156,49 @@ def test_every_scale_has_a_panel(n_scale):
 
 def test_small_images_are_enlarged_with_their_boxes(index):
     picture = draw_match(IMG[:, :100, :100], BBOX / 4, LABEL, index, CODER.default_bbox / 4)
-    (overview, _), = panels(picture, 1)
+    ((overview, _),) = panels(picture, 1)
     rows = np.flatnonzero(is_color(overview, label_color(1)).any(axis=1))
     assert abs(rows[-1] - BBOX[1, 2]) <= 3
 
 
 def test_without_truths_and_without_default_boxes():
-    picture = draw_match(IMG, BBOX[:0], LABEL[:0], np.zeros(0, int), np.zeros((0, 4)),
-                         hard_negative=np.zeros(0, bool), conf_loss=np.zeros(0))
+    picture = draw_match(
+        IMG,
+        BBOX[:0],
+        LABEL[:0],
+        np.zeros(0, int),
+        np.zeros((0, 4)),
+        hard_negative=np.zeros(0, bool),
+        conf_loss=np.zeros(0),
+    )
     assert picture.shape[2] == 2 * 406 - 6
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'index': np.full(3, -1)}, r'default_bbox has shape \(500, 4\) and index \(3,\)'),
-    ({'scale': np.zeros(3)}, r'scale has shape \(3,\): expected \(500,\)'),
-    ({'hard_negative': np.zeros(3, bool)}, r'hard_negative has shape \(3,\)'),
-    ({'hard_negative': np.zeros(500, int)}, r'hard_negative has dtype int64: expected bool'),
-    ({'conf_loss': np.zeros(3)}, r'conf_loss has shape \(3,\)'),
-    ({'index': np.full(500, 2)}, r'index\[0\] = 2: expected -2 to 1'),
-    ({'index': np.full(500, -3)}, r'index\[0\] = -3: expected -2 to 1'),
-    ({'index': np.full(500, -1.)}, 'index has dtype float64: expected integers'),
-    ({'scale': np.zeros(500)}, 'scale has dtype float64: expected integers'),
-    ({'scale': np.full(500, -1)}, r'scale\[0\] = -1: expected 0 or more'),
-    ({'label_names': ['cat']}, r'label\[0\] = 1: expected 0 to 0'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'index': np.full(3, -1)}, r'default_bbox has shape \(500, 4\) and index \(3,\)'),
+        ({'scale': np.zeros(3)}, r'scale has shape \(3,\): expected \(500,\)'),
+        ({'hard_negative': np.zeros(3, bool)}, r'hard_negative has shape \(3,\)'),
+        ({'hard_negative': np.zeros(500, int)}, r'hard_negative has dtype int64: expected bool'),
+        ({'conf_loss': np.zeros(3)}, r'conf_loss has shape \(3,\)'),
+        ({'index': np.full(500, 2)}, r'index\[0\] = 2: expected -2 to 1'),
+        ({'index': np.full(500, -3)}, r'index\[0\] = -3: expected -2 to 1'),
+        ({'index': np.full(500, -1.0)}, 'index has dtype float64: expected integers'),
+        ({'scale': np.zeros(500)}, 'scale has dtype float64: expected integers'),
+        ({'scale': np.full(500, -1)}, r'scale\[0\] = -1: expected 0 or more'),
+        ({'label_names': ['cat']}, r'label\[0\] = 1: expected 0 to 0'),
+    ],
+)
 def test_bad_arguments(index, changes, message):
-    args = {'img': IMG, 'bbox': BBOX, 'label': LABEL, 'index': index,
-            'default_bbox': CODER.default_bbox, 'scale': CODER.scale}
+    args = {
+        'img': IMG,
+        'bbox': BBOX,
+        'label': LABEL,
+        'index': index,
+        'default_bbox': CODER.default_bbox,
+        'scale': CODER.scale,
+    }
     with pytest.raises(ValueError, match=message):
         draw_match(**{**args, **changes})
 

@@ -33,8 +33,9 @@ def test_lines_are_where_the_figures_say():
 
 def test_classes_without_ground_truths_are_left_out_and_nothing_detected_is_no_line():
     empty = np.zeros(0)
-    img = draw_precision_recall([empty, np.zeros(2), PERFECT[0]], [empty, None, PERFECT[1]],
-                                [0, np.nan, 1])
+    img = draw_precision_recall(
+        [empty, np.zeros(2), PERFECT[0]], [empty, None, PERFECT[1]], [0, np.nan, 1]
+    )
     for label, drawn in ((0, False), (1, False), (2, True)):
         assert (len(where(img, label)[0]) > 0) == drawn
     legend = img[:, :, 600:].reshape(3, -1).T.tolist()
@@ -51,7 +52,7 @@ def test_precision_before_the_first_that_counts_is_drawn_as_what_is_reached():
 def test_a_name_that_no_font_has_is_a_number_and_a_warning():
     curves = [PERFECT[0]] * 2, [PERFECT[1]] * 2, [1, 1]
     with pytest.warns(UserWarning, match='no installed font has all letters of .*: label 1'):
-        img = draw_precision_recall(*curves, ['cat', '\U000F0000'])  # a private character
+        img = draw_precision_recall(*curves, ['cat', '\U000f0000'])  # a private character
     np.testing.assert_array_equal(img, draw_precision_recall(*curves, ['cat', 'label 1']))
 
 
@@ -67,10 +68,13 @@ def test_no_class_and_many():
         assert (columns == color).all(axis=0).sum() >= 80  # its patch of 4 x 20
 
 
-@pytest.mark.parametrize('args, message', [
-    (([None], [None, None], [0]), 'prec, rec and ap have 1, 2 and 1 classes'),
-    (([None], [None], [0], []), r'label_names has 0 names: expected one for each of the 1'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (([None], [None, None], [0]), 'prec, rec and ap have 1, 2 and 1 classes'),
+        (([None], [None], [0], []), r'label_names has 0 names: expected one for each of the 1'),
+    ],
+)
 def test_lengths_that_disagree(args, message):
     with pytest.raises(ValueError, match=message):
         draw_precision_recall(*args)

@@ -1,0 +1,114 @@
+"""Files that are written whole or not at all, and npz files that are read without pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file for writing that replaces ``path`` when the block ends without an error.
+
+    The content goes to ``<path>.tmp``, is flushed to the disk and then renamed. After a crash at
+    any moment ``path`` holds either its old content or the whole new content.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write. Its folder must exist.
+
+    Yields
+    ------
+    binary file
+        File object to write to.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. It names ``path``.
+    """
+    path = os.fspath(path)
+    temporary = f'{path}.tmp'
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        if isinstance(error, OSError):  # a full disk gives no file name
+            raise OSError(error.errno, error.strerror or str(error), path) from error
+        raise
+    _flush_folder(os.path.dirname(path) or '.')
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    with atomic_write(path) as file:
+        file.write(text.encode('utf-8', 'surrogateescape'))
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If the content is not JSON. The message names the file.
+    """
+    with open(path, encoding='utf-8-sig') as file:
+        try:
+            return json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{path}: not a well-formed JSON file: {error!r}') from error
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an npz file, whole or not at all."""
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read all arrays of an npz file without pickle.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If the file is not npz, is damaged, or holds a pickled object. The message names the file.
+    """
+    with open(path, 'rb') as file:
+        if file.read(2) != b'PK':  # NumPy would try to unpickle anything else
+            raise ValueError(f'{path}: expected an npz file')
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as npz:
+                return dict(npz)
+        except Exception as error:  # a damaged zip raises many types
+            raise ValueError(f'{path}: expected an npz file: {error}') from error
+
+
+def _flush_folder(folder: str) -> None:
+    """Flush a rename to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems do not support it
+            raise
+    finally:
+        os.close(descriptor)

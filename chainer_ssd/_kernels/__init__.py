@@ -1,1 +1,0 @@
-"""CUDA sources and their lazily compiled launchers, CuPy arrays in and out."""

@@ -1,0 +1,104 @@
+"""Valid option values: numbers, flags, choices and class names."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def check_number(name: str, value: Any, minimum: float = -math.inf) -> Any:
+    """Raise ``ValueError`` unless ``value`` is a finite number that is at least ``minimum``."""
+    if not _is_real(value) or not max(minimum, -_LARGEST) <= value <= _LARGEST:
+        bound = '' if minimum == -math.inf else f' >= {minimum:g}'
+        raise ValueError(f'{name} = {value!r}: expected a finite number{bound}')
+    return value
+
+
+def check_ratio(name: str, value: Any) -> Any:
+    """Raise ``ValueError`` unless ``value`` is a finite number that is at least 0."""
+    return check_number(name, value, 0)
+
+
+def check_positive_number(name: str, value: Any) -> Any:
+    """Raise ``ValueError`` unless ``value`` is a finite number above 0."""
+    if not _is_real(value) or not 0 < value <= _LARGEST:
+        raise ValueError(f'{name} = {value!r}: expected a finite number > 0')
+    return value
+
+
+def check_fraction(name: str, value: Any) -> Any:
+    """Raise ``ValueError`` unless ``value`` is a number in [0, 1]."""
+    if not _is_real(value) or not 0 <= value <= 1:
+        raise ValueError(f'{name} = {value!r}: expected a number in [0, 1]')
+    return value
+
+
+def check_integer(name: str, value: Any, minimum: int = 0, maximum: float = math.inf) -> int:
+    """Return ``value`` as an int, or raise unless it is an integer from minimum to maximum.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is not an integer.
+    ValueError
+        If ``value`` is out of range.
+    """
+    expected = f'an integer >= {minimum}'
+    if maximum != math.inf:
+        expected = f'an integer from {minimum} to {maximum}'
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f'{name} = {value!r}: expected {expected}')
+    if not minimum <= value <= maximum:
+        raise ValueError(f'{name} = {value!r}: expected {expected}')
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
+    choices = tuple(choices)
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
+        raise ValueError(f'{name} = {value!r}: expected one of {choices}')
+    return value
+
+
+def check_label_names(
+    label_names: Sequence[str], n_class: int | None = None, name: str = 'label_names'
+) -> tuple[str, ...]:
+    """Return the class names as a tuple.
+
+    Parameters
+    ----------
+    label_names : sequence of str
+        One name per class, in the order of the labels.
+    n_class : int, optional
+        Required number of names. Default: any number.
+    name : str
+        Name of the argument in messages.
+
+    Raises
+    ------
+    TypeError
+        If it is a str, a set, or holds something that is not a str.
+    ValueError
+        If a name stands twice, or the number of names differs from ``n_class``.
+    """
+    if (
+        isinstance(label_names, (str, set, frozenset, dict))
+        or not isinstance(label_names, Iterable)
+        or not all(isinstance(each, str) for each in label_names)
+    ):
+        raise TypeError(f'{name} = {label_names!r}: expected a sequence of str')
+    if len(set(label_names)) < len(label_names):
+        raise ValueError(f'{name} = {label_names!r}: expected each name once')
+    if n_class is not None and len(label_names) != n_class:
+        raise ValueError(f'{name} has {len(label_names)} names: expected {n_class}')
+    return tuple(label_names)
+
+
+_LARGEST = float.fromhex('0x1.fffffffffffffp+1023')  # the largest finite float64
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,262 @@
+"""What a valid box, label, index and image is: the only place that decides it.
+
+Array values on a GPU are checked under ``chainer.config.debug`` only, because reading them
+synchronizes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainer_ssd._array import checks_values, get_array_module
+
+#: ``mb_label`` is the label + 1 and int32.
+MAX_LABEL = 2**31 - 2
+
+_CORNERS = {
+    'yx': '(y_min, x_min, y_max, x_max)',
+    'xy': '(x_min, y_min, x_max, y_max)',
+}
+
+
+def as_bbox(bbox: Any, name: str = 'bbox', dtype: Any = None) -> Any:
+    """Return boxes as a float array of shape (N, 4).
+
+    Parameters
+    ----------
+    bbox : array or list of shape (N, 4)
+        Integers or floats. An empty list is zero boxes.
+    name : str
+        Name of the argument in messages.
+    dtype : dtype, optional
+        Result dtype. Default: float64 stays, everything else becomes float32.
+
+    Returns
+    -------
+    float array of shape (N, 4)
+        At least float32, without a copy where none is needed.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (N, 4).
+    TypeError
+        If the dtype is not integer or float.
+    """
+    xp = get_array_module(bbox)
+    bbox = xp.asarray(bbox)
+    if bbox.shape == (0,):  # the empty list
+        bbox = bbox.reshape(0, 4)
+    if bbox.ndim != 2 or bbox.shape[1] != 4:
+        raise ValueError(f'{name} has shape {bbox.shape}: expected (N, 4)')
+    if bbox.dtype.kind not in 'fiu':
+        raise TypeError(f'{name} has dtype {bbox.dtype}: expected floats or integers')
+    if dtype is None:
+        is_wide = bbox.dtype.kind == 'f' and bbox.dtype.itemsize > 4
+        dtype = bbox.dtype if is_wide else np.float32
+    return bbox.astype(dtype, copy=False)
+
+
+def is_valid_bbox(bbox: Any) -> Any:
+    """Return a bool array (N,): whether a box (N, 4) is finite and has a positive area."""
+    xp = get_array_module(bbox)
+    return xp.isfinite(bbox).all(axis=1) & (bbox[:, :2] < bbox[:, 2:]).all(axis=1)
+
+
+def check_bbox(bbox: Any, name: str = 'bbox', *, order: str = 'yx', dtype: Any = None) -> Any:
+    """Return ground truth boxes as floats, or raise if one is not finite or has no area.
+
+    Parameters
+    ----------
+    bbox : array or list of shape (R, 4)
+        Corners, minimum first. Integers become float32. An empty list is zero boxes.
+    name : str
+        Name of the argument in messages.
+    order : {'yx', 'xy'}
+        Order of the coordinates: (y_min, x_min, y_max, x_max), or x before y. It only changes
+        the message.
+    dtype : dtype, optional
+        Result dtype. Default: float64 stays, everything else becomes float32.
+
+    Returns
+    -------
+    float array of shape (R, 4)
+        At least float32.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (R, 4), or a box is not finite or has no area. The message names the
+        row. Values on a GPU are checked under ``chainer.config.debug`` only.
+    TypeError
+        If the dtype is not integer or float.
+    """
+    xp = get_array_module(bbox)
+    bbox = as_bbox(bbox, name, dtype)
+    if checks_values(xp):
+        valid = xp.isfinite(bbox)
+        valid[:, 2:] &= bbox[:, :2] < bbox[:, 2:]
+        if not valid.all():
+            first, second = order
+            raise_for_row(
+                name,
+                bbox,
+                valid.all(axis=1),
+                f'finite {_CORNERS[order]} with {first}_min < {first}_max and '
+                f'{second}_min < {second}_max',
+            )
+    return bbox
+
+
+def check_default_bbox(default_bbox: Any, name: str = 'default_bbox', *, order: str = 'yx') -> Any:
+    """Return default boxes as floats, or raise if one is not finite or has a negative size.
+
+    Parameters
+    ----------
+    default_bbox : array of shape (K, 4)
+        (cy, cx, h, w), or (cx, cy, w, h) with ``order='xy'``. A size of 0 is legal, because
+        clipping to the image can leave it.
+    name : str
+        Name of the argument in messages.
+    order : {'yx', 'xy'}
+        Order of the coordinates. It only changes the message.
+
+    Returns
+    -------
+    float array of shape (K, 4)
+        At least float32.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (K, 4), or a box is not finite or has a negative size. The message
+        names the row. Values on a GPU are checked under ``chainer.config.debug`` only.
+    TypeError
+        If the dtype is not integer or float.
+    """
+    xp = get_array_module(default_bbox)
+    default_bbox = as_bbox(default_bbox, name)
+    if checks_values(xp):
+        # Whole columns first: a reduction over an axis of length 4 is 30 times slower.
+        finite = xp.isfinite(default_bbox)
+        size_a, size_b = default_bbox.T[2:]
+        if not (finite.all() and (size_a >= 0).all() and (size_b >= 0).all()):
+            expected = (
+                '(cy, cx, h, w) with h >= 0 and w >= 0'
+                if order == 'yx'
+                else '(cx, cy, w, h) with w >= 0 and h >= 0'
+            )
+            valid = finite.all(axis=1) & (size_a >= 0) & (size_b >= 0)
+            raise_for_row(name, default_bbox, valid, f'finite {expected}')
+    return default_bbox
+
+
+def check_label(label: Any, n_bbox: int, name: str = 'label') -> Any:
+    """Return the labels of one image as int32, or raise.
+
+    Parameters
+    ----------
+    label : integer array or list of shape (R,)
+        Foreground classes, counted from 0.
+    n_bbox : int
+        Number of boxes R.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    int32 array of shape (R,)
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (R,), the dtype is not integer, or a label is negative or above
+        2**31 - 2. The message names the row.
+    """
+    xp = get_array_module(label)
+    label = xp.asarray(label)
+    if label.shape != (n_bbox,):
+        raise ValueError(f'{name} has shape {label.shape}: expected ({n_bbox},), one for each box')
+    if label.dtype.kind not in 'iu' and n_bbox:
+        raise ValueError(f'{name} has dtype {label.dtype}: expected integers')
+    if checks_values(xp):
+        signed = label.astype('q')  # an unsigned value above its range becomes negative
+        valid = (signed >= 0) & (signed <= MAX_LABEL)
+        if not valid.all():
+            row = int(xp.flatnonzero(~valid)[0])
+            raise ValueError(
+                f'{name}[{row}] = {int(label[row])}: expected foreground classes, counted from 0'
+            )
+    return label.astype('i', copy=False)
+
+
+def check_index(index: Any, n_box: int, n_truth: int, name: str = 'index') -> Any:
+    """Return the assignment of one image as int32, or raise.
+
+    Parameters
+    ----------
+    index : integer array of shape (K,)
+        Row of the assigned ground truth, -1 for background, -2 for ignored.
+    n_box, n_truth : int
+        Number of default boxes K and of ground truths R.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    int32 array of shape (K,)
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (K,), the dtype is not integer, or a value is outside -2 ... R - 1.
+    """
+    xp = get_array_module(index)
+    index = xp.asarray(index)
+    if index.shape != (n_box,) or index.dtype.kind not in 'iu':
+        raise ValueError(
+            f'{name} has shape {index.shape} and dtype {index.dtype}: '
+            f'expected ({n_box},) integers, one for each default box'
+        )
+    if checks_values(xp) and n_box and not -2 <= index.min() <= index.max() < n_truth:
+        row = int(xp.flatnonzero((index < -2) | (index >= n_truth))[0])
+        raise ValueError(
+            f'{name}[{row}] = {int(index[row])}: expected -2, -1 or the row of one '
+            f'of {n_truth} ground truths'
+        )
+    return index.astype('i', copy=False)
+
+
+def check_image(img: Any, name: str = 'img') -> None:
+    """Raise ``ValueError`` unless an image has shape (3, H, W) with H and W above 0."""
+    if np.ndim(img) != 3 or img.shape[0] != 3 or img.size == 0:
+        raise ValueError(f'{name} has shape {np.shape(img)}: expected (3, H, W)')
+
+
+def raise_for_row(name: str, array: Any, valid: Any, expected: str) -> None:
+    """Raise ``ValueError`` for the first row of ``array`` that is not ``valid``, if any.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in messages.
+    array : array of shape (N, ...)
+        Checked values.
+    valid : bool array of shape (N,)
+        Whether each row is valid.
+    expected : str
+        What a valid row is.
+
+    Raises
+    ------
+    ValueError
+        If a row is not valid: names the row, its values and what was expected.
+    """
+    if valid.all():
+        return
+    row = int(get_array_module(valid).flatnonzero(~valid)[0])
+    value = array[row].tolist()
+    value = tuple(value) if isinstance(value, list) else value
+    raise ValueError(f'{name}[{row}] = {value}: expected {expected}')

@@ -1,0 +1,45 @@
+"""The command ``chainer-ssd``: train, predict, evaluate, env."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from chainer_ssd.cli import env, evaluate, predict, train
+from chainer_ssd.cli._arguments import split_doc
+
+COMMANDS = {'train': train, 'predict': predict, 'evaluate': evaluate, 'env': env}
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog='chainer-ssd', description='Train, use and evaluate SSD detectors with Chainer.'
+    )
+    subparsers = parser.add_subparsers(dest='command', metavar='command', required=True)
+    for name, module in COMMANDS.items():
+        description, epilog = split_doc(module.__doc__)
+        subparser = subparsers.add_parser(
+            name,
+            help=description,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(parser=subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the command's name. Default: those of the process.
+    """
+    args = create_parser().parse_args(argv)
+    parser = args.parser
+    del args.parser
+    COMMANDS[args.command].run(args, parser)

@@ -1,0 +1,1 @@
+"""Everything that exists for speed only: the function node, mining, memory and CUDA kernels."""

@@ -1,0 +1,60 @@
+"""Writing image files."""
+
+import os
+
+from chainer_ssd._extras import require
+from chainer_ssd._files import atomic_write
+from chainer_ssd.images.pixels import to_pixels
+
+
+def write_image(img, path):
+    """Write an image file, whole or not at all.
+
+    Parameters
+    ----------
+    img : float or uint8 array of shape (3, H, W)
+        RGB, 0 to 255.
+    path : str or path
+        The suffix selects the format, any that Pillow can write: ``.png``, ``.jpg``, ...
+
+    Raises
+    ------
+    ValueError
+        If the image is not (3, H, W), or Pillow cannot write a format with this suffix.
+    OSError
+        If the file cannot be written.
+    ImportError
+        If Pillow is missing (``pip install "chainer_ssd[data]"``).
+    """
+    image_format = image_format_of(path)
+    Image = require('PIL.Image', 'data')
+    options = {'quality': 90, 'subsampling': 0} if image_format == 'JPEG' else {}  # sharp letters
+    image = Image.fromarray(to_pixels(img))
+    with atomic_write(path) as file:
+        image.save(file, image_format, **options)
+
+
+def image_format_of(path):
+    """Return Pillow's name of the format that a file name's suffix selects.
+
+    Parameters
+    ----------
+    path : str or path
+        A file name.
+
+    Returns
+    -------
+    str
+        For example ``'PNG'``.
+
+    Raises
+    ------
+    ValueError
+        If Pillow cannot write a format with this suffix.
+    """
+    Image = require('PIL.Image', 'data')
+    suffix = os.path.splitext(path)[1].lower()
+    image_format = Image.registered_extensions().get(suffix)
+    if image_format not in Image.SAVE:
+        raise ValueError(f'{path}: expected a suffix such as .png or .jpg')
+    return image_format

@@ -1,0 +1,223 @@
+"""A detector as a folder: ``model.json`` describes it, ``model.npz`` holds its weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_ssd._files import read_json, read_npz, write_json, write_npz
+from chainer_ssd._options import check_choice, check_label_names
+from chainer_ssd.links.ssd_mini import SSDMini
+from chainer_ssd.links.ssd_vgg16 import SSD300, SSD512
+
+#: Models that :func:`create_detector` builds by name.
+MODELS: dict[str, Callable[..., chainer.Chain]] = {
+    'ssd_mini': SSDMini,
+    'ssd300': SSD300,
+    'ssd512': SSD512,
+}
+
+DESCRIPTION_FILE, WEIGHTS_FILE = 'model.json', 'model.npz'
+
+
+def create_detector(
+    name: str,
+    n_fg_class: int,
+    insize: int | None = None,
+    norm: Callable[[int], chainer.Link] | None = None,
+    pretrained_model: str | os.PathLike[str] | None = None,
+    box_scale: float = 1,
+) -> chainer.Chain:
+    """Build an untrained detector by name.
+
+    Parameters
+    ----------
+    name : {'ssd_mini', 'ssd300', 'ssd512'}
+        Which model.
+    n_fg_class : int
+        Number of classes without background.
+    insize : int, optional
+        Side of the network's input in pixels. SSD300 and SSD512 have a fixed one.
+    norm : callable, optional
+        Normalization of :class:`chainer_ssd.SSDMini`. The other models have none.
+    pretrained_model : str or path, optional
+        npz file that SSD300 and SSD512 start from. SSDMini starts from random weights.
+    box_scale : float
+        Factor on the sides of all default boxes.
+
+    Returns
+    -------
+    chainer.Chain
+        With ``predict(imgs)``, ``use_preset(preset)``, ``coder`` and ``insize``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it does not take this size or these weights.
+    """
+    check_choice('model', name, MODELS)
+    options: dict[str, Any] = {'box_scale': box_scale}
+    if name == 'ssd_mini':
+        if pretrained_model is not None:
+            raise ValueError(f'pretrained_model = {pretrained_model!r}: ssd_mini takes none')
+        given = {'insize': insize, 'norm': norm}
+        options.update({key: value for key, value in given.items() if value is not None})
+    else:
+        options['pretrained_model'] = pretrained_model
+    model = MODELS[name](n_fg_class, **options)
+    if insize not in (None, model.insize):
+        raise ValueError(f'insize = {insize}: {name} takes {model.insize} only')
+    return model
+
+
+def save_detector(
+    folder: str | os.PathLike[str], model: chainer.Link, label_names: Sequence[str]
+) -> None:
+    """Save a trained model with its class names as a folder.
+
+    Writes ``model.npz`` and ``model.json``, each whole or not at all.
+
+    Parameters
+    ----------
+    folder : str or path
+        Created if missing.
+    model : chainer.Link
+        The model. For a class that :func:`create_detector` does not build, only the class name
+        and the weights are saved: pass such a model to :func:`load_detector`.
+    label_names : sequence of str
+        Class names, in the order of the labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``label_names`` is not a sequence of distinct names, one per foreground class.
+    OSError
+        If a file cannot be written.
+
+    Examples
+    --------
+    >>> model = SSDMini(2, insize=64)                  # doctest: +SKIP
+    >>> save_detector('result', model, ['cat', 'dog'])  # doctest: +SKIP
+    >>> load_detector('result').label_names             # doctest: +SKIP
+    ('cat', 'dog')
+    """
+    label_names = check_label_names(label_names, getattr(model, 'n_fg_class', None))
+    names = {model_type: name for name, model_type in MODELS.items()}
+    description = {
+        'model': names.get(type(model), type(model).__name__),
+        'insize': getattr(model, 'insize', None),
+        'box_scale': getattr(model, 'box_scale', 1),
+        'label_names': list(label_names),
+    }
+    os.makedirs(folder, exist_ok=True)
+    write_npz(os.path.join(folder, WEIGHTS_FILE), _weights_of(model))
+    write_json(os.path.join(folder, DESCRIPTION_FILE), description)
+
+
+def load_detector(
+    folder: str | os.PathLike[str], model: chainer.Link | None = None
+) -> chainer.Link:
+    """Load the trained detector of a folder, on the CPU.
+
+    Parameters
+    ----------
+    folder : str or path
+        What :func:`save_detector` or ``chainer-ssd train --out`` wrote. Folders of version 0.1
+        load as well.
+    model : chainer.Link, optional
+        Receives the weights. Needed for a network that the package cannot build by name.
+
+    Returns
+    -------
+    chainer.Link
+        The model with its weights and an attribute ``label_names``, a tuple of str. The models
+        of this package have ``predict(imgs)`` and ``use_preset(preset)``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If a file is damaged or does not fit. The message names the file and what was expected.
+    """
+    path, weights = (os.path.join(folder, file) for file in (DESCRIPTION_FILE, WEIGHTS_FILE))
+    description = _read_description(path)
+    name, label_names = description['model'], tuple(description['label_names'])
+    if model is None:
+        if name not in MODELS:
+            raise ValueError(
+                f"{path}: 'model' is {name!r}, expected one of {tuple(MODELS)}; for another "
+                'network call load_detector(folder, model)'
+            )
+        try:
+            model = create_detector(
+                name, len(label_names), description['insize'], box_scale=description['box_scale']
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{path}: {error}') from error
+    if not os.path.isfile(weights):
+        raise FileNotFoundError(
+            f'{weights}: no such file; a training writes its weights with its first evaluation'
+        )
+    _load_weights(model, weights, path)
+    model.label_names = label_names
+    return model
+
+
+def _weights_of(model: chainer.Link) -> dict[str, np.ndarray]:
+    serializer = chainer.serializers.DictionarySerializer()
+    serializer.save(model)
+    return serializer.target
+
+
+def _load_weights(model: chainer.Link, path: str, description_path: str) -> None:
+    name = type(model).__name__
+    expected = f'expected the weights of the {name} that {description_path} describes'
+    try:
+        arrays = read_npz(path)
+        unknown = sorted(arrays.keys() - _weights_of(model).keys())
+        chainer.serializers.NpzDeserializer(arrays).load(model)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{path}: {expected}: {error}') from error
+    if unknown:  # the deserializer passes over weights that the model does not have
+        raise ValueError(
+            f'{path}: {expected}: the model has no {unknown[0]!r} '
+            '(was it trained by another version?)'
+        )
+
+
+def _read_description(path: str) -> dict[str, Any]:
+    try:
+        description = read_json(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{path}: no such file; expected a folder that save_detector wrote '
+            '(a training writes it with its first evaluation)'
+        ) from error
+    except NotADirectoryError as error:
+        raise FileNotFoundError(
+            f'{os.path.dirname(path)}: not a folder; expected one that save_detector wrote'
+        ) from error
+    if isinstance(description, dict):
+        description.setdefault('box_scale', 1)
+    expected = {
+        'model': (str,),
+        'insize': (int, type(None)),
+        'box_scale': (int, float),
+        'label_names': (list,),
+    }
+    for key, types in expected.items():
+        value = description.get(key) if isinstance(description, dict) else None
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        if not isinstance(value, types) or not is_finite:
+            wanted = 'number' if float in types else types[0].__name__
+            raise ValueError(f'{path}: {key!r} is {value!r}, expected a {wanted}')
+    label_names = description['label_names']
+    if not label_names or not all(isinstance(name, str) for name in label_names):
+        raise ValueError(f"{path}: 'label_names' is {label_names}, expected one name or more")
+    return description

@@ -1,0 +1,10 @@
+"""Supervision of training jobs of any kind: it knows Chainer and ranks, but no boxes."""
+
+from chainer_ssd.runtime.cosine_shift import CosineShift
+from chainer_ssd.runtime.mean_over_ranks import MeanOverRanks
+from chainer_ssd.runtime.nan_policy import NaNPolicy
+from chainer_ssd.runtime.snapshot import Snapshot
+from chainer_ssd.runtime.time_report import TimeReport
+from chainer_ssd.runtime.watchdog import Watchdog
+
+__all__ = ['CosineShift', 'MeanOverRanks', 'NaNPolicy', 'Snapshot', 'TimeReport', 'Watchdog']

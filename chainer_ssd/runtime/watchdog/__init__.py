@@ -1,0 +1,5 @@
+"""Ends the job on every rank when one rank fails, freezes or stalls."""
+
+from chainer_ssd.runtime.watchdog.watchdog import Watchdog
+
+__all__ = ['Watchdog']

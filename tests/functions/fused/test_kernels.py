@@ -1,0 +1,333 @@
+"""The CUDA kernels: compiled, emulated on the CPU, and on a GPU where there is one."""
+
+import ctypes
+import shutil
+import subprocess
+import sys
+
+import chainer
+import numpy as np
+import pytest
+
+from chainer_ssd import multibox_loss
+from chainer_ssd.functions._fused import kernels
+from chainer_ssd.functions._fused import node as fused_multibox_loss
+from chainer_ssd.functions.objective import background_loss, n_hard_negative
+from chainer_ssd.ops import hard_negative_mining
+from tests.functions.fused import emulator
+from tests.helpers import assert_close, to_numpy
+
+KERNELS = ['box_losses', 'choose_rows', 'gradients']
+TYPES = ['float', 'double', '__half']
+
+
+def make(rng, most_boxes, most_elements=1 << 24):
+    """Predictions and targets of any shape, dtype and number of ties, and a ratio."""
+    n_box = int(10 ** rng.uniform(0, np.log10(most_boxes)))
+    n_class = int(rng.integers(1, 100))
+    batch = int(rng.integers(1, 1 + min(4, max(1, most_elements // (n_box * n_class)))))
+    dtype = rng.choice(['e', 'f', 'd'])
+    mb_confs = rng.normal(size=(batch, n_box, n_class)) * rng.choice([0.1, 2, 2000])
+    if rng.random() < 0.3:  # equal losses
+        mb_confs = np.round(mb_confs[:, :1] + np.round(rng.normal(size=mb_confs.shape)))
+    label = np.zeros((batch, n_box), 'i')
+    if n_class > 1:
+        positive = rng.random(label.shape) < rng.choice([0, 0.003, 0.05, 0.5])
+        label[positive] = rng.integers(1, n_class, positive.sum())
+    label[rng.random(label.shape) < rng.choice([0, 0.1])] = -1
+    mb_locs = 2 * rng.normal(size=(batch, n_box, 4))
+    gt_mb_locs = rng.normal(size=mb_locs.shape).astype('d' if dtype == 'd' else 'f')
+    return (
+        mb_locs.astype(dtype),
+        np.clip(mb_confs, -6e4, 6e4).astype(dtype),
+        gt_mb_locs,
+        label,
+        float(rng.choice([0, 0.7, 1, 3, 1e6])),
+    )
+
+
+def definition(mb_locs, mb_confs, *rest):
+    mb_locs, mb_confs = chainer.Variable(mb_locs), chainer.Variable(mb_confs)
+    with chainer.using_config('use_fused_multibox', 'never'):
+        losses = multibox_loss(mb_locs, mb_confs, *rest)
+    (losses[0] + 2 * losses[1]).backward()
+    return losses[0].array, losses[1].array, mb_locs.grad, mb_confs.grad
+
+
+def assert_right(arrays, selected, losses, gradients):
+    """Masks up to losses within 2 ulp; what is selected is then no matter of taste."""
+    mb_locs, mb_confs, gt_mb_locs, label, k = arrays
+    loss = background_loss(mb_confs)
+    expected = (label > 0) | hard_negative_mining(
+        loss, label > 0, n_hard_negative(label, k), label < 0
+    )
+    selected = to_numpy(selected).astype(bool)
+    for image in np.flatnonzero((selected != expected).any(axis=1)):
+        differ = loss[image][selected[image] != expected[image]]
+        assert np.ptp(differ) <= 2 * np.spacing(abs(differ).max())
+        assert selected[image].sum() == expected[image].sum()
+    answer = definition(*arrays)
+    for a, b in zip((*losses, *gradients), answer):
+        assert a.dtype == b.dtype
+        if b is answer[3]:
+            agree = np.equal(selected, expected)
+            a, b = to_numpy(a)[agree], b[agree]
+        assert_close(a, b, {'e': 2e-3, 'f': 2e-6, 'd': 1e-12}[b.dtype.char])
+
+
+@pytest.fixture(scope='module')
+def library(tmp_path_factory):
+    if shutil.which('g++') is None:
+        pytest.skip('g++ is missing: the kernels are not emulated')
+    return emulator.compile_for_cpu(tmp_path_factory.mktemp('kernels'))
+
+
+@pytest.fixture
+def emulated(library, monkeypatch):
+    """Makes the launchers launch the emulated kernels, with so much shared memory."""
+
+    def start(shared_memory):
+        monkeypatch.setitem(sys.modules, 'cupy', emulator.fake_cupy(shared_memory))
+        made = {name: emulator.EmulatedKernel(library, name) for name in KERNELS}
+        for name, kernel in made.items():
+            monkeypatch.setattr(kernels, name, kernel)
+        return made
+
+    return start
+
+
+@pytest.mark.parametrize('shared_memory', [99 << 10, 12 << 10], ids=['shared', 'global'])
+@pytest.mark.parametrize('seed', range(12))
+def test_emulated(emulated, seed, shared_memory):
+    arrays = make(np.random.default_rng(seed), 800, 40_000)
+    launched = emulated(shared_memory)
+    losses, count, selected = kernels.forward(*arrays, divide=True)
+    assert count == (arrays[3] > 0).sum()
+    ones = np.array([1, 2], losses.dtype)
+    gradients = kernels.backward(*arrays[:4], selected, count, ones[:1], ones[1:])
+    assert [kernel.launches for kernel in launched.values()] == [1, 1, 1]
+    assert_right(arrays, selected, losses, gradients)
+
+
+def test_emulated_without_division_and_with_one_gradient(emulated):
+    *arrays, k = make(np.random.default_rng(4), 200, 4000)
+    arrays[3][:] = 0
+    arrays[3][:, ::20] = 1
+    emulated(99 << 10)
+    divided, count, selected = kernels.forward(*arrays, 3.0, divide=True)
+    sums, *_ = kernels.forward(*arrays, 3.0, divide=False)
+    assert_close(sums, divided * count, 1e-6)
+    one = np.ones((), sums.dtype)
+    both = kernels.backward(*arrays, selected, count, one, one)
+    for which in (0, 1):
+        alone = kernels.backward(
+            *arrays, selected, count, *(one if i == which else None for i in (0, 1))
+        )
+        np.testing.assert_array_equal(alone[which], both[which])
+        assert alone[1 - which] is None
+
+
+@pytest.mark.parametrize('poison', [np.nan, np.inf, -np.inf])
+def test_emulated_nan_is_the_largest_and_does_not_spread(emulated, poison):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
+    label = (rng.random((2, 90)) < 0.1).astype('i')
+    label[:, ::9] = -1
+    arrays[1][label < 0] = poison
+    arrays[0][label <= 0] = poison
+    emulated(99 << 10)
+    losses, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
+    one = np.ones((), 'f')
+    for x in (losses, *kernels.backward(*arrays, label, selected, count, one, one)):
+        assert np.isfinite(x).all()
+    row = np.flatnonzero(label[0] == 0)[7]
+    arrays[1][0, row, 2] = np.nan
+    losses, _, selected = kernels.forward(*arrays, label, 1.0, divide=True)
+    assert selected[0, row] and np.isnan(losses[1])
+
+
+def test_emulated_labels_beyond_the_classes_are_not_read(emulated):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
+    label = np.zeros((2, 90), 'i')
+    label[:, 3] = 1
+    label[1, 7] = 1 << 30  # on a GPU nobody has looked at the values: 4 GiB away
+    emulated(99 << 10)
+    losses, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
+    assert count == 3 and selected[1, 7]
+    assert np.isfinite(losses[0]) and np.isnan(losses[1])
+
+
+def test_the_emulator_notices_threads_that_miss_a_barrier(library, tmp_path):
+    source = tmp_path / 'wrong.cpp'
+    source.write_text(
+        """
+        extern "C" int wrong() { return emulator::launch(1, 64, 0, [] {
+            if (threadIdx.x != 5) __syncthreads();
+            __syncthreads();
+        }); }""",
+        encoding='utf-8',
+    )
+    subprocess.run(
+        [
+            'g++',
+            '-std=c++17',
+            '-shared',
+            '-fPIC',
+            '-w',
+            '-include',
+            str(emulator.HERE / 'emulator.h'),
+            str(source),
+            '-o',
+            str(tmp_path / 'wrong.so'),
+        ],
+        check=True,
+    )
+    assert ctypes.CDLL(str(tmp_path / 'wrong.so')).wrong() == 1
+
+
+@pytest.mark.parametrize('architecture', ['sm_75', 'sm_90'])
+def test_compiles(architecture, tmp_path):
+    if shutil.which('nvcc') is None:
+        pytest.skip('nvcc is missing: the CUDA sources are not compiled')
+    instances = '\n'.join(
+        f'template __global__ decltype({name}<{type_}>) {name}<{type_}>;'
+        for name in KERNELS
+        for type_ in TYPES
+    )
+    source = tmp_path / 'kernels.cu'
+    source.write_text(emulator.SOURCE.read_text(encoding='utf-8') + instances, encoding='utf-8')
+    done = subprocess.run(
+        [
+            'nvcc',
+            '-std=c++14',
+            f'-arch={architecture}',
+            '-cubin',
+            '-Werror',
+            'all-warnings',
+            '-o',
+            str(tmp_path / 'kernels.cubin'),
+            str(source),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    binary = (tmp_path / 'kernels.cubin').read_bytes()
+    for name in KERNELS:
+        assert binary.count(f'.text._Z{len(name)}{name}I'.encode()) >= len(TYPES)
+
+
+def test_nothing_is_compiled_or_imported_before_the_first_launch():
+    code = (
+        'import chainer_ssd, sys; from chainer_ssd.functions._fused import kernels; '
+        'assert not kernels.box_losses._kernels; '
+        'assert (sys.modules.get("cupy") is not None) == chainer.backends.cuda.available'
+    )
+    subprocess.run([sys.executable, '-c', 'import chainer; ' + code], check=True)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_thousands_of_shapes():
+    import cupy
+
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        arrays = make(rng, 100_000)
+        on_device = [cupy.asarray(array) for array in arrays[:4]]
+        losses, count, selected = kernels.forward(*on_device, arrays[4], divide=True)
+        assert int(count) == (arrays[3] > 0).sum()
+        scales = cupy.asarray([1, 2], losses.dtype)
+        gradients = kernels.backward(*on_device, selected, count, scales[:1], scales[1:])
+        assert_right(arrays, selected, losses, gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', 'efd')
+def test_on_a_gpu_the_node_equals_numpys(dtype, monkeypatch):
+    import cupy
+
+    monkeypatch.setattr(fused_multibox_loss, 'KERNELS_HAVE_RUN', True)
+    rng = np.random.default_rng(0)
+    label = np.where(rng.random((3, 500)) < 0.05, rng.integers(1, 9, (3, 500)), 0).astype('i8')
+    arrays = [rng.normal(size=(3, 500, n)).astype(dtype) for n in (4, 9, 4)] + [label]
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        inputs = [chainer.Variable(cupy.asarray(layout(array))) for array in arrays[:2]]
+        losses = multibox_loss(*inputs, *map(cupy.asarray, arrays[2:]), 3)
+        assert isinstance(losses[0].creator, fused_multibox_loss.FusedMultiboxLoss)
+        (losses[0] + 2 * losses[1]).backward()
+        answer = definition(*arrays, 3)
+        rtol = {'e': 2e-3, 'f': 2e-6, 'd': 1e-12}[dtype]
+        for a, b in zip((*losses, *(x.grad for x in inputs)), answer):
+            assert_close(a, b, rtol)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_no_synchronisation_and_few_kernels(monkeypatch):
+    # A stream that is being captured refuses what waits for the host, and knows what was launched.
+    import cupy
+
+    monkeypatch.setattr(fused_multibox_loss, 'KERNELS_HAVE_RUN', True)
+    rng = np.random.default_rng(0)
+    arrays = [cupy.asarray(rng.normal(size=(4, 8732, n)).astype('f')) for n in (4, 21, 4)]
+    label = cupy.asarray((rng.random((4, 8732)) < 0.01).astype('i'))
+
+    def step():
+        inputs = [chainer.Variable(array) for array in arrays[:2]]
+        losses = multibox_loss(*inputs, arrays[2], label, 3)
+        return chainer.grad(losses, inputs)
+
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        kept = [step() for _ in range(3)]  # compiles, and fills the stream's memory pool
+        stream.synchronize()
+        del kept
+        stream.begin_capture()
+        step()
+        graph = stream.end_capture()
+    driver, number = ctypes.CDLL('libcuda.so.1'), ctypes.c_size_t()
+    assert not driver.cuGraphGetNodes(ctypes.c_void_p(graph.graph), None, ctypes.byref(number))
+    nodes = (ctypes.c_void_p * number.value)()
+    assert not driver.cuGraphGetNodes(ctypes.c_void_p(graph.graph), nodes, ctypes.byref(number))
+    kinds = []
+    for node in nodes:
+        kind = ctypes.c_int()
+        assert not driver.cuGraphNodeGetType(ctypes.c_void_p(node), ctypes.byref(kind))
+        kinds.append(kind.value)
+    assert 3 <= kinds.count(0) <= 6  # CU_GRAPH_NODE_TYPE_KERNEL
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(('n_class', 'most'), [(21, 3), (81, 2)], ids=['VOC300', 'COCO300'])
+def test_on_a_gpu_time_against_bandwidth(n_class, most):
+    # All three kernels against copies that read the predictions and write the gradients.
+    import cupy
+
+    rng = np.random.default_rng(0)
+    arrays = [cupy.asarray(rng.standard_normal((32, 8732, n), 'f')) for n in (4, n_class, 4)]
+    label = cupy.asarray((rng.random((32, 8732)) < 0.004).astype('i'))
+    one, copies = cupy.ones((), 'f'), [cupy.empty_like(array) for array in arrays[:2]]
+
+    def ours():
+        _, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
+        kernels.backward(*arrays, label, selected, count, one, one)
+
+    def copy():
+        for target, array in zip(copies, arrays):
+            cupy.copyto(target, array)
+
+    def milliseconds(way):
+        taken = []
+        for _ in range(60):
+            start, end = cupy.cuda.Event(), cupy.cuda.Event()
+            start.record()
+            for _ in range(10):
+                way()
+            end.record()
+            end.synchronize()
+            taken.append(cupy.cuda.get_elapsed_time(start, end) / 10)
+        return sorted(taken[10:])[25]
+
+    ratio = milliseconds(ours) / milliseconds(copy)
+    print(f'{ratio:.2f} times the copy')
+    assert ratio <= most

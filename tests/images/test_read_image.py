@@ -1,0 +1,110 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chainer_ssd.images.read_image import read_image
+from tests.datasets.voc_folder import picture
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return str(path)
+
+
+def test_rgb_planes(tmp_path):
+    pixels = picture()
+    img = read_image(save(tmp_path / 'a.png', Image.fromarray(pixels)))
+    assert img.dtype == np.float32
+    assert img.flags.writeable
+    np.testing.assert_array_equal(img, pixels.transpose(2, 0, 1))
+
+
+def test_uint8_is_the_same(tmp_path):
+    path = save(tmp_path / 'a.png', Image.fromarray(picture()).convert('L'))
+    img = read_image(path, dtype=np.uint8)
+    assert img.dtype == np.uint8 and not img.flags.writeable
+    np.testing.assert_array_equal(img, read_image(path))
+
+
+def test_grey_bilevel_and_palette_become_rgb(tmp_path):
+    grey = picture()[:, :, 0]
+    img = read_image(save(tmp_path / 'l.png', Image.fromarray(grey)))
+    np.testing.assert_array_equal(img, [grey] * 3)
+    bilevel = Image.fromarray((grey > 127).astype(np.uint8) * 255).convert('1')
+    img = read_image(save(tmp_path / 'one.png', bilevel))
+    np.testing.assert_array_equal(img, [np.where(grey > 127, 255, 0)] * 3)
+    palette = Image.fromarray(picture() // 128 * 255).convert('P')
+    img = read_image(save(tmp_path / 'p.png', palette))
+    np.testing.assert_array_equal(img, np.asarray(palette.convert('RGB')).transpose(2, 0, 1))
+
+
+def test_alpha_is_left_out(tmp_path):
+    rgba = np.dstack((picture(), picture(seed=1)[:, :, 0]))
+    img = read_image(save(tmp_path / 'a.png', Image.fromarray(rgba)))
+    np.testing.assert_array_equal(img, rgba[:, :, :3].transpose(2, 0, 1))
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    red = Image.new('RGB', (32, 16), (200, 30, 30))
+    img = read_image(save(tmp_path / 'c.jpg', red.convert('CMYK'), quality=95))
+    assert img.shape == (3, 16, 32)
+    np.testing.assert_allclose(img.mean(axis=(1, 2)), (200, 30, 30), atol=4)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('part', [0.02, 0.5, 0.98])
+def test_truncated_file_is_refused(tmp_path, suffix, part):
+    whole = io.BytesIO()
+    Image.fromarray(picture()).save(whole, 'JPEG' if suffix == '.jpg' else 'PNG')
+    path = tmp_path / f'cut{suffix}'
+    path.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * part)])
+    with pytest.raises(ValueError, match=f'cut{suffix}: cannot be read as an image'):
+        read_image(str(path))
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>not found</html>', bytes(1000)])
+def test_what_is_no_image_is_refused(tmp_path, content):
+    (tmp_path / 'fake.jpg').write_bytes(content)
+    with pytest.raises(ValueError, match='fake.jpg: cannot be read as an image'):
+        read_image(str(tmp_path / 'fake.jpg'))
+
+
+def test_deep_image_is_refused_and_not_saturated(tmp_path):
+    deep = Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64))
+    with pytest.raises(ValueError, match='deep.png: .*expected 8 bits a channel'):
+        read_image(save(tmp_path / 'deep.png', deep))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='none.jpg'):
+        read_image(str(tmp_path / 'none.jpg'))
+
+
+@pytest.mark.parametrize(
+    'orientation, turn',
+    [
+        (1, lambda p: p),
+        (3, lambda p: p[::-1, ::-1]),
+        (6, lambda p: np.rot90(p, -1)),
+        (8, lambda p: np.rot90(p, 1)),
+    ],
+)
+@pytest.mark.parametrize('stated', ['nothing', 'stored', 'turned', 'another'])
+def test_exif_orientation(tmp_path, orientation, turn, stated):
+    """Turned as viewers show it, unless the annotation knows the image lying on its side."""
+    pixels = picture()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / 'a.png', Image.fromarray(pixels), exif=exif)
+    turned = turn(pixels)
+    size = {
+        'nothing': None,
+        'stored': pixels.shape[:2],
+        'turned': turned.shape[:2],
+        'another': (1, 2),
+    }[stated]
+    sideways = turned.shape != pixels.shape
+    expected = pixels if sideways and stated == 'stored' else turned
+    np.testing.assert_array_equal(read_image(path, size), expected.transpose(2, 0, 1))

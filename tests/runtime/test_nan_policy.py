@@ -1,0 +1,73 @@
+import chainer
+import numpy as np
+import pytest
+
+from chainer_ssd import NaNPolicy
+
+
+def optimizer_of(policy, **kwargs):
+    model = chainer.Chain()
+    with model.init_scope():
+        model.a, model.b = chainer.Parameter(np.ones(3, 'f')), chainer.Parameter(np.ones(2, 'f'))
+    optimizer = chainer.optimizers.Adam(weight_decay_rate=0.1).setup(model)
+    optimizer.add_hook(policy)
+    return optimizer
+
+
+def update(optimizer, a=1.0, b=1.0):
+    optimizer.target.a.grad = np.full(3, a, 'f')
+    optimizer.target.b.grad = np.full(2, b, 'f')
+    optimizer.update()
+    return optimizer.target.a.array.tolist(), optimizer.target.b.array.tolist()
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_raise_names_iteration_and_parameter(bad):
+    optimizer = optimizer_of(NaNPolicy())
+    update(optimizer)
+    with pytest.raises(FloatingPointError, match='iteration 2: the gradient of /b .*NaN or inf'):
+        update(optimizer, b=bad)
+
+
+def test_a_skipped_step_leaves_no_trace():
+    policy = NaNPolicy('skip')
+    optimizer, other = optimizer_of(policy), optimizer_of(NaNPolicy())
+    optimizer.target.b.update_rule.enabled = other.target.b.update_rule.enabled = False  # frozen
+    before = update(optimizer)
+    assert update(optimizer, a=np.nan) == before
+    assert update(optimizer, a=np.inf) == before
+    update(other)
+    assert update(optimizer, a=3.0) == update(other, a=3.0)
+    assert policy.n_skipped == 2
+    assert optimizer.target.a.update_rule.t == 2
+    assert not optimizer.target.b.update_rule.enabled
+
+
+def test_the_share_of_skipped_steps_is_reported():
+    optimizer, reporter = optimizer_of(NaNPolicy('skip')), chainer.Reporter()
+    reporter.add_observer('main', optimizer.target)
+    for a, skipped in ((1.0, 0), (np.nan, 1), (1.0, 0)):
+        with reporter:
+            reporter.observation = {}
+            update(optimizer, a)
+        assert reporter.observation == {'main/skipped': skipped}
+
+
+def test_huge_gradients_are_finite():
+    optimizer = optimizer_of(NaNPolicy())
+    for param in optimizer.target.params():
+        param.grad = np.full_like(param.array, 3e38)
+    optimizer.check_nan_in_grads()
+    NaNPolicy()(optimizer)
+
+
+def test_dynamic_loss_scaling_skips_by_itself():
+    optimizer = optimizer_of(NaNPolicy())
+    optimizer.loss_scaling()
+    with pytest.warns(UserWarning, match='Non finite'):
+        update(optimizer, a=np.inf)
+
+
+def test_a_wrong_policy_is_named():
+    with pytest.raises(ValueError, match="policy = 'ignore': expected 'raise' or 'skip'"):
+        NaNPolicy('ignore')
