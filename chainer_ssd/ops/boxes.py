@@ -1,23 +1,25 @@
-"""Boxes: their overlap, their two formats, and what makes one valid.
+"""Intersection over union of boxes, and their formats.
 
-A box is (y_min, x_min, y_max, x_max); a default box is (cy, cx, h, w). Any unit will do, pixels
-or shares of the image, as long as both sides use the same.
+A box is (y_min, x_min, y_max, x_max). A default box is (cy, cx, h, w). Any unit is fine, pixels
+or fractions of the image, as long as all boxes share it.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
-from chainer_ssd._array import get_array_module
+from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._validation import as_bbox
 
-#: Bytes of intermediate results that a core's cache holds.
-_CACHE = 1 << 19
+#: Size of the intermediate arrays of one block, so that they stay in a core's L2 cache.
+_BLOCK_BYTES = 1 << 19
 
-#: Added to nothing it is still a divisor.
-_TINY = float(np.finfo(np.float32).tiny)
+#: Keeps the divisor above 0 when both areas are 0.
+_MIN_AREA = float(np.finfo(np.float32).tiny)
 
 
-def bbox_iou(bbox_a, bbox_b):
-    """Intersection over union of every pair of boxes.
+def bbox_iou(bbox_a: Array, bbox_b: Array) -> Array:
+    """Return the intersection over union of every pair of boxes.
 
     Parameters
     ----------
@@ -29,65 +31,82 @@ def bbox_iou(bbox_a, bbox_b):
     Returns
     -------
     array of shape (A, B)
-        IoU in [0, 1], in the promoted dtype of the inputs, at least float32. Boxes that only
-        touch have 0, and so has every pair with an empty box; a box with NaN has NaN.
+        IoU in [0, 1], in the promoted dtype of the inputs, at least float32. The IoU is 0 for
+        boxes that only touch and for an empty box. It is NaN for a box with NaN.
 
     Raises
     ------
     ValueError
         If a shape is not (N, 4).
     TypeError
-        If boxes are not numbers.
+        If a dtype is not integer or float.
 
     Notes
     -----
-    Jaccard overlap as in Liu et al., "SSD: Single Shot MultiBox Detector" (2016), section 2.2.
+    Jaccard overlap of Liu et al., "SSD: Single Shot MultiBox Detector" (2016), section 2.2.
     Default boxes enter by their corners, see :func:`center_to_corner`.
+
+    Examples
+    --------
+    >>> bbox_iou([(0, 0, 2, 2)], [(0, 0, 2, 2), (0, 1, 2, 3), (4, 4, 5, 5)]).round(3).tolist()
+    [[1.0, 0.3330000042915344, 0.0]]
     """
     xp = get_array_module(bbox_a, bbox_b)
     bbox_a, bbox_b = as_bbox(bbox_a, 'bbox_a'), as_bbox(bbox_b, 'bbox_b')
     dtype = xp.result_type(bbox_a, bbox_b)
-    return iou_of_planes(
+    return iou_of_columns(
         xp.ascontiguousarray(bbox_a.astype(dtype, copy=False).T),
         xp.ascontiguousarray(bbox_b.astype(dtype, copy=False).T),
     )
 
 
-def iou_of_planes(a, b):
-    """:func:`bbox_iou` of boxes that stand as one row a coordinate, (4, A) and (4, B), alike in
-    dtype."""
-    xp = get_array_module(a)
-    n_a, n_b = a.shape[1], b.shape[1]
-    # So many rows at a time that what is reused from block to block stays in the cache.
-    block = max(1, _CACHE // (6 * max(n_b, 1) * a.itemsize)) if xp is np else max(1, n_a)
+def iou_of_columns(columns_a: Array, columns_b: Array) -> Array:
+    """Return :func:`bbox_iou` of boxes that are given by coordinate.
+
+    Parameters
+    ----------
+    columns_a, columns_b : contiguous float arrays of shape (4, A) and (4, B)
+        Rows y_min, x_min, y_max, x_max, in one dtype.
+
+    Returns
+    -------
+    array of shape (A, B)
+        IoU in the same dtype.
+    """
+    xp = get_array_module(columns_a)
+    n_a, n_b = columns_a.shape[1], columns_b.shape[1]
+    itemsize = columns_a.itemsize
+    block = max(1, _BLOCK_BYTES // (6 * max(n_b, 1) * itemsize)) if xp is np else max(1, n_a)
     block = min(block, max(1, n_a))
-    iou = xp.empty((n_a, n_b), a.dtype)
-    rows = xp.empty((4, block, n_b), a.dtype)
-    sizes = xp.empty((2, block, n_b), a.dtype)
-    zero = xp.zeros(n_b, a.dtype)
-    # Never 0, so that two empty boxes have IoU 0.
-    area_a = xp.maximum((a[2] - a[0]) * (a[3] - a[1]), _TINY)[:, None]
-    area_b = (b[2] - b[0]) * (b[3] - b[1])
-    a, b = a[:, :, None], b[:, None]
+    iou = xp.empty((n_a, n_b), columns_a.dtype)
+    corners_buffer = xp.empty((4, block, n_b), columns_a.dtype)
+    sizes_buffer = xp.empty((2, block, n_b), columns_a.dtype)
+    zero = xp.zeros(n_b, columns_a.dtype)
+    y_min, x_min, y_max, x_max = columns_a
+    area_a = xp.maximum((y_max - y_min) * (x_max - x_min), _MIN_AREA)[:, None]
+    y_min, x_min, y_max, x_max = columns_b
+    area_b = (y_max - y_min) * (x_max - x_min)
+    a, b = columns_a[:, :, None], columns_b[:, None]
     for start in range(0, n_a, block):
         part = slice(start, min(start + block, n_a))
-        row, size = rows[:, : part.stop - start], sizes[:, : part.stop - start]
-        # NumPy's minimum and maximum are three times faster between rows than with a number.
-        row[:] = a[:, part]
+        corners = corners_buffer[:, : part.stop - start]
+        sizes = sizes_buffer[:, : part.stop - start]
+        # NumPy's minimum of two rows is three times faster than of a row and a number.
+        corners[:] = a[:, part]
         # |a ∩ b| = max(0, min(y_max) − max(y_min)) · max(0, min(x_max) − max(x_min))
-        xp.minimum(row[2:], b[2:], out=size)
-        size -= xp.maximum(row[:2], b[:2], out=row[:2])
-        xp.maximum(size, zero, out=size)
-        intersection = xp.multiply(size[0], size[1], out=iou[part])
+        xp.minimum(corners[2:], b[2:], out=sizes)
+        sizes -= xp.maximum(corners[:2], b[:2], out=corners[:2])
+        xp.maximum(sizes, zero, out=sizes)
+        intersection = xp.multiply(sizes[0], sizes[1], out=iou[part])
         # |a ∪ b| = |a| + |b| − |a ∩ b|
-        union = xp.add(area_a[part], area_b, out=size[0])
+        union = xp.add(area_a[part], area_b, out=sizes[0])
         union -= intersection
         intersection /= union
     return iou
 
 
-def center_to_corner(default_bbox):
-    """Corners c ± s/2 of boxes given by centre and size.
+def center_to_corner(default_bbox: Array) -> Array:
+    """Return the corners c ± s/2 of boxes that are given by center and size.
 
     Parameters
     ----------
@@ -100,12 +119,12 @@ def center_to_corner(default_bbox):
         (y_min, x_min, y_max, x_max), same dtype and unit.
     """
     xp = get_array_module(default_bbox)
-    center, half = default_bbox[..., :2], default_bbox[..., 2:] / 2
-    return xp.concatenate((center - half, center + half), axis=-1)
+    center, half_size = default_bbox[..., :2], default_bbox[..., 2:] / 2
+    return xp.concatenate((center - half_size, center + half_size), axis=-1)
 
 
-def corner_to_center(bbox):
-    """Centre and size of boxes given by their corners, the inverse of :func:`center_to_corner`.
+def corner_to_center(bbox: Array) -> Array:
+    """Return center and size of boxes, the inverse of :func:`center_to_corner`.
 
     Parameters
     ----------
@@ -120,3 +139,19 @@ def corner_to_center(bbox):
     xp = get_array_module(bbox)
     size = bbox[..., 2:] - bbox[..., :2]
     return xp.concatenate((bbox[..., :2] + size / 2, size), axis=-1)
+
+
+def swap_xy(bbox: Array) -> Array:
+    """Return boxes or offsets with x and y exchanged, the inverse of itself.
+
+    Parameters
+    ----------
+    bbox : array or chainer.Variable of shape (..., 4)
+        (y, x, y, x) or (x, y, x, y) in the last axis: corners, (cy, cx, h, w) or offsets.
+
+    Returns
+    -------
+    array or chainer.Variable of shape (..., 4)
+        The other order, same dtype.
+    """
+    return bbox[..., [1, 0, 3, 2]]

@@ -1,21 +1,30 @@
-"""Coding: boxes as offsets from default boxes, and back.
+"""Encoding boxes as offsets from default boxes, and decoding them.
 
-For every box that :func:`encode` gives, ``decode(default_bbox, encode(...))`` is that box, up to
-rounding.
+``decode(default_bbox, encode(...))`` returns the encoded box, up to rounding.
 """
 
-import math
+from __future__ import annotations
 
-from chainer_ssd._array import checks_values, get_array_module
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._validation import check_bbox, check_default_bbox, check_index, check_label
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
-#: A decoded side is at most a million times its default box's: exp cannot overflow, nor can areas.
+#: A decoded side is at most 1e6 times that of its default box, so that exp cannot overflow.
 _MAX_LOG_RATIO = math.log(1e6)
 
 
-def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
-    """Turns the ground truths of one image into the targets of its default boxes.
+def encode(
+    default_bbox: Array,
+    bbox: Array | Sequence[Any],
+    label: Array | Sequence[int],
+    index: Array,
+    variance: Array | Sequence[float] = (0.1, 0.2),
+) -> tuple[Array, Array]:
+    """Return the targets of the default boxes of one image.
 
     Parameters
     ----------
@@ -26,63 +35,132 @@ def encode(default_bbox, bbox, label, index, variance=(0.1, 0.2)):
     label : integer array or list of shape (R,)
         Foreground classes, counted from 0.
     index : integer array of shape (K,)
-        What :func:`match` returned: the ground truth's row, -1 background, -2 ignored.
+        Result of :func:`match`: the row of the ground truth, -1 background, -2 ignored.
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
-        Scales of (dy, dx) and (dh, dw); of dy, dx, dh and dw; or of each default box.
+        Scales of (dy, dx) and (dh, dw), or of dy, dx, dh and dw, or of each default box.
 
     Returns
     -------
     mb_loc : float array of shape (K, 4)
-        (dy, dx, dh, dw), at least float32; exactly 0 where no ground truth is assigned.
+        (dy, dx, dh, dw), at least float32. Exactly 0 where no ground truth is assigned.
     mb_label : int32 array of shape (K,)
-        0 background, -1 ignored, else the ground truth's label + 1.
+        0 background, -1 ignored, else the label of the ground truth + 1.
 
     Raises
     ------
     ValueError
-        If a ground truth, or a default box that one is assigned to, is not finite or has no area;
-        if a label is negative, too large for int32 or not an integer, an index points at no
-        ground truth, or shapes disagree.
+        If a ground truth is not finite or has no area, or a default box without area has one
+        assigned. If a label is negative, above 2**31 - 2 or not an integer. If an index points
+        at no ground truth, or shapes disagree.
     TypeError
-        If boxes are not numbers.
+        If a dtype of boxes is not integer or float.
 
     Notes
     -----
     Liu et al. (2016), equation 2, with the variances of its Caffe code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> default_bbox = np.array([(5, 5, 10, 10), (50, 50, 10, 10)], np.float32)
+    >>> mb_loc, mb_label = encode(default_bbox, [(0, 0, 10, 10)], [2], np.array([0, -1]))
+    >>> mb_label.tolist()
+    [3, 0]
     """
-    xp = get_array_module(default_bbox, bbox, index)
-    default_bbox, bbox = check_default_bbox(default_bbox), check_bbox(bbox)
-    label = check_label(xp.asarray(label), len(bbox))
-    index = check_index(xp.asarray(index), len(default_bbox), len(bbox))
-    variance = _as_variance(xp, variance, default_bbox)
+    return Encoder(default_bbox, variance)(check_bbox(bbox), label, index)
 
-    positive = xp.flatnonzero(index >= 0)
-    index_p = index[positive]
-    truth = corner_to_center(bbox)[index_p]
-    default = default_bbox[positive]
-    if checks_values(xp) and not default[:, 2:].all():
-        row = int(positive[~default[:, 2:].all(axis=1)][0])
-        raise ValueError(
-            f'default_bbox[{row}] = {tuple(default_bbox[row].tolist())} has no area, '
-            f'and ground truth {int(index[row])} is assigned to it'
+
+class Encoder:
+    """:func:`encode` for many images: default boxes and variances are checked once.
+
+    Parameters
+    ----------
+    default_bbox : float array of shape (K, 4)
+        (cy, cx, h, w).
+    variance : sequence of 2 or 4 floats, or array of shape (K, 4)
+        As :func:`encode` takes it.
+
+    Raises
+    ------
+    ValueError
+        If a default box is not finite or has a negative size, or a variance is not a positive
+        number.
+    TypeError
+        If the dtype of the default boxes is not integer or float.
+    """
+
+    def __init__(self, default_bbox: Array, variance: Array | Sequence[float] = (0.1, 0.2)) -> None:
+        self.default_bbox = check_default_bbox(default_bbox)
+        self.variance = _as_variance(variance, self.default_bbox)
+
+    def __call__(
+        self, bbox: Array, label: Array | Sequence[int], index: Array
+    ) -> tuple[Array, Array]:
+        """Return the targets of one image.
+
+        Parameters
+        ----------
+        bbox : float array of shape (R, 4)
+            Valid ground truths, such as :class:`Matcher` has checked.
+        label, index
+            As :func:`encode` takes them.
+
+        Returns
+        -------
+        mb_loc, mb_label
+            As :func:`encode` returns them.
+
+        Raises
+        ------
+        ValueError
+            As :func:`encode`. A ground truth that is not assigned is not checked.
+        """
+        xp = get_array_module(self.default_bbox, bbox, index)
+        label = check_label(xp.asarray(label), len(bbox))
+        index = check_index(xp.asarray(index), len(self.default_bbox), len(bbox))
+
+        positive = xp.flatnonzero(index >= 0)
+        truth_of_positive = index[positive]
+        truth = corner_to_center(bbox)[truth_of_positive]
+        default = self.default_bbox[positive]
+        if checks_values(xp):
+            self._check_assigned(xp, truth, default, bbox, index)
+        # (dy, dx) = (c_truth − c_default) / (s_default · σ_c)
+        # (dh, dw) = log(s_truth / s_default) / σ_s
+        loc = xp.concatenate(
+            (
+                (truth[:, :2] - default[:, :2]) / default[:, 2:],
+                xp.log(truth[:, 2:] / default[:, 2:]),
+            ),
+            axis=1,
         )
-    # (dy, dx) = (c_truth − c_default) / (s_default · σ_c)
-    # (dh, dw) = log(s_truth / s_default) / σ_s
-    loc = xp.concatenate(
-        ((truth[:, :2] - default[:, :2]) / default[:, 2:], xp.log(truth[:, 2:] / default[:, 2:])),
-        axis=1,
-    )
-    loc /= variance[positive] if variance.ndim == 2 else variance
+        loc /= self.variance[positive] if self.variance.ndim == 2 else self.variance
 
-    mb_loc = xp.zeros(default_bbox.shape, loc.dtype)
-    mb_loc[positive] = loc
-    mb_label = xp.minimum(index, -1) + 1
-    mb_label[positive] = label[index_p] + 1
-    return mb_loc, mb_label
+        mb_loc = xp.zeros(self.default_bbox.shape, loc.dtype)
+        mb_loc[positive] = loc
+        mb_label = xp.minimum(index, -1) + 1
+        mb_label[positive] = label[truth_of_positive] + 1
+        return mb_loc, mb_label
+
+    def _check_assigned(
+        self, xp: Any, truth: Array, default: Array, bbox: Array, index: Array
+    ) -> None:
+        """Raise unless all assigned pairs have finite centers and positive sizes."""
+        if not (xp.isfinite(truth).all() and (truth[:, 2:] > 0).all()):
+            check_bbox(bbox)
+        if not default[:, 2:].all():
+            has_area = self.default_bbox[:, 2:].all(axis=1)
+            row = int(xp.flatnonzero((index >= 0) & ~has_area)[0])
+            raise ValueError(
+                f'default_bbox[{row}] = {tuple(self.default_bbox[row].tolist())} has no area, '
+                f'and ground truth {int(index[row])} is assigned to it'
+            )
 
 
-def decode(default_bbox, mb_loc, variance=(0.1, 0.2)):
-    """Turns offsets from default boxes into boxes, the inverse of :func:`encode`.
+def decode(
+    default_bbox: Array, mb_loc: Array, variance: Array | Sequence[float] = (0.1, 0.2)
+) -> Array:
+    """Return the boxes of offsets from default boxes, the inverse of :func:`encode`.
 
     Parameters
     ----------
@@ -96,16 +174,16 @@ def decode(default_bbox, mb_loc, variance=(0.1, 0.2)):
     Returns
     -------
     float array of shape (..., K, 4)
-        ``bbox``: (y_min, x_min, y_max, x_max) in the unit of ``default_bbox``, at least float32. A
-        side is at most 1e6 times its default box's, whatever the network says.
+        ``bbox``: (y_min, x_min, y_max, x_max) in the unit of ``default_bbox``, at least float32.
+        A side is at most 1e6 times that of its default box.
 
     Raises
     ------
     ValueError
-        If shapes disagree, a default box is not finite or of negative size, or a variance is
+        If shapes disagree, a default box is not finite or has a negative size, or a variance is
         not a positive number.
     TypeError
-        If default boxes are not numbers.
+        If the dtype of the default boxes is not integer or float.
     """
     xp = get_array_module(default_bbox, mb_loc)
     default_bbox = check_default_bbox(default_bbox)
@@ -116,13 +194,15 @@ def decode(default_bbox, mb_loc, variance=(0.1, 0.2)):
             'expected (..., K, 4) and (K, 4)'
         )
     # c = c_default + s_default · σ_c · (dy, dx);   s = s_default · exp(σ_s · (dh, dw))
-    loc = mb_loc * _as_variance(xp, variance, default_bbox)
+    loc = mb_loc * _as_variance(variance, default_bbox)
     center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
     size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], _MAX_LOG_RATIO))
     return center_to_corner(xp.concatenate((center, size), axis=-1))
 
 
-def _as_variance(xp, variance, default_bbox):
+def _as_variance(variance: Array | Sequence[float], default_bbox: Array) -> Array:
+    """Return variances of shape (4,) or (K, 4) in the dtype of the default boxes."""
+    xp = get_array_module(default_bbox, variance)
     variance = xp.asarray(variance, default_bbox.dtype)
     if variance.shape not in ((2,), (4,), default_bbox.shape):
         raise ValueError(

@@ -1,9 +1,14 @@
-"""Default boxes, and where the paper's two models put theirs."""
+"""Generation of default boxes, with the layouts of the paper's two models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 #: SSD300 of the paper: 8,732 default boxes, in pixels of the 300 x 300 input.
-SSD300_SPEC = {
+SSD300_SPEC: dict[str, Any] = {
     'grids': (38, 19, 10, 5, 3, 1),
     'aspect_ratios': ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,)),
     'steps': (8, 16, 32, 64, 100, 300),
@@ -11,7 +16,7 @@ SSD300_SPEC = {
 }
 
 #: SSD512 of the paper: 24,564 default boxes, in pixels of the 512 x 512 input.
-SSD512_SPEC = {
+SSD512_SPEC: dict[str, Any] = {
     'grids': (64, 32, 16, 8, 4, 2, 1),
     'aspect_ratios': ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,)),
     'steps': (8, 16, 32, 64, 128, 256, 512),
@@ -19,26 +24,31 @@ SSD512_SPEC = {
 }
 
 
-def generate_default_bbox(grids, aspect_ratios, steps, sizes):
-    """The default boxes of an SSD, scale by scale, row by row, cell by cell.
+def generate_default_bbox(
+    grids: Sequence[int],
+    aspect_ratios: Sequence[Sequence[float]],
+    steps: Sequence[float],
+    sizes: Sequence[float],
+) -> np.ndarray:
+    """Return the default boxes of an SSD, scale by scale, row by row, cell by cell.
 
     Parameters
     ----------
     grids : sequence of int, length S
-        Cells along one side of each scale's square feature map, finest first.
+        Number of cells along one side of each scale's square feature map, finest first.
     aspect_ratios : sequence of sequences of float, length S
-        Beside the two squares, each ratio a of a scale gives a wide and a tall box.
+        Each ratio of a scale adds a wide and a tall box to the two squares.
     steps : sequence of float, length S
-        Distance of neighbouring cells in input pixels.
+        Distance between the centers of neighboring cells, in input pixels.
     sizes : sequence of float, length S + 1
-        s_k in input pixels; the last serves the last scale's larger square only.
+        s_k in input pixels. The last one is used for the larger square of the last scale only.
 
     Returns
     -------
     numpy.ndarray of float32, shape (K, 4)
-        (cy, cx, h, w) in input pixels. A cell holds, in this order: the square s_k, the square
-        sqrt(s_k s_{k+1}), then for each ratio a (h, w) = (s_k / sqrt(a), s_k sqrt(a)) and its
-        transpose. K is the sum of grid² (2 + 2 · number of ratios).
+        (cy, cx, h, w) in input pixels. Each cell has the square s_k and the square
+        sqrt(s_k · s_{k+1}). For each ratio a follow (h, w) = (s_k / sqrt(a), s_k · sqrt(a)) and
+        its transpose. K is the sum of grid² · (2 + 2 · number of ratios).
 
     Raises
     ------
@@ -47,7 +57,12 @@ def generate_default_bbox(grids, aspect_ratios, steps, sizes):
 
     Notes
     -----
-    Liu et al. (2016), section 2.2; the order is ChainerCV's ``MultiboxCoder``'s.
+    Liu et al. (2016), section 2.2. The order is that of ChainerCV's ``MultiboxCoder``.
+
+    Examples
+    --------
+    >>> generate_default_bbox(**SSD300_SPEC).shape
+    (8732, 4)
     """
     if not len(grids) == len(aspect_ratios) == len(steps) == len(sizes) - 1:
         raise ValueError(

@@ -1,22 +1,32 @@
-"""Matching: which ground truth, if any, each default box answers for."""
+"""Matching: which ground truth, if any, is assigned to each default box."""
+
+from __future__ import annotations
 
 import heapq
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
-from chainer_ssd._array import get_array_module
+from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._options import check_choice, check_fraction
 from chainer_ssd._validation import check_bbox, check_default_bbox
-from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_planes
+from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_columns
 
-#: A bipartite match needs more overlap than this (Caffe, Paddle, ChainerCV).
-_MIN_BIPARTITE_IOU = 1e-6
+#: A match of Caffe, Paddle and ChainerCV needs an IoU above this, whatever the threshold.
+MIN_MATCH_IOU = 1e-6
 
 _MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax')
 
 
 def match(
-    default_bbox, bbox, iou_thresh=0.5, match_type='per_prediction', neg_overlap=None, ignore=None
-):
-    """Assigns default boxes to the ground truths of one image.
+    default_bbox: Array,
+    bbox: Array | Sequence[Any],
+    iou_thresh: float = 0.5,
+    match_type: str = 'per_prediction',
+    neg_overlap: float | None = None,
+    ignore: Array | None = None,
+) -> Array:
+    """Return the ground truth that is assigned to each default box of one image.
 
     Parameters
     ----------
@@ -25,22 +35,22 @@ def match(
     bbox : array or list of shape (R, 4)
         Ground truths (y_min, x_min, y_max, x_max), in the unit of ``default_bbox``.
     iou_thresh : float
-        A box whose best IoU is at least this takes that ground truth.
+        A default box whose best IoU is at least this takes that ground truth.
     match_type : {'per_prediction', 'bipartite', 'argmax'}
-        ``'bipartite'``: repeat: of the free default boxes and free ground truths, the pair of
-        largest IoU (> 1e-6) is assigned; ties go to the lower default box, then the lower
-        ground truth (Caffe, Paddle, ChainerCV).
-        ``'per_prediction'``: after that, every free default box whose best IoU reaches
+        ``'bipartite'`` (Caffe, Paddle, ChainerCV) repeats one step. Among free default boxes and
+        free ground truths, it assigns the pair with the largest IoU, if that is above 1e-6. Ties
+        go to the lower default box, then to the lower ground truth.
+        ``'per_prediction'``: afterwards, every free default box whose best IoU is at least
         ``iou_thresh`` takes that ground truth, the lower one on a tie.
-        ``'argmax'``: like ``'per_prediction'``, but instead of the bipartite step each ground
-        truth claims its best default box (the lower on a tie), even at IoU 0, later ones
-        overwriting earlier ones (torchvision, ssd.pytorch).
+        ``'argmax'`` (torchvision, ssd.pytorch) replaces the bipartite step: each ground truth
+        takes its best default box (the lower on a tie), even at IoU 0. Later ground truths
+        overwrite earlier ones.
     neg_overlap : float or None
-        A box left unmatched whose best IoU with an assignable ground truth is at least this is
-        ignored: Caffe's band between positive and negative. None: no band.
+        An unmatched default box whose best IoU is at least this is ignored (Caffe's band between
+        positive and negative). Ground truths in ``ignore`` do not count. None: no band.
     ignore : bool array of shape (R,) or None
-        Ground truths that are never assigned (VOC's ``difficult``, COCO's ``iscrowd``): boxes
-        left unmatched that overlap one by at least ``iou_thresh`` are ignored.
+        Ground truths that are never assigned (VOC's ``difficult``, COCO's ``iscrowd``). Unmatched
+        default boxes that overlap one by at least ``iou_thresh`` are ignored.
 
     Returns
     -------
@@ -53,80 +63,113 @@ def match(
         If a ground truth is not finite or has no area (the message names its row), if shapes
         disagree, or if an option is out of its range.
     TypeError
-        If boxes are not numbers.
+        If a dtype of boxes is not integer or float.
+
+    Warns
+    -----
+    UserWarning
+        If there are more ground truths than default boxes: some stay unmatched.
 
     Notes
     -----
-    Liu et al. (2016), section 2.2, "Matching strategy". Without ground truths all is
-    background. With more ground truths than default boxes some stay unmatched: a warning
-    says so.
+    Liu et al. (2016), section 2.2, "Matching strategy". Without ground truths all default boxes
+    are background.
+
+    Examples
+    --------
+    The first default box equals the ground truth. The second overlaps it by 1/3, the third not.
+
+    >>> import numpy as np
+    >>> default_bbox = np.array([(5, 5, 10, 10), (5, 10, 10, 10), (50, 50, 10, 10)], np.float32)
+    >>> match(default_bbox, [(0, 0, 10, 10)]).tolist()
+    [0, -1, -1]
+    >>> match(default_bbox, [(0, 0, 10, 10)], neg_overlap=0.3).tolist()
+    [0, -2, -1]
     """
     return Matcher(default_bbox, iou_thresh, match_type, neg_overlap)(bbox, ignore)
 
 
 class Matcher:
-    """:func:`match` with what does not depend on the ground truths done once for many images.
+    """:func:`match` for many images: options and default boxes are checked once.
 
     Parameters
     ----------
     default_bbox, iou_thresh, match_type, neg_overlap
-        See :func:`match`, and there the errors.
+        As :func:`match` takes them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`match`.
     """
 
-    def __init__(self, default_bbox, iou_thresh=0.5, match_type='per_prediction', neg_overlap=None):
-        if match_type not in _MATCH_TYPES:
-            raise ValueError(f'match_type = {match_type!r}: expected one of {_MATCH_TYPES}')
-        for name, value in (('iou_thresh', iou_thresh), ('neg_overlap', neg_overlap)):
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f'{name} = {value}: expected a number in [0, 1]')
+    def __init__(
+        self,
+        default_bbox: Array,
+        iou_thresh: float = 0.5,
+        match_type: str = 'per_prediction',
+        neg_overlap: float | None = None,
+    ) -> None:
+        check_choice('match_type', match_type, _MATCH_TYPES)
+        check_fraction('iou_thresh', iou_thresh)
+        if neg_overlap is not None:
+            check_fraction('neg_overlap', neg_overlap)
         self.iou_thresh, self.match_type, self.neg_overlap = iou_thresh, match_type, neg_overlap
         xp = get_array_module(default_bbox)
-        self._planes = xp.ascontiguousarray(center_to_corner(check_default_bbox(default_bbox)).T)
+        corners = center_to_corner(check_default_bbox(default_bbox))
+        self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
 
     @classmethod
-    def of_corners(cls, bbox, *options):
-        """Of default boxes given by their corners, which no rounding of centres then moves.
+    def of_corners(cls, bbox: Array, *options: Any) -> Matcher:
+        """Return a matcher of default boxes that are given by their corners.
+
+        The corners are used as they are, without rounding through center and size.
 
         Parameters
         ----------
         bbox : float array of shape (K, 4)
-            (y_min, x_min, y_max, x_max).
+            Default boxes (y_min, x_min, y_max, x_max).
         *options
-            Those of :func:`match`, from ``iou_thresh`` on.
+            ``iou_thresh``, ``match_type`` and ``neg_overlap`` of :func:`match`.
 
         Returns
         -------
         Matcher
-            Of these boxes.
+            For these default boxes.
         """
         matcher = cls(corner_to_center(bbox), *options)
-        matcher._planes = get_array_module(bbox).ascontiguousarray(bbox.T)
+        matcher._default_columns = get_array_module(bbox).ascontiguousarray(bbox.T)
         return matcher
 
-    def __call__(self, bbox, ignore=None):
-        """Matches one image.
+    def __call__(self, bbox: Array | Sequence[Any], ignore: Array | None = None) -> Array:
+        """Match one image.
 
         Parameters
         ----------
         bbox, ignore
-            See :func:`match`, and there the errors.
+            As :func:`match` takes them.
 
         Returns
         -------
         int32 array of shape (K,)
             ``index``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :func:`match`.
         """
-        xp = get_array_module(self._planes, bbox)
+        xp = get_array_module(self._default_columns, bbox)
         bbox = check_bbox(bbox)
-        n_box, n_truth = self._planes.shape[1], len(bbox)
+        n_box, n_truth = self._default_columns.shape[1], len(bbox)
         if n_truth > n_box:
             warnings.warn(
                 f'{n_truth} ground truths for {n_box} default boxes: some stay unmatched',
                 stacklevel=2,
             )
 
-        truth = xp.arange(n_truth)
-        ignored_truth = truth[:0]
+        assignable = xp.arange(n_truth)
+        ignored = assignable[:0]
         if ignore is not None:
             ignore = xp.asarray(ignore)
             if ignore.shape != (n_truth,) or ignore.dtype != bool:
@@ -134,28 +177,30 @@ class Matcher:
                     f'ignore has shape {ignore.shape} and dtype {ignore.dtype}: '
                     f'expected ({n_truth},), one bool for each box'
                 )
-            truth, ignored_truth = truth[~ignore], truth[ignore]
+            assignable, ignored = assignable[~ignore], assignable[ignore]
 
         index = xp.full(n_box, -1, 'i')
-        if len(truth) and n_box:
-            self._assign(xp, self._iou(xp, bbox[truth]), index)
-        if len(ignored_truth):
-            index[index >= 0] = truth[index[index >= 0]]
-            covered = self._iou(xp, bbox[ignored_truth]).max(axis=0) >= self.iou_thresh
-            index[(index == -1) & covered] = -2
+        if len(assignable) and n_box:
+            self._assign(xp, self._iou(xp, bbox[assignable]), index)
+        if len(ignored):
+            index[index >= 0] = assignable[index[index >= 0]]
+            is_covered = self._iou(xp, bbox[ignored]).max(axis=0) >= self.iou_thresh
+            index[(index == -1) & is_covered] = -2
         return index
 
-    def _iou(self, xp, bbox):
-        dtype = xp.result_type(bbox, self._planes)
-        return iou_of_planes(
+    def _iou(self, xp: Any, bbox: Array) -> Array:
+        """Return the IoU (R, K) of ground truths and default boxes."""
+        dtype = xp.result_type(bbox, self._default_columns)
+        return iou_of_columns(
             xp.ascontiguousarray(bbox.T.astype(dtype, copy=False)),
-            self._planes.astype(dtype, copy=False),
+            self._default_columns.astype(dtype, copy=False),
         )
 
-    def _assign(self, xp, iou, index):
-        claim = _claim_best if self.match_type == 'argmax' else _claim_bipartite
-        claimed = claim(iou)
-        index[xp.array([*claimed], 'i')] = xp.array([*claimed.values()], 'i')
+    def _assign(self, xp: Any, iou: Array, index: Array) -> None:
+        """Write matches and ignored boxes to ``index``. Changes ``iou``."""
+        assign = _assign_argmax if self.match_type == 'argmax' else _assign_bipartite
+        truth_of_box = assign(iou)
+        index[xp.array([*truth_of_box], 'i')] = xp.array([*truth_of_box.values()], 'i')
 
         if self.match_type == 'bipartite' and self.neg_overlap is None:
             return
@@ -167,31 +212,33 @@ class Matcher:
             index[(index < 0) & (best >= self.neg_overlap)] = -2
 
 
-def _claim_best(iou):
+def _assign_argmax(iou: Array) -> dict[int, int]:
+    """Return {default box: ground truth}: each ground truth takes its best default box."""
     return {box: truth for truth, box in enumerate(iou.argmax(axis=1).tolist())}
 
 
-def _claim_bipartite(iou):
-    # Writes -1 over the columns of claimed boxes, which nobody asks for again. A ground truth
-    # waits in the heap with its best box among those free when it was last looked at. Boxes only
-    # get taken, so a waiting IoU is never too small: the first of the heap whose box is still free
-    # is the best pair of all, with the ties in the order of the tuples.
+def _assign_bipartite(iou: Array) -> dict[int, int]:
+    """Return {default box: ground truth} by repeated choice of the largest IoU.
+
+    Writes -1 over the columns of assigned boxes, which are not read again.
+    """
+    # Each free ground truth stands in the heap with its best box at the time of its last update.
+    # Boxes only become assigned, so its IoU in the heap is never too small. The first entry whose
+    # box is still free is therefore the best pair. Tuples break ties by box, then by ground truth.
     best, box = iou.max(axis=1).tolist(), iou.argmax(axis=1).tolist()
     heap = [
-        (-value, box[truth], truth)
-        for truth, value in enumerate(best)
-        if value > _MIN_BIPARTITE_IOU
+        (-value, box[truth], truth) for truth, value in enumerate(best) if value > MIN_MATCH_IOU
     ]
     heapq.heapify(heap)
-    claimed = {}
+    truth_of_box: dict[int, int] = {}
     while heap:
         _, box, truth = heapq.heappop(heap)
-        if box not in claimed:
-            claimed[box] = truth
+        if box not in truth_of_box:
+            truth_of_box[box] = truth
             iou[:, box] = -1
             continue
         box = int(iou[truth].argmax())
         value = float(iou[truth, box])
-        if value > _MIN_BIPARTITE_IOU:
+        if value > MIN_MATCH_IOU:
             heapq.heappush(heap, (-value, box, truth))
-    return claimed
+    return truth_of_box

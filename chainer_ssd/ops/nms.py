@@ -1,17 +1,22 @@
 """Non-maximum suppression."""
 
+from __future__ import annotations
+
 import numpy as np
 
-from chainer_ssd._array import get_array_module
+from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._options import check_fraction
 from chainer_ssd._validation import as_bbox
-from chainer_ssd.ops.boxes import iou_of_planes
+from chainer_ssd.ops.boxes import iou_of_columns
 
-#: So many of the best remaining boxes are settled among themselves at a time.
-_BLOCK = 64
+#: Number of the best remaining boxes that one step compares with each other.
+_BLOCK_LENGTH = 64
 
 
-def non_maximum_suppression(bbox, thresh, score=None, limit=None):
-    """Keeps, from the best score down, each box that no better kept box overlaps.
+def non_maximum_suppression(
+    bbox: Array, thresh: float, score: Array | None = None, limit: int | None = None
+) -> Array:
+    """Return the boxes that no kept box with a higher score overlaps.
 
     Parameters
     ----------
@@ -20,9 +25,9 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
     thresh : float
         A box whose IoU with a kept one is at least this is suppressed.
     score : array of shape (R,) or None
-        None: the boxes stand in falling order already. Ties go to the lower index.
+        None: the boxes are sorted by falling score already. Ties go to the lower index.
     limit : int or None
-        Stop at so many kept boxes.
+        Maximum number of kept boxes. None: no limit.
 
     Returns
     -------
@@ -34,51 +39,69 @@ def non_maximum_suppression(bbox, thresh, score=None, limit=None):
     ValueError
         If shapes disagree, or ``thresh`` or ``limit`` is out of range.
     TypeError
-        If the boxes are not numbers.
+        If the dtype of the boxes is not integer or float.
 
     Notes
     -----
     The greedy suppression of Felzenszwalb et al. (2010), with the arguments of ChainerCV's
-    ``non_maximum_suppression``. A box with NaN overlaps nothing, so it is kept, in sight.
+    ``non_maximum_suppression``. A box with NaN overlaps nothing, so it is kept and stays visible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bbox = np.array([(0, 0, 10, 10), (0, 1, 10, 11), (50, 50, 60, 60)], np.float32)
+    >>> non_maximum_suppression(bbox, 0.5, np.array([0.5, 0.9, 0.4])).tolist()
+    [1, 2]
     """
     xp = get_array_module(bbox)
     if bbox.ndim != 2 or bbox.shape[1] != 4:
         raise ValueError(f'bbox has shape {bbox.shape}: expected (R, 4)')
     if score is not None and score.shape != bbox.shape[:1]:
         raise ValueError(f'score has shape {score.shape}: expected {bbox.shape[:1]}')
-    if not 0 <= thresh <= 1:
-        raise ValueError(f'thresh = {thresh}: expected a number in [0, 1]')
+    check_fraction('thresh', thresh)
     if limit is not None and limit < 0:
         raise ValueError(f'limit = {limit}: expected None or a number >= 0')
 
     if score is None:
-        rest = xp.arange(len(bbox))
+        remaining = xp.arange(len(bbox))
     else:
-        # As floats: the negative of an unsigned integer is a large number.
-        falling = xp.negative(score, dtype=xp.promote_types(score.dtype, np.float32))
-        rest = xp.argsort(falling, kind='stable')
-    planes = xp.ascontiguousarray(as_bbox(bbox, 'bbox')[rest].T)
-    place = xp.arange(_BLOCK)
-    better = place[:, None] < place
-    kept = [rest[:0]]
-    missing = len(bbox) if limit is None else limit
-    while len(rest) and missing > 0:
-        block, planes = planes[:, :_BLOCK], planes[:, _BLOCK:]
+        # As floats, because the negative of an unsigned integer is a large number.
+        negated = xp.negative(score, dtype=xp.promote_types(score.dtype, np.float32))
+        remaining = xp.argsort(negated, kind='stable')
+    columns = xp.ascontiguousarray(as_bbox(bbox, 'bbox')[remaining].T)
+    rank = xp.arange(_BLOCK_LENGTH)
+    is_better = rank[:, None] < rank
+    kept = [remaining[:0]]
+    n_missing = len(bbox) if limit is None else limit
+    while len(remaining) and n_missing > 0:
+        block, columns = columns[:, :_BLOCK_LENGTH], columns[:, _BLOCK_LENGTH:]
         n_block = block.shape[1]
-        stays = _stays((iou_of_planes(block, block) >= thresh) & better[:n_block, :n_block])
-        kept.append(rest[:_BLOCK][stays][:missing])
-        missing -= len(kept[-1])
-        rest = rest[_BLOCK:]
-        if len(rest):
-            survives = ~(iou_of_planes(block[:, stays], planes) >= thresh).any(axis=0)
-            rest, planes = rest[survives], planes[:, survives]
+        overlaps = iou_of_columns(block, block) >= thresh
+        is_kept = _suppress_within_block(overlaps & is_better[:n_block, :n_block])
+        kept.append(remaining[:_BLOCK_LENGTH][is_kept][:n_missing])
+        n_missing -= len(kept[-1])
+        remaining = remaining[_BLOCK_LENGTH:]
+        if len(remaining):
+            survives = ~(iou_of_columns(block[:, is_kept], columns) >= thresh).any(axis=0)
+            remaining, columns = remaining[survives], columns[:, survives]
     return xp.concatenate(kept).astype(np.int32)
 
 
-def _stays(suppresses):
-    # A box stays if no better box that stays suppresses it. Each turn applies this sentence to the
-    # last guess; what the n best boxes say is right after n turns, and mostly after a handful.
-    guess, stays = None, ~suppresses.any(axis=0)
-    while guess is None or (guess != stays).any():
-        guess, stays = stays, ~suppresses[stays].any(axis=0)
-    return stays
+def _suppress_within_block(suppresses: Array) -> Array:
+    """Return which boxes of one block are kept.
+
+    Parameters
+    ----------
+    suppresses : bool array of shape (N, N)
+        Whether box i, which has the higher score, overlaps box j.
+
+    Returns
+    -------
+    bool array of shape (N,)
+        A box is kept unless a kept box suppresses it.
+    """
+    # Fixed-point iteration. After n steps the first n boxes are final, usually after about five.
+    previous, is_kept = None, ~suppresses.any(axis=0)
+    while previous is None or (previous != is_kept).any():
+        previous, is_kept = is_kept, ~suppresses[is_kept].any(axis=0)
+    return is_kept

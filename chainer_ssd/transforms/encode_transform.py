@@ -1,25 +1,38 @@
 """Encoding as a step of the data pipeline."""
 
-from chainer_ssd.ops import encode
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chainer_ssd._array import Array
+from chainer_ssd._validation import as_bbox
+from chainer_ssd.ops import Encoder
 
 
 class EncodeTransform:
-    """Turns matched ground truths into the targets of the loss; follows :class:`MatchTransform`.
+    """Transform that turns matched ground truths into the targets of the loss.
+
+    It follows :class:`MatchTransform` in the data pipeline.
 
     Parameters
     ----------
     default_bbox : float32 array of shape (K, 4)
-        (cy, cx, h, w) in pixels of the image, the same as :class:`MatchTransform` has.
+        (cy, cx, h, w) in pixels of the image, the same as for :class:`MatchTransform`.
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         Scales of the offsets, see :func:`chainer_ssd.encode`.
+
+    Raises
+    ------
+    ValueError
+        If a default box or a variance is not valid.
     """
 
-    def __init__(self, default_bbox, variance=(0.1, 0.2)):
-        self.default_bbox, self.variance = default_bbox, variance
-        encode(default_bbox, [], [], [-1] * len(default_bbox), variance)  # fails here if ever
+    def __init__(self, default_bbox: Array, variance: Array | Sequence[float] = (0.1, 0.2)) -> None:
+        self.encoder = Encoder(default_bbox, variance)
 
-    def __call__(self, example):
-        """Encodes one example.
+    def __call__(self, example: tuple[Any, ...]) -> tuple[Any, Array, Array]:
+        """Encode one example.
 
         Parameters
         ----------
@@ -29,14 +42,15 @@ class EncodeTransform:
         Returns
         -------
         tuple
-            ``(img, mb_loc, mb_label)``: mb_loc float32 (K, 4) = (dy, dx, dh, dw), 0 where nothing
-            is assigned; mb_label int32 (K,): 0 background, -1 ignored, else label + 1.
+            ``(img, mb_loc, mb_label)``. mb_loc is float32 (K, 4) = (dy, dx, dh, dw), 0 where
+            nothing is assigned. mb_label is int32 (K,): 0 background, -1 ignored, else label + 1.
 
         Raises
         ------
         ValueError
-            If a ground truth, a label or an index is not valid; the message names its row.
+            If an assigned ground truth, a label or an index is not valid. The message names its
+            row.
         """
         img, bbox, label, index = example
-        mb_loc, mb_label = encode(self.default_bbox, bbox, label, index, self.variance)
+        mb_loc, mb_label = self.encoder(as_bbox(bbox), label, index)
         return img, mb_loc.astype('f', copy=False), mb_label

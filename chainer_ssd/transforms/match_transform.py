@@ -1,42 +1,60 @@
 """Matching as a step of the data pipeline."""
 
-from chainer_ssd._validation import check_bbox
+from __future__ import annotations
+
+from typing import Any
+
+from chainer_ssd._array import Array
+from chainer_ssd._validation import as_bbox
 from chainer_ssd.ops import Matcher
 
 
 class MatchTransform:
-    """Assigns default boxes to the ground truths of an example.
+    """Transform that assigns default boxes to the ground truths of an example.
 
-    For :class:`chainer.datasets.TransformDataset`; :class:`EncodeTransform` follows.
+    For ``chainer.datasets.TransformDataset``. :class:`EncodeTransform` follows it.
 
     Parameters
     ----------
     default_bbox : float32 array of shape (K, 4)
         (cy, cx, h, w) in pixels of the image that comes in.
     iou_thresh : float
-        IoU from which a default box takes its best ground truth.
-    **options
-        ``match_type`` and ``neg_overlap`` of :func:`chainer_ssd.match`.
+        A default box whose best IoU is at least this takes that ground truth.
+    match_type : {'per_prediction', 'bipartite', 'argmax'}
+        Matching strategy, see :func:`chainer_ssd.match`.
+    neg_overlap : float or None
+        An unmatched default box whose best IoU is at least this is ignored. None: no such band.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range or a default box is not valid.
     """
 
-    def __init__(self, default_bbox, iou_thresh=0.5, **options):
-        self.match = Matcher(default_bbox, iou_thresh, **options)
+    def __init__(
+        self,
+        default_bbox: Array,
+        iou_thresh: float = 0.5,
+        match_type: str = 'per_prediction',
+        neg_overlap: float | None = None,
+    ) -> None:
+        self.match = Matcher(default_bbox, iou_thresh, match_type, neg_overlap)
 
-    def __call__(self, example):
-        """Matches one example.
+    def __call__(self, example: tuple[Any, ...]) -> tuple[Any, Array, Any, Array]:
+        """Match one example.
 
         Parameters
         ----------
         example : tuple
-            ``(img, bbox, label)`` or ``(img, bbox, label, difficult)``: img float32 (3, H, W),
-            bbox (R, 4) = (y_min, x_min, y_max, x_max) in pixels, label int (R,) counted from 0,
-            difficult bool (R,): ground truths that are never assigned.
+            ``(img, bbox, label)`` or ``(img, bbox, label, difficult)``. img is float32
+            (3, H, W), bbox (R, 4) = (y_min, x_min, y_max, x_max) in pixels, label int (R,)
+            counted from 0. difficult is bool (R,): ground truths that are never assigned.
 
         Returns
         -------
         tuple
-            ``(img, bbox, label, index)``; index int32 (K,): the row of the assigned ground truth,
-            -1 for background, -2 for ignored.
+            ``(img, bbox, label, index)``. index is int32 (K,): the row of the assigned ground
+            truth, -1 for background, -2 for ignored.
 
         Raises
         ------
@@ -45,7 +63,7 @@ class MatchTransform:
             disagree.
         """
         img, bbox, label, *ignore = example
-        bbox = check_bbox(bbox)
+        bbox = as_bbox(bbox)
         if len(label) != len(bbox):
             raise ValueError(f'{len(bbox)} boxes and {len(label)} labels: expected as many')
         return img, bbox, label, self.match(bbox, *ignore)
