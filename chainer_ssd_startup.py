@@ -1,9 +1,9 @@
 """Start-up hook: where chainer_ssd is installed, ``import chainer`` alone works on today's stack.
 
 ``chainer_ssd.pth`` imports this file in every interpreter of the environment, worker processes
-too, so it imports only what Python has loaded by then. What it does waits for the first
-``import chainer``: then ``chainer_ssd/_compat`` is loaded by its path, without its package
-(which would import Chainer in turn). ``CHAINER_SSD_COMPAT=off`` turns it off.
+included. It therefore imports only modules that Python has already loaded. The work waits for
+the first ``import chainer``. Then ``chainer_ssd/_compat`` is loaded by its path, because loading
+it as part of its package would import Chainer. ``CHAINER_SSD_COMPAT=off`` turns the hook off.
 """
 
 import os
@@ -11,26 +11,32 @@ import sys
 
 
 class Hook:
-    """Import finder that finds nothing; it only notices that Chainer is about to be imported."""
+    """Import finder that finds nothing, and applies the patches before Chainer is imported."""
 
     def __init__(self):
-        self.waiting = True
+        self.is_waiting = True
 
     def find_spec(self, name, path=None, target=None):
-        if name == 'chainer' and self.waiting:
-            self.waiting = False
+        """Return None. At the first import of Chainer, install the patches."""
+        if name == 'chainer' and self.is_waiting:
+            self.is_waiting = False
             apply_compat()
         return None
 
 
 def apply_compat():
-    """Loads ``chainer_ssd/_compat`` and installs it; whatever fails, Chainer is imported."""
+    """Load ``chainer_ssd/_compat`` and install it. Chainer is imported even if that fails."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    path = os.path.join(os.path.dirname(__file__), 'chainer_ssd', '_compat', '__init__.py')
+    folder = os.path.join(os.path.dirname(__file__), 'chainer_ssd', '_compat')
     try:
-        spec = spec_from_file_location('chainer_ssd_startup.compat', path)
+        spec = spec_from_file_location(
+            '_chainer_ssd_compat',
+            os.path.join(folder, '__init__.py'),
+            submodule_search_locations=[folder],
+        )
         compat = module_from_spec(spec)
+        sys.modules[spec.name] = compat  # its relative imports look it up
         spec.loader.exec_module(compat)
         compat.install()
     except FileNotFoundError:  # half uninstalled
@@ -38,7 +44,7 @@ def apply_compat():
     except Exception as error:
         import warnings
 
-        warnings.warn(f'Chainer is imported as it is: {path} failed: {error!r}', stacklevel=2)
+        warnings.warn(f'Chainer is imported as it is: {folder} failed: {error!r}', stacklevel=2)
 
 
 if os.environ.get('CHAINER_SSD_COMPAT') != 'off':

@@ -1,17 +1,20 @@
-"""Optional dependencies, each imported where it is used."""
+"""Optional packages, imported where they are used."""
+
+from __future__ import annotations
 
 import importlib
+from typing import Any
 
 
-def require(module, extra):
-    """Imports ``module``, or names the command that installs it.
+def require(module: str, extra: str) -> Any:
+    """Import an optional module, or raise with the command that installs it.
 
     Parameters
     ----------
     module : str
         Dotted name of the module.
     extra : str
-        The extra of ``chainer_ssd`` that brings it.
+        Extra of ``chainer_ssd`` that contains it.
 
     Returns
     -------

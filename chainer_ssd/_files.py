@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -75,14 +75,28 @@ def read_json(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f'{path}: not a well-formed JSON file: {error!r}') from error
 
 
-def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
     """Write arrays as an npz file, whole or not at all."""
     with atomic_write(path) as file:
         np.savez(file, **arrays)
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read all arrays of an npz file without pickle.
+def read_npz(
+    path: str | os.PathLike[str], names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read arrays of an npz file without pickle.
+
+    Parameters
+    ----------
+    path : str or path
+        File to read.
+    names : collection of str, optional
+        Arrays to read, where the file has them. Default: all.
+
+    Returns
+    -------
+    dict
+        Arrays by name.
 
     Raises
     ------
@@ -97,7 +111,8 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as npz:
-                return dict(npz)
+                wanted = npz.files if names is None else [n for n in npz.files if n in names]
+                return {name: npz[name] for name in wanted}
         except Exception as error:  # a damaged zip raises many types
             raise ValueError(f'{path}: expected an npz file: {error}') from error
 

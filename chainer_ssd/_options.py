@@ -50,9 +50,10 @@ def check_integer(name: str, value: Any, minimum: int = 0, maximum: float = math
         expected = f'an integer from {minimum} to {maximum}'
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise TypeError(f'{name} = {value!r}: expected {expected}')
-    if not minimum <= value <= maximum:
+    number = int(value)
+    if not minimum <= number <= maximum:
         raise ValueError(f'{name} = {value!r}: expected {expected}')
-    return int(value)
+    return number
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:

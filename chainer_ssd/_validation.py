@@ -99,7 +99,7 @@ def check_bbox(bbox: Any, name: str = 'bbox', *, order: str = 'yx', dtype: Any =
         valid = xp.isfinite(bbox)
         valid[:, 2:] &= bbox[:, :2] < bbox[:, 2:]
         if not valid.all():
-            first, second = order
+            first, second = order[0], order[1]
             raise_for_row(
                 name,
                 bbox,
@@ -107,6 +107,38 @@ def check_bbox(bbox: Any, name: str = 'bbox', *, order: str = 'yx', dtype: Any =
                 f'finite {_CORNERS[order]} with {first}_min < {first}_max and '
                 f'{second}_min < {second}_max',
             )
+    return bbox
+
+
+def check_finite_bbox(bbox: Any, name: str = 'bbox', *, dtype: Any = None) -> Any:
+    """Return boxes as floats, or raise if one is not finite. A detection may be inverted.
+
+    Parameters
+    ----------
+    bbox : array or list of shape (R, 4)
+        Corners. An empty list is zero boxes.
+    name : str
+        Name of the argument in messages.
+    dtype : dtype, optional
+        Result dtype. Default: float64 stays, everything else becomes float32.
+
+    Returns
+    -------
+    float array of shape (R, 4)
+        At least float32.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (R, 4), or a box is not finite. The message names the row. Values on a
+        GPU are checked under ``chainer.config.debug`` only.
+    TypeError
+        If the dtype is not integer or float.
+    """
+    xp = get_array_module(bbox)
+    bbox = as_bbox(bbox, name, dtype)
+    if checks_values(xp):
+        raise_for_row(name, bbox, xp.isfinite(bbox).all(axis=1), 'finite numbers')
     return bbox
 
 

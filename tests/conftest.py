@@ -1,4 +1,4 @@
-"""One test body, many array modules; and many ranks."""
+"""Fixtures: one test body on many array modules, and jobs on many ranks."""
 
 import os
 import shutil
@@ -11,22 +11,22 @@ import hypothesis
 import numpy as np
 import pytest
 
-import chainer_ssd  # noqa: F401  (before chainer: it mends Chainer where no start-up hook does)
+import chainer_ssd  # noqa: F401  (before Chainer, which it patches)
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
 PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
 
-# In the background SIGINT is ignored, and so it would be in the programs that the tests start.
+# A shell's background jobs ignore SIGINT, and so would the programs that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A slow machine is no failure.
+# No test fails because the machine is slow.
 hypothesis.settings.register_profile('default', deadline=None)
 hypothesis.settings.load_profile('default')
 
 
 class _ReadOnlyNumPy:
-    """NumPy whose ``asarray`` hands out arrays that nobody may write to: it proves purity."""
+    """NumPy whose ``asarray`` returns read-only arrays, to show that inputs stay unchanged."""
 
     __name__ = 'read-only numpy'
 
@@ -42,7 +42,7 @@ class _ReadOnlyNumPy:
 
 @pytest.fixture(params=['numpy', 'read-only numpy', pytest.param('cupy', marks=pytest.mark.gpu)])
 def xp(request):
-    """An array module; make arrays with ``xp.asarray``, read them with ``to_numpy``."""
+    """Array module. Create arrays with ``xp.asarray``, read them with ``to_numpy``."""
     if request.param == 'cupy':
         import cupy
 
@@ -52,7 +52,10 @@ def xp(request):
 
 @pytest.fixture(scope='session')
 def start_mpiexec():
-    """``start_mpiexec(n, script, *args)``: starts a script on n ranks and returns the process."""
+    """``start_mpiexec(n, script, *args)`` starts a script on n ranks and returns the process.
+
+    ``start_mpiexec(n, '-m', module, *args)`` starts a module.
+    """
     beside = Path(sys.executable).with_name('mpiexec')
     command = str(beside) if beside.exists() else shutil.which('mpiexec')
     assert command, 'mpiexec is missing: pip install "chainer_ssd[mpi]"'
@@ -94,7 +97,7 @@ def start_mpiexec():
 
 @pytest.fixture
 def mpiexec(start_mpiexec):
-    """``mpiexec(n, script, *args)``: runs a script on n ranks and returns what it printed."""
+    """``mpiexec(n, script, *args)`` runs a script on n ranks and returns its output."""
 
     def run(n, script, *args, timeout=240, expect=0, threads='1'):
         process = start_mpiexec(n, script, *args, threads=threads)

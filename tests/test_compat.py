@@ -1,7 +1,9 @@
-"""Each patch of _compat.py: what it mends works, nothing else is touched, and it goes away."""
+"""Each patch of _compat: what it mends works, nothing else changes, and it goes away."""
 
 import importlib
 import os
+import py_compile
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 
 from chainer_ssd import _compat
+from chainer_ssd._compat import finder, patches
 
 SITE = Path(chainer.__file__).parents[1]
-ROOT = Path(_compat.__file__).parents[1]
+ROOT = Path(_compat.__file__).parents[2]
 
 
 def python(code, hook=False, **env):
@@ -49,7 +52,7 @@ def python(code, hook=False, **env):
 )
 def test_words_stand_where_they_are_said_to(name, count):
     source = SITE.joinpath(*name.split('.')).with_suffix('.py').read_text()
-    patch = _compat.PATCHES.get(name)
+    patch = patches.PATCHES.get(name)
     words = patch.words if patch else {}
     assert sum(source.count(old) for old in words) == count
     for old, new in words.items():
@@ -61,7 +64,7 @@ def test_words_stand_where_they_are_said_to(name, count):
 
 def test_every_patch_has_its_row_above():
     rows = test_words_stand_where_they_are_said_to.pytestmark[0].args[1]
-    assert {name for name, count in rows if count} == set(_compat.PATCHES)
+    assert {name for name, count in rows if count} == set(patches.PATCHES)
 
 
 # --- when
@@ -78,44 +81,45 @@ def test_every_patch_has_its_row_above():
     ],
 )
 def test_numpy_patches_go_away_where_numpy_has_the_name(monkeypatch, name, idle, needed):
-    monkeypatch.setattr(_compat, 'NUMPY', idle)
-    assert not _compat.is_due(name)
-    assert _compat.ChainerPatcher.find_spec(name) is None
-    monkeypatch.setattr(_compat, 'NUMPY', needed)
-    assert _compat.is_due(name)
+    monkeypatch.setattr(patches, 'NUMPY_VERSION', idle)
+    assert not patches.is_due(name)
+    assert finder.ChainerPatcher.find_spec(name) is None
+    monkeypatch.setattr(patches, 'NUMPY_VERSION', needed)
+    assert patches.is_due(name)
 
 
 def test_environment_check_goes_away_where_its_imports_work(monkeypatch):
-    monkeypatch.setattr(_compat, 'importable', lambda *names: True)
-    assert not _compat.is_due('chainer._environment_check')
-    monkeypatch.setattr(_compat, 'importable', lambda *names: False)
-    assert _compat.is_due('chainer._environment_check')
+    monkeypatch.setattr(patches, 'is_importable', lambda *names: True)
+    assert not patches.is_due('chainer._environment_check')
+    monkeypatch.setattr(patches, 'is_importable', lambda *names: False)
+    assert patches.is_due('chainer._environment_check')
 
 
 def test_importable():
-    assert _compat.importable('json', 'json.decoder')
-    assert not _compat.importable('json', 'json.no_such_module')
+    assert patches.is_importable('json', 'json.decoder')
+    assert not patches.is_importable('json', 'json.no_such_module')
 
 
 @pytest.mark.parametrize('version', ['7.8.0', '7.8.1.post1', '8.0.0'])
 def test_another_chainer_is_left_alone(monkeypatch, version):
-    monkeypatch.setattr(_compat, 'NUMPY', (2, 0))
-    assert _compat.is_due('chainer.functions.array.as_strided')
+    monkeypatch.setattr(patches, 'NUMPY_VERSION', (2, 0))
+    assert patches.is_due('chainer.functions.array.as_strided')
     monkeypatch.setattr(chainer._version, '__version__', version)
-    assert not any(map(_compat.is_due, _compat.PATCHES))
+    assert not any(map(patches.is_due, patches.PATCHES))
 
 
 def test_a_module_without_a_patch_is_left_alone():
-    assert _compat.ChainerPatcher.find_spec('chainer.functions.array.get_item') is None
-    assert _compat.ChainerPatcher.find_spec('json') is None
+    assert finder.ChainerPatcher.find_spec('chainer.functions.array.get_item') is None
+    assert finder.ChainerPatcher.find_spec('json') is None
 
 
-def test_install_is_done_once():
+def test_install_is_done_once(monkeypatch):
     before = list(sys.meta_path)
     _compat.install()
     assert sys.meta_path == before
     spec = importlib.util.spec_from_file_location('another_copy', _compat.__file__)
     copy = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, 'another_copy', copy)
     spec.loader.exec_module(copy)
     copy.install()
     assert sys.meta_path == before
@@ -125,7 +129,7 @@ def test_off_switch():
     out = python(
         'import importlib.util as u\n'
         f's = u.spec_from_file_location("c", {_compat.__file__!r})\n'
-        'm = u.module_from_spec(s); s.loader.exec_module(m)\n'
+        'm = u.module_from_spec(s); sys.modules["c"] = m; s.loader.exec_module(m)\n'
         'before = list(sys.meta_path); m.install(); print(sys.meta_path == before)',
         CHAINER_SSD_COMPAT='off',
     )
@@ -150,9 +154,7 @@ def test_nothing_is_left_in_numpy():
 def test_chainers_bytecode_cache_is_not_written(tmp_path):
     # PYTHONPYCACHEPREFIX collects whatever bytecode a fresh import writes.
     out = python(
-        'import chainer_ssd._compat as c, chainer\n'
-        'print([name for name in c.PATCHES if type(getattr('
-        'sys.modules.get(name), "__loader__", None)).__name__ == "PatchedLoader"])',
+        'import chainer_ssd._compat as c, chainer\nprint(c.active_patches())',
         PYTHONPYCACHEPREFIX=str(tmp_path),
         PYTHONDONTWRITEBYTECODE='',
     )
@@ -169,8 +171,9 @@ def test_chainer_imported_first_without_a_hook_is_mended_in_place():
 import importlib, numpy, warnings
 import chainer_ssd, chainer, chainer.functions as F
 from chainer_ssd import _compat
+from chainer_ssd._compat import finder
 name = 'chainer.functions.array.resize_images'
-sys.meta_path.remove(_compat.ChainerPatcher)
+sys.meta_path.remove(finder.ChainerPatcher)
 importlib.reload(sys.modules[name])          # as it comes
 x = numpy.zeros((1, 1, 2, 2), numpy.float32)
 warnings.simplefilter('error')
@@ -182,6 +185,70 @@ for _ in range(2):
     _compat.install()
 """)
     assert out.splitlines() == ['True', '(1, 1, 4, 4)']
+
+
+# --- other loaders
+
+
+def make_chainer(folder, version='7.8.1'):
+    """Write a package ``chainer`` with one module that has the words of a patch."""
+    package = folder / 'chainer'
+    (package / 'functions' / 'array').mkdir(parents=True)
+    for init in package, package / 'functions', package / 'functions' / 'array':
+        (init / '__init__.py').write_text('')
+    (package / '_version.py').write_text(f'__version__ = {version!r}\n')
+    (package / 'functions' / 'array' / 'resize_images.py').write_text(
+        'import numpy\ndef f():\n    return numpy.zeros(2, dtype=numpy.float)\n'
+    )
+    return package
+
+
+IMPORT_IT = (
+    'import warnings, importlib, importlib.util as u\n'
+    f's = u.spec_from_file_location("c", {_compat.__file__!r}, '
+    f'submodule_search_locations=[{str(Path(_compat.__file__).parent)!r}])\n'
+    'm = u.module_from_spec(s); sys.modules["c"] = m; s.loader.exec_module(m)\n'
+    'm.install()\n'
+    'with warnings.catch_warnings(record=True) as found:\n'
+    '    warnings.simplefilter("always")\n'
+    '    module = importlib.import_module("chainer.functions.array.resize_images")\n'
+    'print(m.active_patches())\n'
+    'for each in found: print(each.message)\n'
+)
+
+
+def test_a_zip_file_is_patched(tmp_path):
+    make_chainer(tmp_path / 'source')
+    archive = shutil.make_archive(str(tmp_path / 'chainer'), 'zip', tmp_path / 'source')
+    out = python(f'sys.path.insert(0, {archive!r})\n' + IMPORT_IT + 'print(module.f().dtype)\n')
+    assert out.splitlines() == ["['chainer.functions.array.resize_images']", 'float64']
+
+
+def test_a_loader_without_source_gives_one_warning(tmp_path):
+    package = make_chainer(tmp_path)
+    module = package / 'functions' / 'array' / 'resize_images.py'
+    py_compile.compile(str(module), str(module.with_suffix('.pyc')))
+    module.unlink()
+    out = python(f'sys.path.insert(0, {str(tmp_path)!r})\n' + IMPORT_IT)
+    patched, warning = out.splitlines()
+    assert patched == '[]'
+    assert warning.startswith(
+        'chainer_ssd cannot patch chainer.functions.array.resize_images for this environment: '
+        'its loader SourcelessFileLoader gives no source'
+    )
+    assert 'module_collection_mode' in warning
+
+
+def test_other_words_give_one_warning(tmp_path):
+    package = make_chainer(tmp_path)
+    (package / 'functions' / 'array' / 'resize_images.py').write_text('# edited\n')
+    _, warning = python(f'sys.path.insert(0, {str(tmp_path)!r})\n' + IMPORT_IT).splitlines()
+    assert "its source differs from the release: 'dtype=numpy.float)' is not in it" in warning
+
+
+def test_active_patches_names_what_is_patched():
+    out = python('import chainer_ssd, chainer\nprint(chainer_ssd._compat.active_patches())')
+    assert set(eval(out)) <= set(patches.PATCHES) and 'resize_images' in out
 
 
 # --- what is mended

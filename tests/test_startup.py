@@ -194,10 +194,10 @@ used = type(sys.modules['{MENDED}'].__loader__).__name__
 
 
 def test_chainer_alone_works(environment):
-    from chainer_ssd import _compat
+    from chainer_ssd._compat import patches
 
     used = environment('-c', f'import sys{USE}print(used, "chainer_ssd" in sys.modules)')
-    loader = 'PatchedLoader' if _compat.NUMPY >= (2, 0) else 'SourceFileLoader'
+    loader = 'PatchedLoader' if patches.NUMPY_VERSION >= (2, 0) else 'SourceFileLoader'
     assert used.stdout.split() == [loader, 'False']
 
 
@@ -234,12 +234,12 @@ if __name__ == '__main__':
 
 @pytest.mark.parametrize('method', ['fork', 'forkserver', 'spawn'])
 def test_worker_processes(environment, tmp_path, method):
-    from chainer_ssd import _compat
+    from chainer_ssd._compat import patches
 
     script = tmp_path / 'workers.py'
     script.write_text(WORKERS.format(use=textwrap.indent(USE, '    ')))
     used = environment(script, method).stdout.strip()
-    assert used == ('PatchedLoader' if _compat.NUMPY >= (2, 0) else 'SourceFileLoader')
+    assert used == ('PatchedLoader' if patches.NUMPY_VERSION >= (2, 0) else 'SourceFileLoader')
 
 
 ITERATE = """
@@ -332,7 +332,7 @@ def test_another_chainer_is_left_alone(installed, version, found):
 
 
 @pytest.mark.parametrize(
-    'missing', ['chainer_ssd_startup.py', 'chainer_ssd/_compat.py', 'chainer_ssd']
+    'missing', ['chainer_ssd_startup.py', 'chainer_ssd/_compat', 'chainer_ssd']
 )
 def test_half_uninstalled(installed, missing):
     fake_chainer(installed.site, '7.8.1')
@@ -345,7 +345,7 @@ def test_half_uninstalled(installed, missing):
 
 def test_a_broken_patch_file_is_reported_and_chainer_imported(installed):
     fake_chainer(installed.site, '7.8.1')
-    (installed.site / 'chainer_ssd/_compat.py').write_text('no Python\n')
+    (installed.site / 'chainer_ssd/_compat/patches.py').write_text('no Python\n')
     done = installed('-c', f'from {MENDED} import found; print(found)')
     assert done.stdout.strip() == "np.sctypes['int']"
-    assert 'Chainer is imported as it is' in done.stderr and '_compat.py' in done.stderr
+    assert 'Chainer is imported as it is' in done.stderr and '_compat failed' in done.stderr

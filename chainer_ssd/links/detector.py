@@ -164,7 +164,7 @@ def load_detector(
         raise FileNotFoundError(
             f'{weights}: no such file; a training writes its weights with its first evaluation'
         )
-    _load_weights(model, weights, path)
+    _load_weights(model, weights, description)
     model.label_names = label_names
     return model
 
@@ -175,12 +175,20 @@ def _weights_of(model: chainer.Link) -> dict[str, np.ndarray]:
     return serializer.target
 
 
-def _load_weights(model: chainer.Link, path: str, description_path: str) -> None:
-    name = type(model).__name__
-    expected = f'expected the weights of the {name} that {description_path} describes'
+def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -> None:
+    expected = (
+        f'expected the weights of {description["model"]} with an input of '
+        f'{description["insize"]} pixels and {len(description["label_names"])} classes, '
+        f'as {DESCRIPTION_FILE} says'
+    )
     try:
-        arrays = read_npz(path)
-        unknown = sorted(arrays.keys() - _weights_of(model).keys())
+        arrays, weights = read_npz(path), _weights_of(model)
+        unknown = sorted(arrays.keys() - weights.keys())
+        for key in arrays.keys() & weights.keys():  # Chainer would broadcast
+            if arrays[key].shape != np.shape(weights[key]):
+                raise ValueError(
+                    f'{key} has shape {arrays[key].shape}, expected {np.shape(weights[key])}'
+                )
         chainer.serializers.NpzDeserializer(arrays).load(model)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: {expected}: {error}') from error

@@ -1,29 +1,37 @@
-"""The predictions of SSD300 and SSD512."""
+"""The prediction layers of SSD300 and SSD512."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import chainer
 import chainer.functions as F
 import chainer.links as L
 
+from chainer_ssd._array import Array
+
 
 class Multibox(chainer.Chain):
-    """Two 3 x 3 convolutions a feature map: offsets (``loc``) and logits (``conf``).
+    """Two 3 x 3 convolutions per feature map: offsets (``loc``) and logits (``conf``).
 
     Parameters
     ----------
     n_class : int
         Number of classes with background.
     channels : sequence of int
-        Of the feature maps.
+        Number of channels of each feature map.
     aspect_ratios : sequence of sequences of float
-        As those of :func:`chainer_ssd.generate_default_bbox`, one for each feature map.
+        As :func:`chainer_ssd.generate_default_bbox` takes them, one for each feature map.
 
     Notes
     -----
-    Liu et al. (2016), section 2.1. Names, order and initial weights (LeCun's, uniform; biases of 0)
-    are ChainerCV's.
+    Liu et al. (2016), section 2.1. Names, order and initial weights (LeCun's, uniform, with zero
+    biases) are those of ChainerCV.
     """
 
-    def __init__(self, n_class, channels, aspect_ratios):
+    def __init__(
+        self, n_class: int, channels: Sequence[int], aspect_ratios: Sequence[Sequence[float]]
+    ) -> None:
         super().__init__()
         self.n_class = n_class
         with self.init_scope():
@@ -41,13 +49,13 @@ class Multibox(chainer.Chain):
                     )
                 )
 
-    def forward(self, features):
-        """Predicts for each default box.
+    def forward(self, features: Sequence[Array]) -> tuple[chainer.Variable, chainer.Variable]:
+        """Predict offsets and logits of each default box.
 
         Parameters
         ----------
         features : sequence of float arrays of shape (B, channels, H, W)
-            Feature maps, from fine to coarse.
+            Feature maps, finest first.
 
         Returns
         -------
@@ -56,7 +64,7 @@ class Multibox(chainer.Chain):
         mb_confs : chainer.Variable of shape (B, K, n_class)
             Logits, background first.
         """
-        return tuple(
+        mb_locs, mb_confs = (
             F.concat(
                 [
                     F.reshape(F.transpose(conv(x), (0, 2, 3, 1)), (len(x), -1, n_value))
@@ -65,3 +73,4 @@ class Multibox(chainer.Chain):
             )
             for convs, n_value in ((self.loc, 4), (self.conf, self.n_class))
         )
+        return mb_locs, mb_confs

@@ -1,11 +1,14 @@
-"""ChainerCV's coder as a thin composition of ``ops``."""
+"""ChainerCV's coder, composed of functions of ``ops``."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from chainer.backends import cuda
 
-from chainer_ssd._array import get_array_module
+from chainer_ssd._array import Array, get_array_module
 from chainer_ssd.ops import (
     decode,
     encode,
@@ -16,25 +19,31 @@ from chainer_ssd.ops import (
 
 
 class MultiboxCoder:
-    """Default boxes of a network, with their encoding and decoding, as ChainerCV has it.
+    """Default boxes of a network, with ChainerCV's interface to encode and decode them.
 
     Parameters
     ----------
     grids, aspect_ratios, steps, sizes
         See :func:`chainer_ssd.generate_default_bbox`.
     variance : sequence of 2 or 4 floats
-        Scales of (dy, dx) and (dh, dw), or of each.
+        Scales of (dy, dx) and (dh, dw), or of each of the four.
 
     Attributes
     ----------
     default_bbox : float32 array of shape (K, 4)
         (cy, cx, h, w) in pixels of the network's input.
     scale : int32 array of shape (K,)
-        The scale that each default box belongs to: 0 the finest, up to ``len(grids) - 1``. Always
-        on the CPU.
+        The scale of each default box, from 0 (finest) to ``len(grids) - 1``. Always on the CPU.
     """
 
-    def __init__(self, grids, aspect_ratios, steps, sizes, variance=(0.1, 0.2)):
+    def __init__(
+        self,
+        grids: Sequence[int],
+        aspect_ratios: Sequence[Sequence[float]],
+        steps: Sequence[float],
+        sizes: Sequence[float],
+        variance: Sequence[float] = (0.1, 0.2),
+    ) -> None:
         self.default_bbox = generate_default_bbox(grids, aspect_ratios, steps, sizes)
         self.scale = np.repeat(
             np.arange(len(grids), dtype=np.int32),
@@ -42,18 +51,35 @@ class MultiboxCoder:
         )
         self.variance = variance
 
-    def to_cpu(self):
-        """Moves the default boxes to the CPU; returns self."""
+    def to_cpu(self) -> MultiboxCoder:
+        """Move the default boxes to the CPU.
+
+        Returns
+        -------
+        MultiboxCoder
+            This coder.
+        """
         self.default_bbox = cuda.to_cpu(self.default_bbox)
         return self
 
-    def to_gpu(self, device=None):
-        """Moves the default boxes to a GPU (None: the current one); returns self."""
+    def to_gpu(self, device: int | None = None) -> MultiboxCoder:
+        """Move the default boxes to a GPU.
+
+        Parameters
+        ----------
+        device : int, optional
+            CUDA device. Default: the current one.
+
+        Returns
+        -------
+        MultiboxCoder
+            This coder.
+        """
         self.default_bbox = cuda.to_gpu(self.default_bbox, device)
         return self
 
-    def encode(self, bbox, label, iou_thresh=0.5):
-        """Targets of one image.
+    def encode(self, bbox: Array, label: Array, iou_thresh: float = 0.5) -> tuple[Array, Array]:
+        """Return the targets of one image.
 
         Parameters
         ----------
@@ -62,12 +88,13 @@ class MultiboxCoder:
         label : integer array of shape (R,)
             Foreground classes, counted from 0.
         iou_thresh : float
-            See :func:`chainer_ssd.match`.
+            A default box whose best IoU is at least this takes that ground truth.
 
         Returns
         -------
         mb_loc : float32 array of shape (K, 4)
-            (dy, dx, dh, dw); 0 where nothing is assigned (ChainerCV: the last ground truth's).
+            (dy, dx, dh, dw), 0 where nothing is assigned. ChainerCV encodes the last ground truth
+            there.
         mb_label : int32 array of shape (K,)
             0 background, else label + 1.
 
@@ -79,8 +106,10 @@ class MultiboxCoder:
         index = match(self.default_bbox, bbox, iou_thresh)
         return encode(self.default_bbox, bbox, label, index, self.variance)
 
-    def decode(self, mb_loc, mb_conf, nms_thresh=0.45, score_thresh=0.6):
-        """Detections of one image.
+    def decode(
+        self, mb_loc: Array, mb_conf: Array, nms_thresh: float = 0.45, score_thresh: float = 0.6
+    ) -> tuple[Array, Array, Array]:
+        """Return the detections of one image.
 
         Parameters
         ----------
@@ -89,16 +118,17 @@ class MultiboxCoder:
         mb_conf : float array of shape (K, C)
             Predicted logits, background first.
         nms_thresh : float
-            IoU from which the lesser of two boxes of one class is suppressed.
+            Of two boxes of one class with at least this IoU, the one with the lower score is
+            suppressed.
         score_thresh : float
-            Least softmax score of a detection.
+            Minimum softmax score of a detection.
 
         Returns
         -------
         bbox : float32 array of shape (R, 4)
             (y_min, x_min, y_max, x_max) in pixels of the network's input.
         label : int32 array of shape (R,)
-            Foreground classes, counted from 0: class by class, each by falling score.
+            Foreground classes, counted from 0. They come class by class, each by falling score.
         score : float32 array of shape (R,)
             Softmax scores.
 
@@ -114,21 +144,19 @@ class MultiboxCoder:
                 f'mb_loc has shape {mb_loc.shape} and mb_conf {mb_conf.shape}: '
                 f'expected ({n_box}, 4) and ({n_box}, C)'
             )
-        # A score is at most exp(x − x_background), give or take a rounding: most boxes are out
-        # before their softmax.
-        least = math.log(score_thresh) - 0.1 if score_thresh > 0 else -math.inf
-        box = xp.flatnonzero((mb_conf[:, 1:] >= mb_conf[:, :1] + least).any(axis=1))
+        # score_c <= exp(x_c − x_background), up to rounding. So most boxes need no softmax.
+        min_margin = math.log(score_thresh) - 0.1 if score_thresh > 0 else -math.inf
+        box = xp.flatnonzero((mb_conf[:, 1:] >= mb_conf[:, :1] + min_margin).any(axis=1))
         score = mb_conf[box]
         score = score.astype(xp.promote_types(score.dtype, 'f'), copy=False)
         score = xp.exp(score - score.max(axis=1, keepdims=True))
         score /= score.sum(axis=1, keepdims=True)
         bbox = decode(self.default_bbox[box], mb_loc[box], self.variance)
-        # Transposed, the hits come class by class.
+        # The transpose makes nonzero go class by class.
         label, hit = xp.nonzero(score.T[1:] >= score_thresh)
         bbox, label, score = bbox[hit], label.astype('i'), score[hit, label + 1]
 
-        # The few that are left are for the host: on a GPU each small step would have to be waited
-        # for.
+        # Few boxes are left. On a GPU each small step would synchronize.
         bbox, label, score = (cuda.to_cpu(array) for array in (bbox, label, score))
         ends = np.searchsorted(label, np.arange(mb_conf.shape[1]))
         kept = np.concatenate(

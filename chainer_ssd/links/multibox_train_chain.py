@@ -1,27 +1,32 @@
-"""A detector and its objective, ready for a Chainer Updater."""
+"""A detector with its objective, ready for a Chainer Updater."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import chainer
 import chainer.functions as F
 
+from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
 from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions import multibox_loss, n_hard_negative
 
 
 class MultiboxTrainChain(chainer.Chain):
-    """Computes ``alpha · loc_loss + conf_loss`` of a model and reports what it is made of.
+    """Training chain of a model: ``alpha · loc_loss + conf_loss``.
 
-    Reports ``loss``, ``loss/loc``, ``loss/conf``, and of this rank's batch ``n_positive`` and
-    ``n_hard_negative``.
+    It reports ``loss``, ``loss/loc`` and ``loss/conf``. It also reports ``n_positive`` and
+    ``n_hard_negative`` of this rank's batch.
 
     Parameters
     ----------
     model : chainer.Link
         ``model(imgs)`` returns ``mb_locs`` (B, K, 4) and ``mb_confs`` (B, K, C).
     alpha : float
-        Weight of the localisation loss (the paper's α).
+        Weight of the localization loss (the paper's α).
     k : float
-        Hard negatives for each positive.
+        Number of hard negatives per positive.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
         Averages the number of positives over ranks, see :func:`chainer_ssd.multibox_loss`.
 
@@ -31,7 +36,9 @@ class MultiboxTrainChain(chainer.Chain):
         If ``alpha`` or ``k`` is negative, NaN or inf.
     """
 
-    def __init__(self, model, alpha=1, k=3, comm=None):
+    def __init__(
+        self, model: chainer.Link, alpha: float = 1, k: float = 3, comm: Any = None
+    ) -> None:
         check_ratio('alpha', alpha)
         check_ratio('k', k)
         super().__init__()
@@ -39,14 +46,14 @@ class MultiboxTrainChain(chainer.Chain):
         with self.init_scope():
             self.model = model
 
-    def forward(self, imgs, gt_mb_locs, gt_mb_labels):
-        """The loss of a batch.
+    def forward(self, imgs: Any, gt_mb_locs: Array, gt_mb_labels: Array) -> chainer.Variable:
+        """Return the loss of a batch.
 
         Parameters
         ----------
         imgs : float32 array of shape (B, 3, H, W)
-            Images. For a batch without images (B = 0) the model is not run; the loss is then 0,
-            connected to every parameter, and the ranks still agree on the number of positives.
+            Images. Without images (B = 0) the model does not run. The loss is then 0 and connected
+            to every parameter, and this rank still takes part in the count of positives.
         gt_mb_locs : float32 array of shape (B, K, 4)
             Target offsets.
         gt_mb_labels : int32 array of shape (B, K)
@@ -68,7 +75,7 @@ class MultiboxTrainChain(chainer.Chain):
             mb_locs = self.xp.zeros_like(gt_mb_locs)
             mb_confs = mb_locs[:, :, :1]
         if self.comm is not None:
-            PositiveCount.of(self.comm).step = self._updates()
+            PositiveCount.of(self.comm).step = self._n_update()
         loc_loss, conf_loss = multibox_loss(
             mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, self.k, self.comm
         )
@@ -87,12 +94,12 @@ class MultiboxTrainChain(chainer.Chain):
         )
         return loss
 
-    def _updates(self):
-        """How often an optimizer has updated the parameters."""
+    def _n_update(self) -> int:
+        """Return how often an optimizer has updated the parameters."""
         rules = (param.update_rule for param in self.params())
         return next((rule.t for rule in rules if rule is not None and rule.enabled), 0)
 
 
-def _connected_zero(param, dtype):
-    # The sum of no element: 0 whatever the parameter holds, with a gradient of zeros.
+def _connected_zero(param: chainer.Parameter, dtype: Any) -> chainer.Variable:
+    """Return 0 with a zero gradient: the sum over no element, whatever the parameter holds."""
     return F.cast(F.sum(F.flatten(param)[:0]), dtype)

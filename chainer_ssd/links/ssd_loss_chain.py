@@ -1,29 +1,73 @@
-"""PaddlePaddle's objective for ``train.py --loss ssd_loss``: ground truths go in, not targets."""
+"""A detector with PaddlePaddle's objective, ready for a Chainer Updater."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import chainer
 import numpy as np
 
+from chainer_ssd._array import Array
 from chainer_ssd.functions import ssd_loss
+from chainer_ssd.ops import center_to_corner, swap_xy
 
 
 class SSDLossChain(chainer.Chain):
-    """A model and ``ssd_loss``, which matches and encodes by itself and takes the ``options``."""
+    """Training chain of a model and :func:`chainer_ssd.ssd_loss`.
 
-    def __init__(self, model, comm=None, **options):
+    The loss matches and encodes by itself, so the chain takes ground truths instead of targets.
+    Use :func:`chainer_ssd.links.ground_truth_batch` as the converter of the updater. The chain
+    reports ``loss``.
+
+    Parameters
+    ----------
+    model : chainer.Link
+        ``model(imgs)`` returns ``mb_locs`` (B, K, 4) = (dy, dx, dh, dw) and ``mb_confs``
+        (B, K, C), background first. ``model.coder`` is a :class:`chainer_ssd.MultiboxCoder`.
+    comm : chainermn.CommunicatorBase or None
+        Averages the number of matches over ranks, see :func:`chainer_ssd.ssd_loss`.
+    **options
+        Further options of :func:`chainer_ssd.ssd_loss`, such as ``neg_pos_ratio``.
+    """
+
+    def __init__(self, model: chainer.Link, comm: Any = None, **options: Any) -> None:
         super().__init__()
         self.comm, self.options = comm, options
-        center, size = np.split(swap_xy(model.coder.default_bbox), 2, axis=1)
-        self.prior_box = np.concatenate([center - size / 2, center + size / 2], axis=1)
+        self.prior_box = swap_xy(center_to_corner(model.coder.default_bbox))
         self.prior_box_var = np.repeat(np.array(model.coder.variance, 'f'), 2)
         with self.init_scope():
             self.model = model
 
-    def forward(self, imgs, bboxes, labels):
+    def forward(
+        self, imgs: Array, bboxes: Sequence[Array], labels: Sequence[Array]
+    ) -> chainer.Variable:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        imgs : float32 array of shape (B, 3, H, W)
+            Images, RGB, 0 to 255.
+        bboxes : sequence of B arrays of shape (R, 4)
+            Ground truths (y_min, x_min, y_max, x_max) in pixels of the images.
+        labels : sequence of B integer arrays of shape (R,)
+            Foreground classes, counted from 0.
+
+        Returns
+        -------
+        chainer.Variable, scalar
+            The sum of both losses over the number of matches.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :func:`chainer_ssd.ssd_loss`.
+        """
         mb_locs, mb_confs = self.model(imgs)
         loss = ssd_loss(
             swap_xy(mb_locs),
             mb_confs,
-            list(map(swap_xy, bboxes)),
+            [swap_xy(bbox) for bbox in bboxes],
             [label + 1 for label in labels],
             self.prior_box,
             self.prior_box_var,
@@ -35,13 +79,25 @@ class SSDLossChain(chainer.Chain):
         return loss
 
 
-def swap_xy(array):
-    """(y, x, ...) to (x, y, ...) in the last axis, and back."""
-    return array[..., [1, 0, 3, 2]]
-
-
 @chainer.dataset.converter()
-def ground_truth_batch(batch, device):
-    """Images as one array, boxes and labels as lists of one array an image."""
+def ground_truth_batch(
+    batch: Sequence[tuple[Array, Array, Array]], device: Any
+) -> tuple[Array, list[Array], list[Array]]:
+    """Return a batch for :class:`SSDLossChain`: the converter of a Chainer updater.
+
+    Parameters
+    ----------
+    batch : sequence of tuples
+        Examples ``(img, bbox, label)`` whose images have one shape.
+    device : chainer.backend.Device
+        Device that receives the images.
+
+    Returns
+    -------
+    imgs : float32 array of shape (B, 3, H, W)
+        Images on ``device``.
+    bboxes, labels : lists of B arrays
+        Ground truths of each image, on the CPU.
+    """
     imgs, bboxes, labels = zip(*batch)
     return device.send(np.stack(imgs)), list(bboxes), list(labels)

@@ -1,4 +1,8 @@
-"""A detector that learns on a CPU while one waits."""
+"""A small detector that trains on a CPU in minutes."""
+
+from __future__ import annotations
+
+from typing import Callable
 
 import chainer
 import chainer.functions as F
@@ -8,18 +12,21 @@ import numpy as np
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.ssd import SSD
 
+Normalization = Callable[[int], chainer.Link]
+
 _STRIDES = 4, 8, 16, 32
-_SIZES = 0.07, 0.15, 0.3, 0.6, 0.9  # of the input: default boxes of the scales, and one beyond
+#: Sides of the squares of each scale as fractions of the input, and of the last larger square.
+_SIZES = 0.07, 0.15, 0.3, 0.6, 0.9
 _ASPECT_RATIO = 2
-_N_SHAPE = 4  # default boxes of a cell: two squares, a wide and a tall one
-_PRIOR = 0.01  # how likely an untrained model says that a default box holds an object
+_N_SHAPE = 4  # default boxes per cell: two squares, a wide and a tall one
+_INITIAL_OBJECT_PROBABILITY = 0.01
 
 
 class SSDMini(SSD):
     """A small SSD for training from random weights on a CPU.
 
-    ``model(imgs)`` takes float32 (B, 3, insize, insize), RGB, 0..255, and returns ``mb_locs``
-    (B, K, 4) and the logits ``mb_confs`` (B, K, n_fg_class + 1); scaling to zero mean happens
+    ``model(imgs)`` takes float32 (B, 3, insize, insize), RGB, 0 to 255. It returns ``mb_locs``
+    (B, K, 4) and the logits ``mb_confs`` (B, K, n_fg_class + 1). Scaling to zero mean happens
     inside. :meth:`predict` takes images of any size.
 
     Parameters
@@ -29,65 +36,72 @@ class SSDMini(SSD):
     insize : int
         Height and width of the input in pixels, a multiple of 32.
     norm : callable or None
-        Makes the normalisation that follows a convolution: ``norm(channels)`` returns a link. Over
-        MPI: ``functools.partial(chainermn.links.MultiNodeBatchNormalization, comm=comm)``, whose
-        weights load into a model with the default and back. None: biases instead, and so a
-        model whose examples do not see each other.
+        ``norm(channels)`` returns the normalization that follows a convolution. Over MPI use
+        ``functools.partial(chainermn.links.MultiNodeBatchNormalization, comm=comm)``. Its
+        weights load into a model with the default, and back. None: biases instead, so that the
+        images of a batch do not influence each other.
+    box_scale : float
+        Factor on the height and width of all default boxes.
 
     Attributes
     ----------
     coder : MultiboxCoder
         Default boxes, encoding and decoding.
-    insize, n_fg_class : int
+    insize, n_fg_class, box_scale
         As given.
     nms_thresh, score_thresh : float
-        What :meth:`predict` decodes with, see :meth:`use_preset`.
+        Thresholds of :meth:`predict`, see :meth:`use_preset`.
+    label_names : tuple of str or None
+        Class names, set by :func:`chainer_ssd.load_detector`.
 
     Raises
     ------
-    ValueError
-        If ``n_fg_class`` is below 1 or ``insize`` is not a positive multiple of 32.
+    TypeError, ValueError
+        If ``n_fg_class`` is not an integer above 0, ``insize`` is not a positive multiple of 32,
+        or ``box_scale`` is not a number above 0.
 
     Notes
     -----
-    Made for Chainer's convolutions on NumPy, where copying the input's patches (input channels ·
-    kernel area) costs as much as multiplying them:
+    The layers suit Chainer's convolutions on NumPy. There, copying the patches of the input
+    (input channels · kernel area) costs as much as multiplying them.
 
-    - a stem of 6 x 6, stride 4: no layer works at a finer resolution; then 2 x 2, stride 2. An
-      even kernel keeps each cell's view centred on its default boxes, an odd one with a stride
-      moves it to the upper left, 14 pixels by stride 32;
-    - residual blocks that widen in their 3 x 3 and narrow in their 1 x 1 convolution, whose input
-      needs no patches (Tan and Le, "EfficientNetV2" (2021), the fused block);
-    - a path from coarse to fine (Lin et al., "Feature Pyramid Networks" (2017)) instead of more
-      layers at stride 8;
-    - one 1 x 1 convolution a scale predicts offsets and classes together; the one of stride 8
-      also predicts for its four quarters, which gives small objects default boxes 4 pixels apart
-      at the price of a matrix product (Shi et al. (2016), sub-pixel convolution);
-    - the classes start at 1 % for objects (Lin et al., "Focal Loss" (2017), section 3.3).
+    - The stem is 6 x 6 with stride 4, so that no layer works at a finer resolution. Later stages
+      begin with 2 x 2 and stride 2. An even kernel keeps the field of view of each cell centered
+      on its default boxes. An odd kernel with a stride shifts it, by 14 pixels at stride 32.
+    - Residual blocks widen in their 3 x 3 convolution and narrow in their 1 x 1 convolution,
+      which needs no patches (the fused block of Tan and Le, "EfficientNetV2" (2021)).
+    - A path from coarse to fine replaces more layers at stride 8 (Lin et al., "Feature Pyramid
+      Networks" (2017)).
+    - One 1 x 1 convolution per scale predicts offsets and classes. That of stride 8 also
+      predicts for the four quarters of each cell. So small objects get default boxes 4 pixels
+      apart (the sub-pixel convolution of Shi et al. (2016)).
+    - The initial probability of an object is 1 % (Lin et al., "Focal Loss" (2017), section 3.3).
 
-    Default boxes double from scale to scale: 7, 15, 30 and 60 % of the input.
+    The default boxes double from scale to scale: 7, 15, 30 and 60 % of the input.
 
-    At 192 pixels a training step takes some 35 ms an image on one core. Left out for bringing
-    nothing: a second block at stride 16 (18 % more time) and an input of 224 pixels (35 % more).
-    On blood cells (BCCD, 205 images to train on, 87 to choose by, 548 iterations of 8, one seed
-    each; seeds differ by 0.01) the mAP was 0.898 without either, 0.895 with the block and 0.895
-    with both.
+    At 192 pixels a training step takes about 35 ms per image on one core. Two extensions made no
+    difference to the mAP on blood cells (BCCD). They are a second block at stride 16 (18 % more
+    time) and an input of 224 pixels (35 % more time). The mAP was 0.898 without either, 0.895
+    with the block and 0.895 with both (205 training and 87 validation images, 548 iterations,
+    one seed each, with a spread of 0.01 between seeds).
     """
 
-    def __init__(self, n_fg_class, insize=192, norm=L.BatchNormalization, box_scale=1):
+    def __init__(
+        self,
+        n_fg_class: int,
+        insize: int = 192,
+        norm: Normalization | None = L.BatchNormalization,
+        box_scale: float = 1,
+    ) -> None:
         if insize < 1 or insize % _STRIDES[-1]:
             raise ValueError(f'insize = {insize}: expected a multiple of {_STRIDES[-1]}')
-        super().__init__(
-            n_fg_class,
-            insize,
-            MultiboxCoder(
-                grids=[insize // stride for stride in _STRIDES],
-                aspect_ratios=[(_ASPECT_RATIO,)] * len(_STRIDES),
-                steps=_STRIDES,
-                sizes=[share * insize for share in _SIZES],
-            ),
-            box_scale,
+        coder = MultiboxCoder(
+            grids=[insize // stride for stride in _STRIDES],
+            aspect_ratios=[(_ASPECT_RATIO,)] * len(_STRIDES),
+            steps=_STRIDES,
+            sizes=[fraction * insize for fraction in _SIZES],
         )
+        super().__init__(n_fg_class, insize, coder, box_scale)
 
         with self.init_scope():
             self.stem = _Convolution(3, 32, 6, 4, norm=norm)
@@ -102,7 +116,7 @@ class SSDMini(SSD):
                 *(_Head(128, n_fg_class + 1, n_part) for n_part in (2, 1, 1, 1))
             )
 
-    def _forward(self, imgs):
+    def _forward(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
         c8 = self.stage8(self.stem((imgs - 127.5) * (1 / 64)))
         c16 = self.stage16(c8)
         c32 = self.stage32(c16)
@@ -113,9 +127,17 @@ class SSDMini(SSD):
 
 
 class _Convolution(chainer.Chain):
-    """Convolution that divides the size by its stride, normalisation, ReLU."""
+    """Convolution that divides the size by its stride, normalization, ReLU."""
 
-    def __init__(self, n_in, n_out, ksize, stride=1, norm=None, activate=True):
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        ksize: int,
+        stride: int = 1,
+        norm: Normalization | None = None,
+        activate: bool = True,
+    ) -> None:
         super().__init__()
         self.activate = activate
         with self.init_scope():
@@ -130,7 +152,7 @@ class _Convolution(chainer.Chain):
             )
             self.norm = norm and norm(n_out)
 
-    def forward(self, x):
+    def forward(self, x: chainer.Variable) -> chainer.Variable:
         h = self.conv(x)
         if self.norm is not None:
             h = self.norm(h)
@@ -138,20 +160,22 @@ class _Convolution(chainer.Chain):
 
 
 class _Block(chainer.Chain):
-    def __init__(self, n_channel, norm):
+    """Residual block: a 3 x 3 convolution that widens, a 1 x 1 convolution that narrows."""
+
+    def __init__(self, n_channel: int, norm: Normalization | None) -> None:
         super().__init__()
         with self.init_scope():
             self.widen = _Convolution(n_channel, 2 * n_channel, 3, norm=norm)
             self.narrow = _Convolution(2 * n_channel, n_channel, 1, norm=norm, activate=False)
 
-    def forward(self, x):
+    def forward(self, x: chainer.Variable) -> chainer.Variable:
         return F.relu(x + self.narrow(self.widen(x)))
 
 
 class _Head(chainer.Chain):
     """Offsets and logits (B, K, 4 + C) of one scale, for n_part x n_part parts of each cell."""
 
-    def __init__(self, n_in, n_class, n_part):
+    def __init__(self, n_in: int, n_class: int, n_part: int) -> None:
         super().__init__()
         self.n_part, self.n_value = n_part, 4 + n_class
         with self.init_scope():
@@ -162,20 +186,21 @@ class _Head(chainer.Chain):
                 initialW=chainer.initializers.LeCunNormal(),
                 initial_bias=0,
             )
-        # softmax of the background = 1 − _PRIOR
+        # softmax(background) = 1 − p, with p the initial probability of an object
         background = self.conv.b.array.reshape(-1, self.n_value)[:, 4]
-        background[:] = np.log((n_class - 1) * (1 - _PRIOR) / _PRIOR)
+        p = _INITIAL_OBJECT_PROBABILITY
+        background[:] = np.log((n_class - 1) * (1 - p) / p)
 
-    def forward(self, x):
+    def forward(self, x: chainer.Variable) -> chainer.Variable:
         y = self.conv(x)
         if self.n_part > 1:
             y = F.depth2space(y, self.n_part)
         return F.reshape(F.transpose(y, (0, 2, 3, 1)), (len(x), -1, self.n_value))
 
 
-def _stage(n_in, n_out, norm):
+def _stage(n_in: int, n_out: int, norm: Normalization | None) -> chainer.Sequential:
     return chainer.Sequential(_Convolution(n_in, n_out, 2, 2, norm=norm), _Block(n_out, norm))
 
 
-def _upsample(x):
+def _upsample(x: chainer.Variable) -> chainer.Variable:
     return F.unpooling_2d(x, 2, cover_all=False)

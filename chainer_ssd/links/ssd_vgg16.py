@@ -1,10 +1,16 @@
 """The paper's two models, with ChainerCV's parameter names."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+import chainer
 
-from chainer_ssd._extras import require
+from chainer_ssd._array import Array
+from chainer_ssd._files import read_npz
+from chainer_ssd.images import resize_image
 from chainer_ssd.links.multibox import Multibox
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.ssd import SSD
@@ -14,10 +20,19 @@ from chainer_ssd.ops import SSD300_SPEC, SSD512_SPEC
 _MEAN = 123, 117, 104  # RGB, of ImageNet
 _HALVE = 3, 2, 1  # kernel, stride, padding
 _PUBLISHED = 'https://chainercv-models.preferred.jp/'
+_VGG16 = tuple(f'extractor/conv{i}' for i in ('1_', '2_', '3_', '4_', '5_', '6/', '7/'))
 
 
 class _SSDVGG16(SSD):
-    def __init__(self, n_fg_class, pretrained_model, box_scale, insize, spec, extras):
+    def __init__(
+        self,
+        n_fg_class: int,
+        pretrained_model: str | os.PathLike[str] | None,
+        box_scale: float,
+        insize: int,
+        spec: dict[str, Any],
+        extras: Sequence[tuple[int, int, int, int, int]],
+    ) -> None:
         super().__init__(n_fg_class, insize, MultiboxCoder(**spec), box_scale)
         with self.init_scope():
             self.extractor = VGG16Extractor(extras)
@@ -25,66 +40,70 @@ class _SSDVGG16(SSD):
         if pretrained_model is not None:
             load_weights(self, pretrained_model)
 
-    def _forward(self, imgs):
+    def _forward(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
         mean = self.xp.array(_MEAN, imgs.dtype).reshape(3, 1, 1)
         return self.multibox(self.extractor(imgs - mean))
 
     @staticmethod
-    def _resize(img, size):
-        # Bilinear, as what the published weights were measured with.
-        if img.shape[1:] == size:
-            return img
-        pixels = require('cv2', 'data').resize(
-            np.ascontiguousarray(img.transpose(1, 2, 0)), size[::-1]
-        )
-        return pixels.transpose(2, 0, 1)
+    def _resize(img: Array, size: tuple[int, int]) -> Array:
+        return resize_image(img, size, 'linear')  # as for the published weights
 
 
 class SSD300(_SSDVGG16):
     """The paper's SSD with an input of 300 x 300 pixels and 8,732 default boxes.
 
-    ``model(imgs)`` takes float32 (B, 3, 300, 300), RGB, 0..255, and returns ``mb_locs``
-    (B, 8732, 4) and the logits ``mb_confs`` (B, 8732, n_fg_class + 1); the mean (123, 117, 104) is
-    subtracted inside, where ChainerCV's users subtract it before. :meth:`predict` takes images of
-    any size and scales them bilinearly.
+    ``model(imgs)`` takes float32 (B, 3, 300, 300), RGB, 0 to 255. It returns ``mb_locs``
+    (B, 8732, 4) and the logits ``mb_confs`` (B, 8732, n_fg_class + 1). The mean (123, 117, 104)
+    is subtracted inside, where ChainerCV's users subtract it before. :meth:`predict` takes images
+    of any size and scales them bilinearly.
 
     Parameters
     ----------
     n_fg_class : int
         Number of classes without background.
     pretrained_model : str or path, optional
-        An npz file: the weights of a whole model, or those of VGG-16 alone; then the rest starts
-        from random weights. ChainerCV's ``ssd300_voc0712_converted_2017_06_06.npz`` (20 classes)
-        and ``ssd_vgg16_imagenet_converted_2017_06_09.npz`` (VGG-16) fit, and what
-        ``chainer.serializers.save_npz(path, model)`` wrote. Nothing is downloaded.
+        npz file with the weights of a whole model, or of VGG-16 alone. In the second case the
+        rest starts from random weights. It may be ChainerCV's
+        ``ssd300_voc0712_converted_2017_06_06.npz`` (20 classes), its
+        ``ssd_vgg16_imagenet_converted_2017_06_09.npz`` (VGG-16), or a file that
+        ``chainer.serializers.save_npz(path, model)`` wrote. Nothing is downloaded, and no file is
+        unpickled.
+    box_scale : float
+        Factor on the height and width of all default boxes.
 
     Attributes
     ----------
     coder : MultiboxCoder
         Default boxes, encoding and decoding.
-    insize, n_fg_class : int
-        300; as given.
+    insize : int
+        300.
+    n_fg_class, box_scale
+        As given.
     nms_thresh, score_thresh : float
-        What :meth:`predict` decodes with, see :meth:`use_preset`.
+        Thresholds of :meth:`predict`, see :meth:`use_preset`.
+    label_names : tuple of str or None
+        Class names, set by :func:`chainer_ssd.load_detector`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If ``n_fg_class`` is below 1, if the file is no npz, or if weights are missing or of
-        another shape.
+    TypeError, ValueError
+        If ``n_fg_class`` or ``box_scale`` is not valid, if the file is no npz, or if weights are
+        missing or have another shape.
 
     Notes
     -----
-    Liu et al. (2016), section 3 and figure 2. Names, shapes and order of the parameters are
-    ChainerCV 0.13's (``extractor/conv1_1/W``, …, ``multibox/conf/5/b``), and so are the outputs for
-    the same weights; boxes that :meth:`predict` finds are cut off at the image's borders.
+    Liu et al. (2016), section 3 and figure 2. Names, shapes and order of the parameters are those
+    of ChainerCV 0.13 (``extractor/conv1_1/W``, …, ``multibox/conf/5/b``). The same weights give
+    the same outputs. Boxes of :meth:`predict` are clipped to the image, unlike ChainerCV's.
 
-    Random weights are Chainer's and ChainerCV's: LeCun's, normal in VGG-16 and uniform elsewhere,
-    biases of 0, a scale of 20 after ``conv4_3``. They are meant for fine-tuning: VGG-16 has no
-    normalisation and learns slowly from them. The paper and ChainerCV's example train with
-    ``MomentumSGD(1e-3)``, gradients of biases doubled and a weight decay of 5e-4 on the rest::
+    Random weights are those of Chainer and ChainerCV: LeCun's, normal in VGG-16 and uniform
+    elsewhere, zero biases, a scale of 20 after ``conv4_3``. They are meant for fine-tuning. VGG-16
+    has no normalization and learns slowly from them.
+
+    The paper and ChainerCV's example train with ``MomentumSGD(1e-3)``. They double the gradients
+    of biases and use a weight decay of 5e-4 on the other parameters::
 
         def double(rule, param):
             param.grad *= 2
@@ -92,34 +111,28 @@ class SSD300(_SSDVGG16):
         for param in model.params():
             param.update_rule.add_hook(
                 double if param.name == 'b' else chainer.optimizer_hooks.WeightDecay(5e-4))
-
-    To take all but the classes from a model of other classes::
-
-        chainer.serializers.load_npz(
-            path, model, ignore_names=lambda name: name.startswith('multibox/conf/'))
     """
 
-    def __init__(self, n_fg_class, pretrained_model=None, box_scale=1):
-        super().__init__(
-            n_fg_class,
-            pretrained_model,
-            box_scale,
-            300,
-            SSD300_SPEC,
-            extras=(
-                (256, 512, *_HALVE),
-                (128, 256, *_HALVE),
-                (128, 256, 3, 1, 0),
-                (128, 256, 3, 1, 0),
-            ),
+    def __init__(
+        self,
+        n_fg_class: int,
+        pretrained_model: str | os.PathLike[str] | None = None,
+        box_scale: float = 1,
+    ) -> None:
+        extras = (
+            (256, 512, *_HALVE),
+            (128, 256, *_HALVE),
+            (128, 256, 3, 1, 0),
+            (128, 256, 3, 1, 0),
         )
+        super().__init__(n_fg_class, pretrained_model, box_scale, 300, SSD300_SPEC, extras)
 
 
 class SSD512(_SSDVGG16):
     """The paper's SSD with an input of 512 x 512 pixels and 24,564 default boxes.
 
-    ``model(imgs)`` takes float32 (B, 3, 512, 512), RGB, 0..255, and returns ``mb_locs``
-    (B, 24564, 4) and the logits ``mb_confs`` (B, 24564, n_fg_class + 1); the rest is as in
+    ``model(imgs)`` takes float32 (B, 3, 512, 512), RGB, 0 to 255. It returns ``mb_locs``
+    (B, 24564, 4) and the logits ``mb_confs`` (B, 24564, n_fg_class + 1). Everything else is as in
     :class:`SSD300`.
 
     Parameters
@@ -127,47 +140,48 @@ class SSD512(_SSDVGG16):
     n_fg_class : int
         Number of classes without background.
     pretrained_model : str or path, optional
-        An npz file, as in :class:`SSD300`; of ChainerCV's
+        npz file, as for :class:`SSD300`. ChainerCV's
         ``ssd512_voc0712_converted_2017_06_06.npz`` (20 classes) and
         ``ssd_vgg16_imagenet_converted_2017_06_09.npz`` (VGG-16) fit.
+    box_scale : float
+        Factor on the height and width of all default boxes.
 
     Attributes
     ----------
-    coder, insize, n_fg_class, nms_thresh, score_thresh
+    coder, insize, n_fg_class, box_scale, nms_thresh, score_thresh, label_names
         As in :class:`SSD300`.
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, TypeError, ValueError
         As :class:`SSD300`.
     """
 
-    def __init__(self, n_fg_class, pretrained_model=None, box_scale=1):
-        super().__init__(
-            n_fg_class,
-            pretrained_model,
-            box_scale,
-            512,
-            SSD512_SPEC,
-            extras=(
-                (256, 512, *_HALVE),
-                (128, 256, *_HALVE),
-                (128, 256, *_HALVE),
-                (128, 256, *_HALVE),
-                (128, 256, 4, 1, 1),
-            ),
+    def __init__(
+        self,
+        n_fg_class: int,
+        pretrained_model: str | os.PathLike[str] | None = None,
+        box_scale: float = 1,
+    ) -> None:
+        extras = (
+            (256, 512, *_HALVE),
+            (128, 256, *_HALVE),
+            (128, 256, *_HALVE),
+            (128, 256, *_HALVE),
+            (128, 256, 4, 1, 1),
         )
+        super().__init__(n_fg_class, pretrained_model, box_scale, 512, SSD512_SPEC, extras)
 
 
-def load_weights(model, path):
-    """Loads a whole model, or VGG-16 alone; all or nothing, and no pickles.
+def load_weights(model: _SSDVGG16, path: str | os.PathLike[str]) -> None:
+    """Load the weights of a whole model, or of VGG-16 alone: all or nothing, without pickle.
 
     Parameters
     ----------
     model : SSD300 or SSD512
-        What takes the weights.
+        Receives the weights.
     path : str or path
-        An npz file. What the model has no name for is left alone, as ChainerCV does.
+        npz file. Names that the model does not have are ignored, as ChainerCV does.
 
     Raises
     ------
@@ -186,14 +200,9 @@ def load_weights(model, path):
         )
     path = os.fspath(path)
     params = {name.lstrip('/'): param for name, param in model.namedparams()}
-    with open(path, 'rb') as file:
-        try:
-            with np.load(file, allow_pickle=False) as npz:
-                weights = {name: npz[name] for name in params if name in npz}
-        except Exception as error:  # what is torn, or no npz, raises what it likes
-            raise ValueError(f'{path}: expected an npz file of weights: {error}') from error
+    weights = read_npz(path, params.keys())
 
-    whole = any(name.startswith('multibox/') for name in weights)
+    is_whole = any(name.startswith('multibox/') for name in weights)
     for name, param in params.items():
         if name in weights:
             if weights[name].shape != param.shape:
@@ -202,13 +211,10 @@ def load_weights(model, path):
                     f'expected {param.shape} of {type(model).__name__}'
                     f'(n_fg_class={model.n_fg_class})'
                 )
-        elif whole or name.startswith(_VGG16):
+        elif is_whole or name.startswith(_VGG16):
             raise ValueError(
                 f'{path}: {name} is missing: expected the weights of '
                 f'{type(model).__name__}, or of VGG-16 alone'
             )
     for name, weight in weights.items():
         params[name].array[...] = model.xp.asarray(weight)
-
-
-_VGG16 = tuple(f'extractor/conv{i}' for i in ('1_', '2_', '3_', '4_', '5_', '6/', '7/'))

@@ -1,42 +1,47 @@
-"""The layers under SSD300's and SSD512's predictions."""
+"""The feature extractor of SSD300 and SSD512."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import chainer
 import chainer.functions as F
 import chainer.links as L
 import numpy as np
 
-#: VGG-16's blocks of 3 x 3 convolutions: (channels, how many)
+#: VGG-16's blocks of 3 x 3 convolutions: (channels, number of convolutions)
 _BLOCKS = (64, 2), (128, 2), (256, 3), (512, 3), (512, 3)
 
 
 class VGG16Extractor(chainer.Chain):
-    """VGG-16 as SSD has it, and pairs of convolutions that go on from its end.
+    """VGG-16 with the changes of SSD, followed by pairs of convolutions.
 
-    The links are named as ChainerCV's: ``conv1_1`` … ``conv5_3``, ``norm4``, ``conv6``, ``conv7``,
+    The links have ChainerCV's names: ``conv1_1`` … ``conv5_3``, ``norm4``, ``conv6``, ``conv7``,
     ``conv8_1``, ``conv8_2``, …
 
     Parameters
     ----------
     extras : sequence of (int, int, int, int, int)
-        For each pair after ``conv7``: channels of its 1 x 1 convolution; channels, kernel, stride
-        and padding of the other.
+        For each pair after ``conv7``: the channels of its 1 x 1 convolution, then channels,
+        kernel, stride and padding of the second one.
 
     Attributes
     ----------
     channels : list of int
-        Of the feature maps that :meth:`forward` returns.
+        Number of channels of each feature map that :meth:`forward` returns.
 
     Notes
     -----
-    Liu et al. (2016), section 3. Against VGG-16: ``conv4_3`` is normalised on its way to its
-    predictions; the fifth pooling keeps the size; the fully connected layers are ``conv6``,
-    dilated, and ``conv7``. Poolings round up: 300, 150, 75, 38, 19.
+    Liu et al. (2016), section 3. Four things differ from VGG-16. The predictions from ``conv4_3``
+    use its normalized output. The fifth pooling keeps the size. The dilated ``conv6`` and
+    ``conv7`` replace the fully connected layers. Poolings round up: 300, 150, 75, 38, 19.
 
-    VGG-16 starts with Chainer's default (LeCun and others (1998), normal), what follows with the
-    same, uniform, as in ChainerCV; biases with 0.
+    VGG-16 starts from Chainer's default weights (LeCun et al. (1998), normal). The other layers
+    use the uniform version, as in ChainerCV. Biases start at 0.
     """
 
-    def __init__(self, extras):
+    def __init__(self, extras: Sequence[tuple[int, int, int, int, int]]) -> None:
         super().__init__()
         n_in = 3
         for i, (n_out, n_conv) in enumerate(_BLOCKS, 1):
@@ -48,7 +53,7 @@ class VGG16Extractor(chainer.Chain):
             self.conv6 = L.Convolution2D(512, 1024, 3, pad=6, dilate=6)
             self.conv7 = L.Convolution2D(1024, 1024, 1)
         self.channels = [512, 1024]
-        initial = {'initialW': chainer.initializers.LeCunUniform()}
+        initial: dict[str, Any] = {'initialW': chainer.initializers.LeCunUniform()}
         for i, (n_narrow, n_out, ksize, stride, pad) in enumerate(extras, 8):
             self.add_link(f'conv{i}_1', L.Convolution2D(self.channels[-1], n_narrow, 1, **initial))
             self.add_link(
@@ -56,18 +61,18 @@ class VGG16Extractor(chainer.Chain):
             )
             self.channels.append(n_out)
 
-    def forward(self, x):
-        """Feature maps, from fine to coarse.
+    def forward(self, x: Any) -> list[chainer.Variable]:
+        """Return the feature maps, finest first.
 
         Parameters
         ----------
         x : float array of shape (B, 3, H, W)
-            RGB less its mean, of about -128..128.
+            RGB minus its mean, about -128 to 128.
 
         Returns
         -------
         list of chainer.Variable
-            From ``conv4_3`` (normalised), ``conv7``, ``conv8_2``, ``conv9_2``, …
+            Outputs of ``conv4_3`` (normalized), ``conv7``, ``conv8_2``, ``conv9_2``, …
         """
         features = []
         for i, (_, n_conv) in enumerate(_BLOCKS, 1):
@@ -83,39 +88,39 @@ class VGG16Extractor(chainer.Chain):
 
 
 class Normalize(chainer.Link):
-    """Gives the channels of every pixel unit length, and scales each by what is learned.
+    """L2 normalization over channels, with a learned scale per channel.
 
     Parameters
     ----------
     n_channel : int
         Number of channels.
     initial : float
-        What ``scale``, the parameter, starts with.
+        Initial value of the parameter ``scale``.
 
     Notes
     -----
     Liu, Rabinovich and Berg, "ParseNet" (2016), section 3.3.
     """
 
-    def __init__(self, n_channel, initial):
+    def __init__(self, n_channel: int, initial: float) -> None:
         super().__init__()
         with self.init_scope():
             self.scale = chainer.Parameter(initial, (n_channel,))
 
-    def forward(self, x):
-        """Normalises.
+    def forward(self, x: Any) -> chainer.Variable:
+        """Normalize features.
 
         Parameters
         ----------
         x : float array of shape (B, n_channel, H, W)
-            Any features.
+            Features.
 
         Returns
         -------
         chainer.Variable of the same shape and dtype
             scale · x / (‖x‖ + 1e-5)
         """
-        # Float16 does not hold the squares of conv4_3.
+        # The squares of conv4_3 overflow float16.
         wide = F.cast(x, np.promote_types(x.dtype, 'f'))
         h = F.cast(F.normalize(wide, eps=1e-5, axis=1), x.dtype)
         return F.scale(h, self.scale, axis=1)

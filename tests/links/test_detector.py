@@ -1,3 +1,6 @@
+"""A detector as a folder."""
+
+import errno
 import io
 import json
 import zipfile
@@ -6,27 +9,28 @@ import chainer
 import numpy as np
 import pytest
 
-from chainer_ssd import SSDMini
-from tests.links import detector_folder
-from tests.cli.detector_folder import LABEL_NAMES
+from chainer_ssd import SSDMini, load_detector, save_detector
+from chainer_ssd.links import create_detector
 
-import detector  # isort: skip (an example: detector_folder has made it importable)
+LABEL_NAMES = ('blue', 'red')
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return detector_folder.write(tmp_path / 'result')
+    np.random.seed(0)
+    save_detector(tmp_path / 'result', SSDMini(2, 32), LABEL_NAMES)
+    return tmp_path / 'result'
 
 
-def test_a_written_detector_is_read_back(folder):
+def test_a_saved_detector_is_loaded(folder):
     assert json.loads((folder / 'model.json').read_text(encoding='utf-8')) == {
         'model': 'ssd_mini',
         'insize': 32,
         'box_scale': 1,
         'label_names': list(LABEL_NAMES),
     }
-    model, label_names = detector.load_detector(folder)
-    assert label_names == LABEL_NAMES
+    model = load_detector(folder)
+    assert model.label_names == LABEL_NAMES
     assert type(model) is SSDMini and model.insize == 32
     with np.load(folder / 'model.npz') as weights:
         assert len(weights.files) == len(list(model.namedparams())) + len(
@@ -34,54 +38,107 @@ def test_a_written_detector_is_read_back(folder):
         )
         for name, parameter in model.namedparams():
             np.testing.assert_array_equal(parameter.array, weights[name[1:]])
+    bboxes, labels, scores = model.predict([np.zeros((3, 40, 50), 'f')])
+    assert len(bboxes) == len(labels) == len(scores) == 1
+
+
+def test_a_folder_of_version_0_1_loads(folder):
+    model = load_detector(folder)
+    chainer.serializers.save_npz(folder / 'model.npz', model)
+    (folder / 'model.json').write_text(
+        '{"model": "ssd_mini", "insize": 32, "label_names": ["blue", "red"]}'
+    )
+    again = load_detector(str(folder))
+    assert again.label_names == LABEL_NAMES and again.box_scale == 1
+    np.testing.assert_array_equal(again.stem.conv.W.array, model.stem.conv.W.array)
 
 
 def test_names_survive_in_any_script(tmp_path):
     names = ('白血球', 'тромбоцит')
-    assert detector.load_detector(detector_folder.write(tmp_path, names))[1] == names
+    save_detector(tmp_path, SSDMini(2, 32), names)
+    assert load_detector(tmp_path).label_names == names
 
 
-def test_create_model_has_the_models_defaults_and_takes_options():
-    assert detector.create_model('ssd_mini', 1).insize == SSDMini(1).insize
-    plain = detector.create_model('ssd_mini', 1, norm=lambda n: chainer.links.Scale(W_shape=(n,)))
+class Custom(chainer.Chain):
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.conv = chainer.links.Convolution2D(3, 4, 1)
+
+
+def test_a_custom_network_is_saved_and_loaded_into_a_model(tmp_path):
+    model = Custom()
+    save_detector(tmp_path, model, ['a'])
+    with pytest.raises(ValueError, match="'model' is 'Custom', expected one of .*load_detector"):
+        load_detector(tmp_path)
+    other = Custom()
+    assert load_detector(tmp_path, other) is other and other.label_names == ('a',)
+    np.testing.assert_array_equal(other.conv.W.array, model.conv.W.array)
+
+
+@pytest.mark.parametrize(
+    'label_names, error',
+    [('ab', TypeError), ({'a', 'b'}, TypeError), (['a', 'a'], ValueError), (['a'], ValueError)],
+)
+def test_bad_label_names_are_refused(tmp_path, label_names, error):
+    with pytest.raises(error, match='label_names'):
+        save_detector(tmp_path / 'result', SSDMini(2, 32), label_names)
+    assert not (tmp_path / 'result').exists()
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fill_disk(file, **arrays):
+        file.write(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez', fill_disk)
+    with pytest.raises(OSError, match=r'No space left on device: .*model\.npz'):
+        save_detector(folder, SSDMini(2, 32), LABEL_NAMES)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_create_detector_has_the_defaults_of_the_model_and_takes_options():
+    assert create_detector('ssd_mini', 1).insize == SSDMini(1).insize
+    plain = create_detector('ssd_mini', 1, norm=lambda n: chainer.links.Scale(W_shape=(n,)))
     assert not any(isinstance(link, chainer.links.BatchNormalization) for link in plain.links())
 
 
-def test_scaled_default_boxes_are_read_back(folder):
-    model = detector.create_model('ssd_mini', 2, 32, box_scale=0.5)
-    whole = detector.create_model('ssd_mini', 2, 32).coder.default_bbox
-    detector.save_description(folder, 'ssd_mini', model, LABEL_NAMES, box_scale=0.5)
-    for default_bbox in (
-        model.coder.default_bbox,
-        detector.load_detector(folder)[0].coder.default_bbox,
-    ):
-        np.testing.assert_array_equal(default_bbox[:, :2], whole[:, :2])
-        np.testing.assert_array_equal(default_bbox[:, 2:], whole[:, 2:] / 2)
+def test_scaled_default_boxes_are_loaded(folder):
+    model = create_detector('ssd_mini', 2, 32, box_scale=0.5)
+    unscaled = create_detector('ssd_mini', 2, 32).coder.default_bbox
+    save_detector(folder, model, LABEL_NAMES)
+    for default_bbox in (model.coder.default_bbox, load_detector(folder).coder.default_bbox):
+        np.testing.assert_array_equal(default_bbox[:, :2], unscaled[:, :2])
+        np.testing.assert_array_equal(default_bbox[:, 2:], unscaled[:, 2:] / 2)
 
 
 @pytest.mark.parametrize(
     'args, message',
     [
-        (('yolo', 3), "model 'yolo': expected one of ssd_mini, ssd300, ssd512"),
+        (('yolo', 3), "model = 'yolo': expected one of .'ssd_mini', 'ssd300', 'ssd512'"),
         (('ssd_mini', 3, 100), 'insize = 100: expected a multiple of 32'),
+        (('ssd300', 3, 128), 'insize = 128: ssd300 takes 300 only'),
         (('ssd_mini', 0), 'n_fg_class = 0'),
+        (('ssd_mini', 3, None, None, 'a.npz'), "pretrained_model = 'a.npz': ssd_mini takes none"),
     ],
 )
-def test_no_such_model(args, message):
+def test_a_model_that_cannot_be_built_is_named(args, message):
     with pytest.raises(ValueError, match=message):
-        detector.create_model(*args)
+        create_detector(*args)
 
 
-def test_a_training_that_is_not_finished_is_told_from_a_folder_of_something_else(folder, tmp_path):
+def test_a_missing_file_is_named(folder, tmp_path):
     (folder / 'model.npz').unlink()
-    with pytest.raises(FileNotFoundError, match=r'model\.npz: .*not finished'):
-        detector.load_detector(folder)
+    with pytest.raises(FileNotFoundError, match=r'model\.npz: .*with its first evaluation'):
+        load_detector(folder)
     (tmp_path / 'empty').mkdir()
     for other in (tmp_path / 'empty', tmp_path / 'nowhere'):
-        with pytest.raises(FileNotFoundError, match=r'model\.json: no such file; .*train\.py'):
-            detector.load_detector(other)
-    with pytest.raises(FileNotFoundError, match=r'model\.json: not a folder; .*train\.py'):
-        detector.load_detector(folder / 'model.json')
+        with pytest.raises(FileNotFoundError, match=r'model\.json: no such file; expected'):
+            load_detector(other)
+    with pytest.raises(FileNotFoundError, match=r'model\.json: not a folder; expected'):
+        load_detector(folder / 'model.json')
 
 
 @pytest.mark.parametrize(
@@ -93,14 +150,18 @@ def test_a_training_that_is_not_finished_is_told_from_a_folder_of_something_else
         ('{"model": "ssd_mini", "insize": 32, "label_names": "ab"}', "'label_names' is 'ab'"),
         ('{"model": "ssd_mini", "insize": 32, "label_names": []}', 'expected one name or more'),
         ('{"model": "ssd_mini", "insize": 32, "label_names": [1]}', 'expected one name or more'),
-        ('{"model": "yolo", "insize": 32, "label_names": ["a"]}', "model 'yolo': expected one of"),
+        ('{"model": "yolo", "insize": 32, "label_names": ["a"]}', "'model' is 'yolo', expected"),
+        (
+            '{"model": "ssd_mini", "insize": 32, "box_scale": NaN, "label_names": ["a"]}',
+            "'box_scale' is nan",
+        ),
         ('{"model": "ssd_mini", "insize": 30, "label_names": ["a"]}', 'insize = 30'),
     ],
 )
 def test_a_bad_description_is_named(folder, text, message):
     (folder / 'model.json').write_text(text)
     with pytest.raises(ValueError, match=r'model\.json: ') as error:
-        detector.load_detector(folder)
+        load_detector(folder)
     assert message in str(error.value)
 
 
@@ -132,20 +193,31 @@ def change_byte(path):
 def test_bad_weights_are_named(folder, spoil):
     spoil(folder / 'model.npz')
     with pytest.raises(ValueError, match=r'model\.npz: expected the weights of ssd_mini'):
-        detector.load_detector(folder)
+        load_detector(folder)
+
+
+def test_scalars_are_not_broadcast_into_weights(folder):
+    with np.load(folder / 'model.npz') as weights:
+        arrays = dict(weights)
+    arrays['stem/conv/W'] = np.float32(1)
+    np.savez(folder / 'model.npz', **arrays)
+    with pytest.raises(ValueError, match=r'stem/conv/W has shape \(\), expected \(32, 3, 6, 6\)'):
+        load_detector(folder)
 
 
 def test_weights_that_the_model_does_not_have_are_named(folder):
     with np.load(folder / 'model.npz') as weights:
         np.savez(folder / 'model.npz', **weights, **{'stage99/W': np.zeros(3)})
     with pytest.raises(ValueError, match=r"model\.npz: expected .* the model has no 'stage99/W'"):
-        detector.load_detector(folder)
+        load_detector(folder)
 
 
 def test_weights_for_other_classes_are_named(folder):
-    detector.save_description(folder, 'ssd_mini', detector.create_model('ssd_mini', 3, 32), 'abc')
+    description = json.loads((folder / 'model.json').read_text())
+    description['label_names'] = ['a', 'b', 'c']
+    (folder / 'model.json').write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r'model\.npz: expected .* 32 pixels and 3 classes'):
-        detector.load_detector(folder)
+        load_detector(folder)
 
 
 class Trap:
@@ -159,4 +231,4 @@ def test_a_pickle_is_not_opened(folder):
     arrays[next(iter(arrays))] = np.array([Trap()], dtype=object)
     np.savez(folder / 'model.npz', **arrays)
     with pytest.raises(ValueError, match='pickle'):
-        detector.load_detector(folder)
+        load_detector(folder)

@@ -166,7 +166,7 @@ def test_vgg16_alone_comes_from_a_file(ssd300, tmp_path):
         ({'extractor/conv3_2/W': None}, 'extractor/conv3_2/W is missing'),
         (
             {'extractor/conv1_1/W': np.array([None])},
-            'expected an npz file of weights: Object arrays',
+            'expected an npz file: Object arrays',
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_file_that_does_not_fit_is_refused(ssd300, tmp_path, change, message):
 def test_a_file_that_is_no_npz_is_refused(ssd300, tmp_path, content):
     path = tmp_path / 'weights'
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f'{path}: expected an npz file of weights'):
+    with pytest.raises(ValueError, match=f'{path}: expected an npz file'):
         load_weights(ssd300, path)
 
 
@@ -197,13 +197,13 @@ def test_a_broken_npz_is_named_whatever_zipfile_raises(tmp_path):
     whole = path.read_bytes()
     # The zip's directory is said to begin beyond the file: a seek before its beginning, OSError.
     path.write_bytes(whole[:-6] + (1 << 24).to_bytes(4, 'little') + whole[-2:])
-    with pytest.raises(ValueError, match='weights.npz: expected an npz file of weights'):
+    with pytest.raises(ValueError, match='weights.npz: expected an npz file'):
         load_weights(model, path)
 
 
 def test_one_array_is_no_npz_and_a_missing_file_is_missing(ssd300, tmp_path):
     np.save(tmp_path / 'array.npy', np.zeros(3))
-    with pytest.raises(ValueError, match='array.npy: expected an npz file of weights'):
+    with pytest.raises(ValueError, match='array.npy: expected an npz file'):
         load_weights(ssd300, tmp_path / 'array.npy')
     with pytest.raises(FileNotFoundError, match='nothing.npz'):
         load_weights(ssd300, tmp_path / 'nothing.npz')
