@@ -55,6 +55,7 @@ demo: $(ENVIRONMENT)
 ablation: $(ENVIRONMENT)
 	$(PY) scripts/ablation.py --root $(ROOT) --jobs $(JOBS)
 
+# `combine` warns of each file that a killed process has left incomplete, and goes on.
 ifeq ($(strip $(TEST_ARGS)),)
 test: $(ENVIRONMENT)
 	rm -rf $(COVERAGE_FOLDER)

@@ -477,6 +477,7 @@ class WithBadMembers:
             ],
         ),
         (7, ['has no description']),
+        (check.MISSING, ['does not define it']),
     ],
 )
 def test_a_docstring_fault_is_found(item, expected):
@@ -510,6 +511,7 @@ COMMAND = '''"""The command."""
 import argparse
 
 __all__ = ['create_parser']
+EPILOG = 'Writes:\\n    a file\\n\\nThen it ends.'
 
 
 def create_parser():
@@ -520,7 +522,7 @@ def create_parser():
     argparse.ArgumentParser
     """
     parser = argparse.ArgumentParser('tiny')
-    sub = parser.add_subparsers().add_parser('run', description='Runs it.')
+    sub = parser.add_subparsers().add_parser('run', description='Runs it.', epilog=EPILOG)
     sub.add_argument('--rate_', default=2, help='rate of *it* (%(default)s of 100 %%)')
     return parser
 '''
@@ -587,7 +589,7 @@ def test_the_build_fails_where_the_reference_has_a_fault(tmp_path, names, room, 
         html = (tmp_path / 'html' / 'index.html').read_text(encoding='utf-8')
         assert 'Adds two numbers' in html and 'A number.' in html
         assert '--rate_' in html and 'rate of *it* (2 of 100 %)' in html
-        assert '<mfrac>' in html
+        assert '<mfrac>' in html and '<p>Writes:</p>' in html and 'Then it ends.' in html
 
 
 def test_the_command_has_a_page_of_all_its_options():

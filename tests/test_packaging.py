@@ -11,8 +11,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from chainer_ssd import _compat
-
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -29,6 +27,12 @@ def read_lines(path):
     return [
         line for line in (ROOT / path).read_text('utf-8').splitlines() if line.strip('# ') == line
     ]
+
+
+def read_package(room='.'):
+    """The source of the package, or of one of its rooms."""
+    paths = (ROOT / 'chainer_ssd' / room).rglob('*.py')
+    return '\n'.join(path.read_text('utf-8') for path in paths)
 
 
 def make(folder, *arguments):
@@ -63,7 +67,8 @@ def clone(tmp_path):
 
 def test_every_place_names_the_same_chainer():
     (requirement,) = (r for r in PYPROJECT['project']['dependencies'] if r.startswith('chainer'))
-    assert requirement == f'chainer=={_compat.CHAINER}'
+    (patched,) = re.findall(r"^CHAINER_VERSION = '(.+)'$", read_package('_compat'), re.M)
+    assert requirement == f'chainer=={patched}'
     assert re.findall(r'\bchainer==\S+', MAKEFILE) == [requirement]
 
 
@@ -94,6 +99,13 @@ def test_what_the_package_asks_for_is_an_extra():
             if isinstance(node, ast.Call) and ast.unparse(node.func).split('.')[-1] == 'require':
                 asked |= {a.value for a in node.args[1:2] if isinstance(a, ast.Constant)}
     assert asked and asked <= set(EXTRAS)
+
+
+def test_what_the_coverage_leaves_out_is_there():
+    report = PYPROJECT['tool']['coverage']['report']
+    assert all((ROOT / path).exists() for path in report['omit'])
+    package = read_package()
+    assert all(re.search(pattern, package) for pattern in report['exclude_also'])
 
 
 def test_install_page_lists_every_extra():

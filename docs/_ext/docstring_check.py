@@ -15,6 +15,7 @@ import textwrap
 PACKAGE = 'chainer_ssd'
 #: Public methods without a leading letter. They are checked like other methods.
 SPECIAL_METHODS = ('__call__',)
+MISSING = object()
 
 
 def find_rooms(package=PACKAGE):
@@ -50,10 +51,11 @@ def find_public_objects(package=PACKAGE):
     Returns
     -------
     dict of str to object
-        Dotted names, such as ``'chainer_ssd.ops.match'``.
+        Dotted names, such as ``'chainer_ssd.ops.match'``. The object is ``MISSING`` if the room
+        does not define the name.
     """
     return {
-        f'{room}.{name}': getattr(importlib.import_module(room), name)
+        f'{room}.{name}': getattr(importlib.import_module(room), name, MISSING)
         for room in find_rooms(package)
         for name in importlib.import_module(room).__all__
     }
@@ -109,6 +111,8 @@ def find_docstring_faults(name, item, package=PACKAGE):
     list of str
         One message for each fault.
     """
+    if item is MISSING:
+        return [f'{name} is in the __all__ of its room, and the room does not define it.']
     if inspect.isclass(item):
         return _class_faults(name, item, package)
     if callable(item):

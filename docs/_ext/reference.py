@@ -7,7 +7,9 @@ command's options. The build warns, and so fails, where :mod:`docstring_check` f
 import argparse
 import html
 import importlib
+import itertools
 import re
+import textwrap
 
 from docstring_check import (
     PACKAGE,
@@ -21,6 +23,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -60,6 +63,8 @@ class Reference(_Generated):
             role = 'class' if isinstance(item, type) else 'func' if callable(item) else 'data'
             index += [f'   * - :py:{role}:`~{name}`', f'     - {first_sentence(item, doc)}']
             entries += _entry(name, item, doc)
+        if not index:
+            return []
         head = ['.. list-table::', '   :widths: 35 65', '   :class: reference-index', '']
         return self.parse(head + index) + self.parse(entries)
 
@@ -131,7 +136,7 @@ def describe_parser(name, parser):
     lines = [
         f'.. program:: {name}',
         '',
-        *_escape(parser.description or '').split('\n'),
+        *_paragraphs(parser.description or ''),
         '',
         '.. code-block:: text',
         '',
@@ -168,7 +173,7 @@ def describe_parser(name, parser):
             if default not in (None, False, argparse.SUPPRESS) and not is_told:
                 lines += [f'   Default: ``{default}``.', '']
     if parser.epilog:
-        lines += [_escape(parser.epilog), '']
+        lines += _paragraphs(parser.epilog)
     return lines
 
 
@@ -180,6 +185,21 @@ def _signature(action):
         return metavar + (' ...' if action.nargs in ('*', '+') else '')
     value = '' if action.nargs == 0 else f' {metavar}'
     return ', '.join(option + value for option in action.option_strings)
+
+
+def _paragraphs(text):
+    """Returns reStructuredText in which the indented lines of a help text are literal."""
+    lines = []
+    for is_literal, group in itertools.groupby(
+        (line for line in text.split('\n') if line.strip()), lambda line: line[0].isspace()
+    ):
+        block = '\n'.join(group)
+        if is_literal:
+            block = textwrap.indent(textwrap.dedent(block), '   ')
+            lines += ['', '.. code-block:: text', '', *block.split('\n'), '']
+        else:
+            lines += [*_escape(block).split('\n'), '']
+    return lines
 
 
 def _escape(text):
@@ -283,6 +303,10 @@ def _visit_math_block(translator, node):
 
 
 def _start(app, env, docnames):
+    try:
+        find_public_objects(app.config.reference_package)
+    except ImportError as e:
+        raise ExtensionError(f'the package cannot be imported: {e}') from e
     if not hasattr(env, 'reference_pages'):
         env.reference_pages = {}
 
