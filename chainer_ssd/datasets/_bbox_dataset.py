@@ -1,6 +1,10 @@
-"""What the data sets that read files have in common once their annotations are read."""
+"""Base class of the data sets that read annotation files and image files."""
+
+from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import chainer
 import numpy as np
@@ -9,50 +13,70 @@ from chainer_ssd.images import read_image
 
 
 class BboxDataset(chainer.dataset.DatasetMixin):
-    """Images that are opened when asked for, and the boxes of all of them in one row.
+    """Images that are opened on access, with annotations that are held in memory.
 
-    Item i is ``(img, bbox, label)``, or ``(img, bbox, label, flag)``; the subclass says what the
-    flag means, and calls :meth:`_hold`.
+    Item i is ``(img, bbox, label)``, or ``(img, bbox, label, flag)``. The subclass defines the
+    flag. Its constructor calls :meth:`_set_annotations`.
     """
 
-    def _hold(self, image_files, sizes, owner, columns, dtype):
-        """Takes what was read, and the dtype of the images.
+    def _set_annotations(
+        self,
+        image_files: Sequence[str],
+        image_sizes: Sequence[tuple[float, float] | None],
+        image_index: np.ndarray,
+        columns: tuple[np.ndarray, ...],
+        dtype: Any,
+    ) -> None:
+        """Store the annotations of all images.
 
-        ``image_files[i]`` and ``sizes[i]``, (H, W) or None, are of image i; ``columns`` (bbox,
-        label and perhaps the flag) have a row for each object, whose image is ``owner``, rising.
+        Parameters
+        ----------
+        image_files : sequence of str
+            File of each image.
+        image_sizes : sequence of tuple or None
+            (H, W) of each image as annotated. None if it is not known.
+        image_index : int array of shape (N,)
+            Image of each object, in ascending order.
+        columns : tuple of arrays of length N
+            ``(bbox, label)`` or ``(bbox, label, flag)`` of the objects.
+        dtype : dtype
+            Of the images: float32 or uint8.
         """
-        self._image_files, self._sizes, self._columns = image_files, sizes, columns
-        self._start = np.searchsorted(owner, np.arange(len(image_files) + 1))
-        self._dtype = _image_dtype(dtype)
-        self._size_warned = False
+        if np.dtype(dtype) not in (np.float32, np.uint8):
+            raise ValueError(f'dtype = {dtype!r}: expected float32 or uint8')
+        self._dtype = np.dtype(dtype)
+        self._image_files, self._image_sizes, self._columns = image_files, image_sizes, columns
+        self._start = np.searchsorted(image_index, np.arange(len(image_files) + 1))
+        self._has_warned_about_size = False
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._image_files)
 
-    def get_annotation(self, i):
-        """Item ``i`` without its image, which is not opened.
+    def get_annotation(self, i: int) -> tuple[np.ndarray, ...]:
+        """Return item ``i`` without its image. The image file is not opened.
 
         Parameters
         ----------
         i : int
-            Which item.
+            Index of the item.
 
         Returns
         -------
         tuple
-            ``(bbox, label)``, or ``(bbox, label, flag)``: copies, free to be changed.
+            ``(bbox, label)``, or ``(bbox, label, flag)``. The arrays are copies, so they may be
+            changed.
         """
         i = range(len(self))[i]
         rows = slice(self._start[i], self._start[i + 1])
         return tuple(column[rows].copy() for column in self._columns)
 
-    def get_example(self, i):
-        """Item ``i``; see the class.
+    def get_example(self, i: int) -> tuple[np.ndarray, ...]:
+        """Return item ``i``.
 
         Parameters
         ----------
         i : int
-            Which item.
+            Index of the item.
 
         Returns
         -------
@@ -62,12 +86,12 @@ class BboxDataset(chainer.dataset.DatasetMixin):
         Raises
         ------
         ValueError
-            If the image cannot be read to its end.
+            If the image cannot be read completely.
         """
-        size = self._sizes[i]
+        size = self._image_sizes[i]
         img = read_image(self._image_files[i], size, self._dtype)
-        if size not in (None, img.shape[1:]) and not self._size_warned:
-            self._size_warned = True
+        if size not in (None, img.shape[1:]) and not self._has_warned_about_size:
+            self._has_warned_about_size = True
             warnings.warn(
                 f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
                 'the boxes may belong to another picture',
@@ -76,7 +100,6 @@ class BboxDataset(chainer.dataset.DatasetMixin):
         return (img, *self.get_annotation(i))
 
 
-def _image_dtype(dtype):
-    if np.dtype(dtype) not in (np.float32, np.uint8):
-        raise ValueError(f'dtype = {dtype!r}: expected float32 or uint8')
-    return np.dtype(dtype)
+def is_known_size(size: tuple[float, float]) -> bool:
+    """Return whether both sides of an annotated image size are finite and above 0."""
+    return all(0 < side < float('inf') for side in size)

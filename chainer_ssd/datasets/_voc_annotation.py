@@ -1,23 +1,41 @@
-"""Pascal VOC's annotation files."""
+"""Reading of Pascal VOC's annotation files."""
 
-from collections import namedtuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 from chainer_ssd._extras import require
+from chainer_ssd.datasets._bbox_dataset import is_known_size
 
+#: Tags of a box, in our order.
 CORNERS = ('ymin', 'xmin', 'ymax', 'xmax')
 
-# Per object: names, str; corners, the texts of CORNERS, None where one is missing; difficults,
-# bool. Of the image: size, (H, W) or None where the file does not say.
-Annotation = namedtuple('Annotation', 'names corners difficults size')
+
+class VOCAnnotation(NamedTuple):
+    """The objects of one image. Coordinates are texts, as the file holds them."""
+
+    names: list[str]
+    corners: list[tuple[str | None, ...]]  # texts of CORNERS, None where a tag is missing
+    difficults: list[bool]
+    image_size: tuple[float, float] | None  # (H, W), None if the file does not state it
 
 
-def parse_annotation(path):
-    """The `Annotation` in an XML file; ValueError naming the file if it is none, or hostile."""
+def parse_annotation(path: str) -> VOCAnnotation:
+    """Return the annotation in an XML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file is not well-formed, is hostile (entities), or is not VOC's. The message names
+        the file.
+    """
     ElementTree = require('defusedxml.ElementTree', 'data')
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        # ValueError: defusedxml's refusal of entities; LookupError: an unknown encoding
+        # defusedxml refuses entities with a ValueError. An unknown encoding is a LookupError.
         raise ValueError(f'{path}: not a safe, well-formed XML file: {error!r}') from error
     if root.tag != 'annotation':
         raise ValueError(f"{path}: its root is <{root.tag}>, expected VOC's <annotation>")
@@ -33,19 +51,18 @@ def parse_annotation(path):
         names.append(name)
         corners.append(tuple(_text(item, f'bndbox/{corner}') for corner in CORNERS))
         difficults.append(difficult == '1')
-    size = tuple(to_number(_text(root, f'size/{side}')) for side in ('height', 'width'))
-    known = all(0 < side < float('inf') for side in size)
-    return Annotation(names, corners, difficults, size if known else None)
+    size = parse_number(_text(root, 'size/height')), parse_number(_text(root, 'size/width'))
+    return VOCAnnotation(names, corners, difficults, size if is_known_size(size) else None)
 
 
-def to_number(text):
-    """float, NaN for what is none."""
+def parse_number(text: str | None) -> float:
+    """Return the number in a text, NaN if there is none."""
     try:
-        return float(text)
+        return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return float('nan')
 
 
-def _text(element, tag):
+def _text(element: Any, tag: str) -> str | None:
     text = element.findtext(tag)
     return None if text is None else text.strip()

@@ -1,17 +1,37 @@
-"""Image and video files, scaling and text: the only room that imports OpenCV and Pillow."""
+"""Image and video files, resizing, colours and text: the only room that imports OpenCV, Pillow."""
 
-from chainer_ssd.images.pixels import to_image, to_pixels
+from chainer_ssd.images.color import (
+    add_brightness,
+    change_hue_and_saturation,
+    multiply_contrast,
+)
+from chainer_ssd.images.opencv_threads import set_opencv_threads
+from chainer_ssd.images.pixels import (
+    merge_planes,
+    round_to_uint8,
+    split_planes,
+    to_image,
+    to_pixels,
+)
 from chainer_ssd.images.read_image import read_image
-from chainer_ssd.images.resize_image import resize_image
-from chainer_ssd.images.video import Video, VideoWriter
+from chainer_ssd.images.resize_image import resize_image, resize_pixels
+from chainer_ssd.images.video import VideoReader, VideoWriter
 from chainer_ssd.images.write_image import image_format_of, write_image
 
 __all__ = [
-    'Video',
+    'VideoReader',
     'VideoWriter',
+    'add_brightness',
+    'change_hue_and_saturation',
     'image_format_of',
+    'merge_planes',
+    'multiply_contrast',
     'read_image',
     'resize_image',
+    'resize_pixels',
+    'round_to_uint8',
+    'set_opencv_threads',
+    'split_planes',
     'to_image',
     'to_pixels',
     'write_image',

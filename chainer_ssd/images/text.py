@@ -1,82 +1,104 @@
-"""Text as masks, in a font that has the letters."""
+"""Text as masks, in the font that matplotlib's font manager chooses."""
+
+from __future__ import annotations
 
 import functools
-import os
+import math
+from typing import Any
 
 import numpy as np
 
+from chainer_ssd._array import Array
 from chainer_ssd._extras import require
 
 
-def can_write(text):
-    """Whether there is a font with all letters of ``text``."""
-    return _font_path(text) is not None
+def has_glyphs(text: str) -> bool:
+    """Return whether the font has a glyph for every letter of a text.
+
+    Parameters
+    ----------
+    text : str
+        Any text. White space needs no glyph.
+
+    Returns
+    -------
+    bool
+        False if a letter is missing.
+    """
+    return {ord(letter) for letter in text if not letter.isspace()} <= _letters(_font_path())
 
 
-@functools.lru_cache(maxsize=4096)
-def text_mask(text, size):
-    """Text of ``size`` pixels an em, in one line, whatever space is in it.
+def text_mask(text: str, size: int) -> Array:
+    """Return a text in one line as a mask.
 
-    float32 (height, width), 0..1; the height depends on the size and the font only. Read-only:
-    it is remembered.
+    Parameters
+    ----------
+    text : str
+        Any text. White space becomes single blanks.
+    size : int
+        Font size in pixels.
+
+    Returns
+    -------
+    float32 array of shape (H, W)
+        0 for background to 1 for ink. The height depends on the font and its size only.
     """
     Image, ImageDraw = require('PIL.Image', 'data'), require('PIL.ImageDraw', 'data')
-    font = _font(_font_path(text) or _dejavu(), size)
+    font = _font(_font_path(), size)
     ascent, descent = font.getmetrics()
-    pad = max(1, size // 5)
-    text = ' '.join(text.split())
-    left, _, right, _ = font.getbbox(text, anchor='ls')
-    image = Image.new('L', (right - min(left, 0) + 2 * pad, ascent + descent))
-    ImageDraw.Draw(image).text((pad - min(left, 0), ascent), text, 255, font, anchor='ls')
-    mask = np.asarray(image, np.float32) / 255
-    mask.flags.writeable = False
-    return mask
+    image = Image.new('L', (_width(text, size), ascent + descent))
+    ImageDraw.Draw(image).text((_padding(size), ascent), _line(text), 255, font, anchor='ls')
+    return np.asarray(image, np.float32) / 255
 
 
-def shorten(text, size, width):
-    """``text``, or as much of its beginning as ``width`` pixels hold, with three dots."""
-    if text_mask(text, size).shape[1] <= width:
+def shorten(text: str, size: int, width: float) -> str:
+    """Return a text, or as much of its beginning as fits, with three dots.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    size : int
+        Font size in pixels.
+    width : float
+        Maximum width of its mask in pixels.
+
+    Returns
+    -------
+    str
+        The text in one line.
+    """
+    text = _line(text)
+    short = text[: max(0, int(width))]  # a visible letter has a width of 1 pixel or more
+    if short == text and _width(text, size) <= width:
         return text
-    length = len(text)
-    while length and text_mask(text[:length] + '…', size).shape[1] > width:
-        length -= 1
-    return text[:length].rstrip() + '…'
+    while short and _width(short + '…', size) > width:
+        short = short[:-1]
+    return short.rstrip() + '…'
 
 
-@functools.cache
-def _font(path, size):
+def _line(text: str) -> str:
+    return ' '.join(text.split())
+
+
+def _padding(size: int) -> int:
+    return max(1, size // 5)
+
+
+def _width(text: str, size: int) -> int:
+    return math.ceil(_font(_font_path(), size).getlength(_line(text))) + 2 * _padding(size)
+
+
+def _font_path() -> str:
+    manager = require('matplotlib.font_manager', 'plot')
+    return str(manager.findfont(manager.FontProperties()))  # rcParams['font.family']
+
+
+@functools.lru_cache(maxsize=64)
+def _font(path: str, size: int) -> Any:
     return require('PIL.ImageFont', 'data').truetype(path, size)
 
 
-@functools.lru_cache(maxsize=4096)
-def _font_path(text):
-    letters = {ord(letter) for letter in text if not letter.isspace()}
-    if letters <= _letters(_dejavu()):
-        return _dejavu()
-    return next((path for path in _system_fonts() if letters <= _letters(path)), None)
-
-
-def _dejavu():
-    folder = require('matplotlib', 'plot').get_data_path()
-    return os.path.join(folder, 'fonts', 'ttf', 'DejaVuSans.ttf')
-
-
-@functools.cache
-def _system_fonts():
-    """Upright sans serifs first."""
-
-    def rank(path):
-        name = os.path.basename(path).lower()
-        return ('sans' not in name, 'mono' in name, 'bold' in name or 'italic' in name, name)
-
-    return sorted(require('matplotlib.font_manager', 'plot').findSystemFonts(), key=rank)
-
-
-@functools.cache
-def _letters(path):
-    """Code points of a font; none of one that cannot be read or scaled."""
-    try:
-        _font(path, 12)
-        return frozenset(require('matplotlib.ft2font', 'plot').FT2Font(path).get_charmap())
-    except (OSError, RuntimeError):
-        return frozenset()
+@functools.lru_cache(maxsize=8)
+def _letters(path: str) -> frozenset[int]:
+    return frozenset(require('matplotlib.ft2font', 'plot').FT2Font(path).get_charmap())

@@ -1,19 +1,24 @@
-"""Videos, frame by frame, with OpenCV."""
+"""Reading and writing videos frame by frame, with OpenCV."""
+
+from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from chainer_ssd._extras import require
 
-FPS = 25  # of a video that does not say
+_DEFAULT_FPS = 25  # of a file that states no rate
+_MAX_FPS = 1000  # a larger rate is an error of the file
 
 
-class Video:
-    """Reads a video: ``for img in Video(path)``.
+class VideoReader:
+    """The frames of a video file: ``for img in VideoReader(path)``.
 
-    Frames are float32 (3, H, W), RGB, 0..255, turned as the file says.
+    A frame is a float32 array (3, H, W), RGB, 0..255. It is rotated as the file requires.
 
     Parameters
     ----------
@@ -23,19 +28,19 @@ class Video:
     Attributes
     ----------
     fps : float
-        Frames a second.
+        Frames per second. 25 if the file states none.
     n_frame : int
-        How many frames the file promises, in some formats an estimate.
+        Number of frames that the file states. Some formats only estimate it.
 
     Raises
     ------
     ValueError
-        If there is no such file, or none that OpenCV can read.
+        If the file does not exist, or OpenCV cannot read it.
     ImportError
-        If OpenCV is missing.
+        If OpenCV is missing (``pip install "chainer_ssd[data]"``).
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         cv2 = require('cv2', 'data')
         if not os.path.isfile(path):
             raise ValueError(f'{path}: no such file')
@@ -43,45 +48,60 @@ class Video:
         if not self.capture.isOpened():
             raise ValueError(f'{path}: cannot be read as a video')
         fps = self.capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0 < fps < 1000 else FPS
+        self.fps = fps if 0 < fps < _MAX_FPS else _DEFAULT_FPS
         self.n_frame = max(0, int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         while True:
-            there, frame = self.capture.read()
-            if not there:
+            is_read, frame = self.capture.read()
+            if not is_read:
                 return
             yield frame[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
 
 
 class VideoWriter:
-    """Writes an .mp4, frame by frame, with one frame or more: ``with VideoWriter(path, fps)``.
+    """A writer of .mp4 files, frame by frame: ``with VideoWriter(path, fps) as writer``.
 
-    MPEG-4 Part 2, which OpenCV writes on any machine: players take it, most browsers do not. It
-    takes even sides only, so that odd ones lose their last row or column.
+    The codec is MPEG-4 Part 2, which OpenCV can write on any machine. Video players play it, but
+    most browsers do not. Height and width must be even, so the last row or column of an odd size
+    is dropped. Without frames, no file is written.
 
     Parameters
     ----------
     path : str
         The file.
     fps : float
-        Frames a second.
+        Frames per second.
 
     Attributes
     ----------
     error : str or None
-        Why there is no such file: whoever writes frames has other work to do with them.
+        Why the file is missing. Failures raise no exception, so that the caller can continue its
+        other work with the frames.
     """
 
-    def __init__(self, path, fps):
-        self.path, self.fps, self.error = path, fps, None
-        self._writer, self._n_frame = None, 0
+    def __init__(self, path: str, fps: float) -> None:
+        self.path, self.fps = path, fps
+        self.error: str | None = None
+        self._writer: Any = None
+        self._n_frame = 0
 
-    def __enter__(self):
+    def __enter__(self) -> VideoWriter:
         return self
 
-    def write(self, img):
-        """Takes the next frame, uint8 (3, H, W), RGB; after an error it does nothing."""
+    def write(self, img: np.ndarray) -> None:
+        """Append a frame. After an error, nothing is written.
+
+        Parameters
+        ----------
+        img : uint8 array of shape (3, H, W)
+            RGB. All frames have the same size.
+
+        Raises
+        ------
+        ImportError
+            If OpenCV is missing (``pip install "chainer_ssd[data]"``).
+        """
         cv2 = require('cv2', 'data')
         if self._writer is None:
             size = img.shape[:0:-1]
@@ -94,17 +114,17 @@ class VideoWriter:
             self._writer.write(np.ascontiguousarray(img.transpose(1, 2, 0)[:, :, ::-1]))
             self._n_frame += 1
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._writer is None:
             return
         self._writer.release()
-        if self.error is None and not self._is_whole():  # OpenCV does not say that a disk is full
+        if self.error is None and not self._is_complete():  # OpenCV does not report a full disk
             self.error = f'{self.path}: OpenCV could not write all of it (is the disk full?)'
             with contextlib.suppress(OSError):
                 os.remove(self.path)
 
-    def _is_whole(self):
+    def _is_complete(self) -> bool:
         try:
-            return Video(self.path).n_frame >= self._n_frame
+            return VideoReader(self.path).n_frame >= self._n_frame
         except ValueError:
             return False

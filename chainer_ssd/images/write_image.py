@@ -1,13 +1,19 @@
 """Writing image files."""
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 from chainer_ssd._extras import require
 from chainer_ssd._files import atomic_write
 from chainer_ssd.images.pixels import to_pixels
 
+# High quality, and colours at full resolution: letters and thin lines stay sharp.
+_JPEG_OPTIONS = {'quality': 90, 'subsampling': 0}
 
-def write_image(img, path):
+
+def write_image(img: Any, path: str | os.PathLike[str]) -> None:
     """Write an image file, whole or not at all.
 
     Parameters
@@ -27,14 +33,13 @@ def write_image(img, path):
         If Pillow is missing (``pip install "chainer_ssd[data]"``).
     """
     image_format = image_format_of(path)
-    Image = require('PIL.Image', 'data')
-    options = {'quality': 90, 'subsampling': 0} if image_format == 'JPEG' else {}  # sharp letters
-    image = Image.fromarray(to_pixels(img))
+    image = require('PIL.Image', 'data').fromarray(to_pixels(img))
+    options = _JPEG_OPTIONS if image_format == 'JPEG' else {}
     with atomic_write(path) as file:
         image.save(file, image_format, **options)
 
 
-def image_format_of(path):
+def image_format_of(path: str | os.PathLike[str]) -> str:
     """Return Pillow's name of the format that a file name's suffix selects.
 
     Parameters
@@ -51,6 +56,8 @@ def image_format_of(path):
     ------
     ValueError
         If Pillow cannot write a format with this suffix.
+    ImportError
+        If Pillow is missing (``pip install "chainer_ssd[data]"``).
     """
     Image = require('PIL.Image', 'data')
     suffix = os.path.splitext(path)[1].lower()

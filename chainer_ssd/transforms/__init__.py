@@ -1,4 +1,4 @@
-"""Data set transforms: picklable, on the CPU."""
+"""Transforms of examples in a data pipeline. They can be pickled and run on the CPU."""
 
 from chainer_ssd.transforms.augmentation import Augmentation, SSDAugmentation
 from chainer_ssd.transforms.crop_transform import CropTransform

@@ -1,170 +1,204 @@
-"""What an example will look like, before a pixel is touched.
+"""The plan of an augmentation. Steps change the plan, and the pixels are computed once at the end.
 
-Random steps only say where to look, in which colours and at which size; the pixels that are seen in
-the end are made once, as 8-bit numbers.
+A random step does not touch the image. It only decides which window of the image is cropped, how
+its colours change, its size and its flips, and writes this into an :class:`AugmentationPlan`. After
+the last step, :func:`render` makes the image and the boxes from the plan. So each pixel of the
+result is computed once, as 8-bit numbers, and pixels that no step keeps are never computed.
 """
 
-from typing import Callable, NamedTuple, Optional
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from chainer_ssd._extras import require
 from chainer_ssd._validation import check_bbox, check_image
+from chainer_ssd.images import merge_planes, resize_pixels, round_to_uint8, split_planes
 
 
-class View(NamedTuple):
-    """A window on an image, and the boxes that count in it."""
+class AugmentationPlan(NamedTuple):
+    """What an augmented example will be: a window of an image, and the boxes that remain."""
 
     img: np.ndarray  # (3, H, W), 0..255
     bbox: np.ndarray  # float64 (R, 4) in pixels of img
-    rows: tuple  # label, difficult, ...: an entry for each box
-    window: tuple  # (y, x, height, width) in pixels of img; may reach outside
-    fill: tuple = (0, 0, 0)  # RGB outside of img
-    color: Optional[Callable] = None  # uint8 (h, w, 3) to uint8 (h, w, 3)
-    size: Optional[tuple] = None  # (H, W) to which the window is scaled
-    interpolation: Optional[int] = None  # OpenCV's number
-    flip: tuple = (False, False)  # top to bottom, left to right
+    box_values: tuple[Any, ...]  # label, difficult, ...: one entry per box
+    window: tuple[int, int, int, int]  # (y, x, height, width) in pixels of img, may reach outside
+    fill: Sequence[float] = (0, 0, 0)  # RGB of the window outside of img
+    distort: Callable[[np.ndarray], np.ndarray] | None = None  # changes uint8 pixels (h, w, 3)
+    size: tuple[int, int] | None = None  # (H, W) of the result. None: that of the window
+    interpolation: str = 'linear'  # how the window is resized
+    flip: tuple[bool, bool] = (False, False)  # vertical, horizontal
 
-    def keep(self, kept):
-        """With the boxes of the mask ``kept`` only."""
-        if kept.all():
+    def select(self, is_kept: np.ndarray) -> AugmentationPlan:
+        """Return the plan without the boxes that are not in the mask ``is_kept`` (R,)."""
+        if is_kept.all():
             return self
         return self._replace(
-            bbox=self.bbox[kept], rows=tuple(np.asarray(row)[kept] for row in self.rows)
+            bbox=self.bbox[is_kept],
+            box_values=tuple(np.asarray(values)[is_kept] for values in self.box_values),
         )
 
 
-class ViewTransform:
+class RandomTransform:
     """A random transform of examples that can also be a step of :class:`Augmentation`."""
 
-    def look(self, view, random):
-        """The :class:`View` after this step."""
+    def apply_to_plan(
+        self, plan: AugmentationPlan, random: np.random.Generator
+    ) -> AugmentationPlan:
+        """Return the plan after this step. No pixel is computed yet.
+
+        Parameters
+        ----------
+        plan : AugmentationPlan
+            The plan after the steps before.
+        random : numpy.random.Generator
+            Source of the random numbers.
+
+        Returns
+        -------
+        AugmentationPlan
+        """
         raise NotImplementedError
 
-    def __call__(self, example, random):
-        """Transforms one example.
+    def __call__(self, example: tuple[Any, ...], random: np.random.Generator) -> tuple[Any, ...]:
+        """Transform one example.
 
         Parameters
         ----------
         example : tuple
-            ``(img, bbox, label, ...)``: img (3, H, W), RGB, 0..255, float or uint8; bbox (R, 4) =
-            (y_min, x_min, y_max, x_max) in pixels; what follows holds an entry for each box.
+            ``(img, bbox, label, ...)``. img is float or uint8 (3, H, W), RGB, 0..255. bbox (R, 4)
+            is (y_min, x_min, y_max, x_max) in pixels. Whatever follows has one entry per box.
         random : numpy.random.Generator
-            Decides.
+            Source of the random numbers.
 
         Returns
         -------
         tuple
-            The same: img and bbox float32, no box without area, entries of lost boxes left out.
-            Pixels that are scaled or change colour are whole numbers.
+            The transformed example. img and bbox are float32. Boxes without area are dropped with
+            their entries. If pixels are resized or distorted, their values are whole numbers.
 
         Raises
         ------
         ValueError
-            If img is not (3, H, W), a box is not finite or has no area (the message names its
-            row), or the numbers of boxes and entries disagree.
+            If img is not (3, H, W), if a box is not finite or has no area, or if the numbers of
+            boxes and entries differ. The message names the row of the box.
         ImportError
             If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
         """
-        return make_example(self.look(view_of(example), random))
+        return render(self.apply_to_plan(create_plan(example), random))
 
 
-class Span(NamedTuple):
-    """Along one axis: pixels start..stop of the image come to stand at first..last."""
+class AxisMapping(NamedTuple):
+    """Along one axis: pixels of the source and the pixels of the result that show them."""
 
+    source_start: int
+    source_stop: int
     start: int
     stop: int
-    first: int
-    last: int
 
 
-def view_of(example):
-    """All of ``(img, bbox, label, ...)``."""
-    img, bbox, *rows = example
+def create_plan(example: tuple[Any, ...]) -> AugmentationPlan:
+    """Return the plan that changes nothing. The example is validated here, and only here.
+
+    Boxes are clipped to the image. Those outside of it are dropped.
+    """
+    img, bbox, *box_values = example
     check_image(img)
     bbox = check_bbox(bbox).astype(np.float64)
-    for row in rows:
-        if len(row) != len(bbox):
-            raise ValueError(f'{len(bbox)} boxes and {len(row)} labels: expected as many')
+    for i, values in enumerate(box_values, 2):
+        if len(values) != len(bbox):
+            raise ValueError(
+                f'example[{i}] has length {len(values)}: expected {len(bbox)}, '
+                'one entry for each box'
+            )
     bbox = bbox.clip(0, img.shape[1:] * 2)
-    view = View(img, bbox, tuple(rows), (0, 0, *img.shape[1:]))
-    return view.keep((bbox[:, :2] < bbox[:, 2:]).all(axis=1))
+    plan = AugmentationPlan(img, bbox, tuple(box_values), (0, 0, *img.shape[1:]))
+    return plan.select(_has_area(bbox))
 
 
-def make_example(view):
-    """``(img, bbox, label, ...)`` as seen."""
-    size = view.size or view.window[2:]
+def render(plan: AugmentationPlan) -> tuple[Any, ...]:
+    """Return the example ``(img, bbox, label, ...)`` that a plan describes."""
+    size = plan.size or plan.window[2:]
     rows, columns = (
-        _span(view.window[axis], view.window[axis + 2], view.img.shape[axis + 1], size[axis])
+        _map_axis(plan.window[axis], plan.window[axis + 2], plan.img.shape[axis + 1], size[axis])
         for axis in (0, 1)
     )
-    img, bbox = _make_img(view, rows, columns, size), view.bbox.copy()
-    for axis, span in enumerate((rows, columns)):
+    img, bbox = _render_image(plan, rows, columns, size), plan.bbox.copy()
+    for axis, mapping in enumerate((rows, columns)):
         edges = bbox[:, axis::2]
-        edges -= span.start
-        edges *= (span.last - span.first) / max(span.stop - span.start, 1)
-        edges += span.first
+        edges -= mapping.source_start
+        edges *= (mapping.stop - mapping.start) / max(mapping.source_stop - mapping.source_start, 1)
+        edges += mapping.start
         edges.clip(0, size[axis], out=edges)
-        if view.flip[axis]:
-            edges[:] = size[axis] - edges[:, ::-1]  # the lower edge becomes the upper
+        if plan.flip[axis]:
+            edges[:] = size[axis] - edges[:, ::-1]  # the lower edge becomes the upper one
             img = np.flip(img, axis + 1)
-    view = view._replace(bbox=bbox.astype(np.float32))
-    # Some are thinner than float32 can say at their place.
-    view = view.keep((view.bbox[:, :2] < view.bbox[:, 2:]).all(axis=1))
-    return (img, view.bbox, *view.rows)
+    # Rounding to float32 can leave a thin box without area.
+    plan = plan._replace(bbox=bbox.astype(np.float32))
+    plan = plan.select(_has_area(plan.bbox))
+    return (img, plan.bbox, *plan.box_values)
 
 
-def _span(start, extent, length, size):
-    # What is seen becomes whole pixels, one at least, and the boxes go with it.
-    seen = max(start, 0), max(start, 0, min(start + extent, length))
-    first, last = (round((edge - start) * size / extent) for edge in seen)
-    if first == last and seen[0] < seen[1]:
-        first = min(first, size - 1)
-        last = first + 1
-    return Span(*seen, first, last)
+def _has_area(bbox: np.ndarray) -> Any:
+    return (bbox[:, :2] < bbox[:, 2:]).all(axis=1)
 
 
-def _make_img(view, rows, columns, size):
-    planes = view.img[:, rows.start : rows.stop, columns.start : columns.stop]
-    place = rows.last - rows.first, columns.last - columns.first
-    if planes.size and (view.color or place != planes.shape[1:]):
-        planes = _make_planes(view, planes, place)
-    elif place == size:
+def _map_axis(window_start: int, window_length: int, length: int, size: int) -> AxisMapping:
+    """Return which pixels of an image of ``length`` lie in the window, and where in the result.
+
+    Both ends are rounded to whole pixels of the result. At least one pixel remains. The boxes are
+    mapped by the same numbers, so they stay on their objects.
+    """
+    source_start = max(window_start, 0)
+    source_stop = max(window_start, 0, min(window_start + window_length, length))
+    start, stop = (
+        round((edge - window_start) * size / window_length) for edge in (source_start, source_stop)
+    )
+    if start == stop and source_start < source_stop:
+        start = min(start, size - 1)
+        stop = start + 1
+    return AxisMapping(source_start, source_stop, start, stop)
+
+
+def _render_image(
+    plan: AugmentationPlan, rows: AxisMapping, columns: AxisMapping, size: tuple[int, ...]
+) -> np.ndarray:
+    """Return the visible part of the image on its background, float32 (3, H, W)."""
+    planes: Any = plan.img[
+        :,
+        rows.source_start : rows.source_stop,
+        columns.source_start : columns.source_stop,
+    ]
+    visible_size = rows.stop - rows.start, columns.stop - columns.start
+    if planes.size and (plan.distort or visible_size != planes.shape[1:]):
+        planes = _render_planes(plan, planes, visible_size)
+    elif visible_size == size:
         return np.asarray(planes, np.float32)
     img = np.empty((3, *size), np.float32)
-    if place != size:
-        img[:] = np.reshape(view.fill, (3, 1, 1))
-    if 0 not in place:  # else the window stands beside the image
+    if visible_size != size:
+        img[:] = np.reshape(plan.fill, (3, 1, 1))
+    if 0 not in visible_size:  # else the window lies beside the image
         for channel, plane in zip(img, planes):
-            channel[rows.first : rows.last, columns.first : columns.last] = plane
+            channel[rows.start : rows.stop, columns.start : columns.stop] = plane
     return img
 
 
-def _make_planes(view, planes, place):
-    cv2 = require('cv2', 'data')
-
-    def scale(pixels):
-        if pixels.shape[:2] == place:
-            return pixels
-        if view.interpolation != cv2.INTER_LANCZOS4:
-            return cv2.resize(pixels, place[::-1], interpolation=view.interpolation)
-        # OpenCV takes half the time over floats.
-        pixels = cv2.resize(
-            np.asarray(pixels, np.float32), place[::-1], interpolation=view.interpolation
-        )
-        return cv2.convertScaleAbs(np.maximum(pixels, 0, out=pixels))
-
-    def recolor(pixels):
-        return view.color(pixels) if view.color else pixels
-
+def _render_planes(
+    plan: AugmentationPlan, planes: np.ndarray, size: tuple[int, int]
+) -> Sequence[np.ndarray]:
+    """Return the planes resized and distorted, as uint8."""
     if planes.dtype != np.uint8:
         planes = np.asarray(planes, np.float32)
-    if planes.strides[0] == planes.itemsize:  # stands in memory as OpenCV has it
-        pixels = planes.transpose(1, 2, 0)
-    else:
-        pixels = cv2.merge(list(planes))
+    pixels = merge_planes(planes)
     if pixels.dtype != np.uint8:
-        pixels = cv2.convertScaleAbs(pixels)  # rounds, and stops at 255
-    # Colours change where there are fewer pixels; the order is hardly seen.
-    shrinks = place[0] * place[1] < planes[0].size
-    return cv2.split(recolor(scale(pixels)) if shrinks else scale(recolor(pixels)))
+        pixels = round_to_uint8(pixels)
+    # Colours are changed where there are fewer pixels. The order makes no visible difference.
+    resizes_first = size[0] * size[1] < planes[0].size
+    if resizes_first:
+        pixels = resize_pixels(pixels, size, plan.interpolation)
+    if plan.distort:
+        pixels = plan.distort(pixels)
+    if not resizes_first:
+        pixels = resize_pixels(pixels, size, plan.interpolation)
+    return split_planes(pixels)

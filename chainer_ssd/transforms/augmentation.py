@@ -1,6 +1,10 @@
-"""The SSD augmentations, one after the other."""
+"""Augmentations made of several random transforms."""
 
-from chainer_ssd.transforms._plan import ViewTransform
+from __future__ import annotations
+
+import numpy as np
+
+from chainer_ssd.transforms._plan import AugmentationPlan, RandomTransform
 from chainer_ssd.transforms.crop_transform import CropTransform
 from chainer_ssd.transforms.distort_transform import DistortTransform
 from chainer_ssd.transforms.expand_transform import ExpandTransform
@@ -8,47 +12,57 @@ from chainer_ssd.transforms.flip_transform import FlipTransform
 from chainer_ssd.transforms.random_resize_transform import RandomResizeTransform
 
 
-class Augmentation(ViewTransform):
-    """Random transforms in a row, for :class:`RandomTransformDataset`.
+class Augmentation(RandomTransform):
+    """Several random transforms in sequence, for :class:`RandomTransformDataset`.
 
-    The steps agree on what will be seen before a pixel is touched, and only that is made: several
-    times as fast as the same steps called one by one, and the same to look at (a step that scales
-    rounds the edges of the image to whole pixels).
+    All steps first decide what the result will be, and its pixels are computed once at the end.
+    This is several times faster than calling the same steps one by one. The results look the same.
+    Resizing rounds the edges of the image to whole pixels.
 
     Parameters
     ----------
-    *steps : DistortTransform, ExpandTransform, CropTransform, RandomResizeTransform, ...
-        In their order. Colours are distorted before the image is laid on a ground, wherever that
-        stands; of several distortions, and of several sizes, the last counts.
+    *steps : DistortTransform, ExpandTransform, CropTransform, RandomResizeTransform, FlipTransform
+        The steps in their order. Colours never change on the background of
+        :class:`ExpandTransform`, wherever :class:`DistortTransform` stands. If there are several
+        distortions or several sizes, the last one counts.
     """
 
-    def __init__(self, *steps):
+    def __init__(self, *steps: RandomTransform) -> None:
         self.steps = steps
 
-    def look(self, view, random):
-        """See :class:`ViewTransform`."""
+    def apply_to_plan(
+        self, plan: AugmentationPlan, random: np.random.Generator
+    ) -> AugmentationPlan:
+        """Return the plan after all steps."""
         for step in self.steps:
-            view = step.look(view, random)
-        return view
+            plan = step.apply_to_plan(plan, random)
+        return plan
 
 
 class SSDAugmentation(Augmentation):
-    """The training set of the SSD paper: distort, expand, crop, resize, flip.
+    """The augmentation of the SSD paper: distort, expand, crop, resize, flip.
 
     Parameters
     ----------
     size : int
-        Height and width of the result, in pixels: a model's ``insize``.
+        Height and width of the result in pixels. Usually a model's ``insize``.
     fill : (float, float, float)
-        RGB round an expanded image, see :class:`ExpandTransform`.
+        RGB of the background, see :class:`ExpandTransform`. Change it if the mean colour of your
+        training set is very different.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not valid.
 
     Notes
     -----
-    Liu et al. (2016), sections 2.2 and 3.6. What ChainerCV's SSD example does to an example, save
-    that a crop suits some box here, as in the paper's Caffe code, and every box there.
+    Liu et al., "SSD: Single Shot MultiBox Detector" (2016), sections 2.2 and 3.6. It is the
+    augmentation of ChainerCV's SSD example with one difference. A crop needs the required IoU with
+    at least one box, as in the paper's Caffe code. ChainerCV requires it of every box.
     """
 
-    def __init__(self, size, fill=(123, 117, 104)):
+    def __init__(self, size: int, fill: tuple[float, float, float] = (123, 117, 104)) -> None:
         super().__init__(
             DistortTransform(),
             ExpandTransform(fill=fill),

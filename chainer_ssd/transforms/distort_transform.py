@@ -1,97 +1,93 @@
-"""Other light, other colours."""
+"""Random changes of brightness, contrast, saturation and hue."""
+
+from __future__ import annotations
 
 from functools import partial
+from typing import Callable
 
 import numpy as np
 
-from chainer_ssd._extras import require
-from chainer_ssd.transforms._plan import ViewTransform
+from chainer_ssd._options import check_ratio
+from chainer_ssd.images import add_brightness, change_hue_and_saturation, multiply_contrast
+from chainer_ssd.transforms._intervals import at_fraction, check_interval
+from chainer_ssd.transforms._plan import AugmentationPlan, RandomTransform
 
-_LEVELS = np.arange(256.0)
-_N_HUE = 180  # OpenCV's 8-bit hue counts in steps of 2 degrees
+Distortion = Callable[[np.ndarray], np.ndarray]
 
 
-class DistortTransform(ViewTransform):
-    """Changes brightness, contrast, saturation and hue at random, each in every second image.
+class DistortTransform(RandomTransform):
+    """Photometric distortion: random brightness, contrast, saturation and hue.
 
-    For :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`. Boxes stay.
+    Each of the four changes is applied with probability 1/2. Boxes do not change. For
+    :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`. ChainerCV calls it
+    ``random_distort``.
 
     Parameters
     ----------
     brightness : float
-        Up to so much is added to or taken from R, G and B, of 255.
+        Maximum number that is added to R, G and B or subtracted, of 255.
     contrast : (float, float)
-        Least and greatest factor of R, G and B.
+        Lowest and highest factor of R, G and B.
     saturation : (float, float)
-        Least and greatest factor of the saturation in HSV.
+        Lowest and highest factor of the saturation in HSV.
     hue : float
-        Up to so many degrees the hue is turned either way.
+        Maximum shift of the hue in degrees, in either direction. Use 0 if the colour decides the
+        class.
 
     Raises
     ------
     ValueError
-        If a number is negative, or a least is greater than its greatest.
+        If a number is negative or not finite, or a lowest factor exceeds the highest.
 
     Notes
     -----
-    The photometric distortions of Howard, "Some Improvements on Deep Convolutional Neural Network
-    Based Image Classification" (2013), with the numbers of Liu et al. (2016)'s Caffe code: contrast
-    follows brightness in one half of the images, and comes last in the other. Hue and saturation
-    change in one visit to HSV.
+    Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification"
+    (2013). The numbers are those of the Caffe code of Liu et al. (2016). Contrast follows
+    brightness in one half of the images, and comes last in the other half. Hue and saturation are
+    changed in one conversion to HSV.
     """
 
-    def __init__(self, brightness=32, contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue=36):
-        for name, value in (('brightness', brightness), ('hue', hue)):
-            if not 0 <= value < np.inf:
-                raise ValueError(f'{name} = {value!r}: expected a number >= 0')
-        for name, (least, greatest) in (('contrast', contrast), ('saturation', saturation)):
-            if not 0 <= least <= greatest < np.inf:
-                raise ValueError(f'{name} = {(least, greatest)}: expected 0 <= least <= greatest')
-        self.brightness, self.contrast = brightness, contrast
-        self.saturation, self.hue = saturation, hue
+    def __init__(
+        self,
+        brightness: float = 32,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: float = 36,
+    ) -> None:
+        self.brightness = check_ratio('brightness', brightness)
+        self.contrast = check_interval('contrast', contrast)
+        self.saturation = check_interval('saturation', saturation)
+        self.hue = check_ratio('hue', hue)
 
-    def look(self, view, random):
-        """See :class:`ViewTransform`; nine numbers are drawn."""
-        brightens, stretches, saturates, turns, stretches_last = random.random(5) < 0.5
-        shares = random.random(4)
-        brightness = round(_between((-self.brightness, self.brightness), shares[0]))
-        contrast = _between(self.contrast, shares[1])
-        saturation = _between(self.saturation, shares[2]) if saturates else 1
-        hue = round(_between((-self.hue, self.hue), shares[3]) / 2) if turns else 0
+    def apply_to_plan(
+        self, plan: AugmentationPlan, random: np.random.Generator
+    ) -> AugmentationPlan:
+        """Return the plan with a colour distortion. Nine random numbers are drawn."""
+        is_chosen = random.random(5) < 0.5
+        changes_brightness, changes_contrast, changes_saturation, changes_hue = is_chosen[:4]
+        contrast_is_last = is_chosen[4]
+        fractions = random.random(4)
+        shift = round(at_fraction((-self.brightness, self.brightness), fractions[0]))
+        factor = at_fraction(self.contrast, fractions[1])
+        saturation = at_fraction(self.saturation, fractions[2]) if changes_saturation else 1
+        hue_steps = round(at_fraction((-self.hue, self.hue), fractions[3]) / 2)
+        if not changes_hue:
+            hue_steps = 0
 
-        brighten = [partial(_brighten, brightness)] if brightens else []
-        stretch = [partial(_stretch, contrast)] if stretches else []
-        recolor = [partial(_recolor, hue, saturation)] if hue or saturation != 1 else []
-        steps = brighten + (recolor + stretch if stretches_last else stretch + recolor)
-        return view._replace(color=partial(_in_turn, steps)) if steps else view
+        distortions: list[Distortion] = []
+        if changes_brightness:
+            distortions.append(partial(add_brightness, shift=shift))
+        if hue_steps or saturation != 1:
+            distortions.append(
+                partial(change_hue_and_saturation, hue_steps=hue_steps, saturation=saturation)
+            )
+        if changes_contrast:
+            position = len(distortions) if contrast_is_last else int(changes_brightness)
+            distortions.insert(position, partial(multiply_contrast, factor=factor))
+        return plan._replace(distort=partial(_compose, distortions)) if distortions else plan
 
 
-def _between(bounds, share):
-    return bounds[0] + share * (bounds[1] - bounds[0])
-
-
-def _in_turn(steps, pixels):
-    for step in steps:
-        pixels = step(pixels)
+def _compose(distortions: list[Distortion], pixels: np.ndarray) -> np.ndarray:
+    for distortion in distortions:
+        pixels = distortion(pixels)
     return pixels
-
-
-# OpenCV rounds, and stops at 0 and 255.
-
-
-def _brighten(shift, pixels):
-    cv2 = require('cv2', 'data')
-    change = cv2.add if shift > 0 else cv2.subtract  # a negative number takes seven times as long
-    return change(pixels, (abs(shift),) * 3 + (0,))
-
-
-def _stretch(factor, pixels):
-    return require('cv2', 'data').convertScaleAbs(pixels, alpha=factor)
-
-
-def _recolor(hue, saturation, pixels):
-    cv2 = require('cv2', 'data')
-    columns = (_LEVELS + hue) % _N_HUE, _LEVELS * saturation, _LEVELS
-    table = np.rint(np.stack(columns, axis=1)).clip(0, 255).astype(np.uint8)
-    hsv = cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), table[None])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -1,23 +1,28 @@
-"""Smaller objects."""
+"""A larger background around the image: objects become smaller."""
+
+from __future__ import annotations
 
 import numpy as np
 
-from chainer_ssd.transforms._plan import ViewTransform
+from chainer_ssd._options import check_fraction, check_number
+from chainer_ssd.transforms._plan import AugmentationPlan, RandomTransform
 
 
-class ExpandTransform(ViewTransform):
-    """Lays every second example somewhere on a larger ground.
+class ExpandTransform(RandomTransform):
+    """Zoom-out: puts the image at a random place on a larger background of one colour.
 
-    For :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`.
+    For :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`. ChainerCV
+    calls it ``random_expand``.
 
     Parameters
     ----------
     max_ratio : float
-        The ground is 1 to so many times as high and as wide as the image.
+        Maximum ratio of the background's height and width to the image's. The minimum is 1.
     fill : (float, float, float)
-        Its colour, RGB; the mean of the training set is usual. No colour distortion touches it.
+        RGB of the background, usually the mean of the training set. Colour distortions do not
+        change it.
     probability : float
-        That an example is laid on a ground at all.
+        Probability that an example is expanded.
 
     Raises
     ------
@@ -26,29 +31,35 @@ class ExpandTransform(ViewTransform):
 
     Notes
     -----
-    The "zoom out" of Liu et al. (2016), section 3.6.
+    The "zoom out" of Liu et al., "SSD: Single Shot MultiBox Detector" (2016), section 3.6.
     """
 
-    def __init__(self, max_ratio=4, fill=(123, 117, 104), probability=0.5):
-        if not 1 <= max_ratio < np.inf:
-            raise ValueError(f'max_ratio = {max_ratio!r}: expected a number >= 1')
-        if np.shape(fill) != (3,) or not np.isfinite(fill).all():
+    def __init__(
+        self,
+        max_ratio: float = 4,
+        fill: tuple[float, float, float] = (123, 117, 104),
+        probability: float = 0.5,
+    ) -> None:
+        self.max_ratio = check_number('max_ratio', max_ratio, 1)
+        if np.shape(fill) != (3,):
             raise ValueError(f'fill = {fill!r}: expected three finite numbers')
-        if not 0 <= probability <= 1:
-            raise ValueError(f'probability = {probability!r}: expected a number in [0, 1]')
-        self.max_ratio, self.fill, self.probability = max_ratio, tuple(fill), probability
+        self.fill = tuple(check_number(f'fill[{i}]', value) for i, value in enumerate(fill))
+        self.probability = check_fraction('probability', probability)
 
-    def look(self, view, random):
-        """See :class:`ViewTransform`; four numbers are drawn."""
-        chosen, *share = random.random(4)
-        if chosen >= self.probability:
-            return view
-        ratio = 1 + share[0] * (self.max_ratio - 1)
-        y, x, height, width = view.window
-        wide = int(height * ratio), int(width * ratio)
+    def apply_to_plan(
+        self, plan: AugmentationPlan, random: np.random.Generator
+    ) -> AugmentationPlan:
+        """Return the plan with a larger window. Four random numbers are drawn."""
+        chance, *fractions = random.random(4)
+        if chance >= self.probability:
+            return plan
+        ratio = 1 + fractions[0] * (self.max_ratio - 1)
+        y, x, height, width = plan.window
+        new_height, new_width = int(height * ratio), int(width * ratio)
         window = (
-            y - int(share[1] * (wide[0] - height + 1)),
-            x - int(share[2] * (wide[1] - width + 1)),
-            *wide,
+            y - int(fractions[1] * (new_height - height + 1)),
+            x - int(fractions[2] * (new_width - width + 1)),
+            new_height,
+            new_width,
         )
-        return view._replace(window=window, fill=self.fill)
+        return plan._replace(window=window, fill=self.fill)

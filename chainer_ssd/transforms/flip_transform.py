@@ -1,20 +1,27 @@
-"""Mirroring, the cheapest augmentation."""
+"""Random mirroring of images and boxes."""
 
-from chainer_ssd.transforms._plan import ViewTransform
+from __future__ import annotations
+
+import numpy as np
+
+from chainer_ssd._options import check_fraction
+from chainer_ssd.transforms._plan import AugmentationPlan, RandomTransform
 
 
-class FlipTransform(ViewTransform):
-    """Mirrors an example at random, left to right and top to bottom.
+class FlipTransform(RandomTransform):
+    """A random flip, left to right and top to bottom.
 
-    For :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`. Boxes are
-    edges, as ChainerCV has them: x becomes W - x. Alone it returns a view of img.
+    Box coordinates are edges, so x becomes W - x, as in ChainerCV. For
+    :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`. Called alone, it
+    returns a view of a float32 image.
 
     Parameters
     ----------
     horizontal : float
-        Probability that left and right change places.
+        Probability that left and right are exchanged.
     vertical : float
-        Probability that top and bottom do: 0 where pictures have an up, 0.5 for cells.
+        Probability that top and bottom are exchanged. Keep 0 for scenes with an up and a down. Use
+        0.5 for images without, such as cells under a microscope.
 
     Raises
     ------
@@ -22,13 +29,14 @@ class FlipTransform(ViewTransform):
         If a probability lies outside [0, 1].
     """
 
-    def __init__(self, horizontal=0.5, vertical=0):
-        for name, value in (('horizontal', horizontal), ('vertical', vertical)):
-            if not 0 <= value <= 1:
-                raise ValueError(f'{name} = {value!r}: expected a probability in [0, 1]')
-        self.horizontal, self.vertical = horizontal, vertical
+    def __init__(self, horizontal: float = 0.5, vertical: float = 0) -> None:
+        self.horizontal = check_fraction('horizontal', horizontal)
+        self.vertical = check_fraction('vertical', vertical)
 
-    def look(self, view, random):
-        """See :class:`ViewTransform`; two numbers are drawn whatever the probabilities."""
-        left_right, top_bottom = random.random(2) < (self.horizontal, self.vertical)
-        return view._replace(flip=(view.flip[0] ^ top_bottom, view.flip[1] ^ left_right))
+    def apply_to_plan(
+        self, plan: AugmentationPlan, random: np.random.Generator
+    ) -> AugmentationPlan:
+        """Return the plan with its flips. Two random numbers are always drawn."""
+        flips_horizontally, flips_vertically = random.random(2) < (self.horizontal, self.vertical)
+        vertical, horizontal = plan.flip
+        return plan._replace(flip=(vertical ^ flips_vertically, horizontal ^ flips_horizontally))

@@ -65,5 +65,7 @@ class MatchTransform:
         img, bbox, label, *ignore = example
         bbox = as_bbox(bbox)
         if len(label) != len(bbox):
-            raise ValueError(f'{len(bbox)} boxes and {len(label)} labels: expected as many')
+            raise ValueError(
+                f'label has length {len(label)}: expected {len(bbox)}, one entry for each box'
+            )
         return img, bbox, label, self.match(bbox, *ignore)

@@ -1,41 +1,46 @@
-"""One size, scaled in one of several ways."""
+"""Resizing to a fixed size with a random interpolation."""
 
-from chainer_ssd._extras import require
-from chainer_ssd.transforms._plan import ViewTransform
-from chainer_ssd.transforms.resize_transform import check_size
+from __future__ import annotations
 
-_INTERPOLATIONS = ('LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4')
+import numpy as np
+
+from chainer_ssd._options import check_integer
+from chainer_ssd.transforms._plan import AugmentationPlan, RandomTransform
+
+_INTERPOLATIONS = ('linear', 'area', 'nearest', 'cubic', 'lanczos')
 
 
-class RandomResizeTransform(ViewTransform):
-    """Scales an example to one size by an interpolation chosen at random.
+class RandomResizeTransform(RandomTransform):
+    """A resize to a fixed size with an interpolation that is drawn at random.
 
-    For :class:`RandomTransformDataset`, alone or as a step of :class:`Augmentation`. So that a
-    network does not come to know a filter; :class:`ResizeTransform` always takes the same.
+    A network that sees several interpolations does not depend on one of them.
+    :class:`ResizeTransform` always uses the same. For :class:`RandomTransformDataset`, alone or as
+    a step of :class:`Augmentation`. ChainerCV calls it ``resize_with_random_interpolation``.
 
     Parameters
     ----------
     size : int
-        Height and width of the result, in pixels: a model's ``insize``.
+        Height and width of the result in pixels. Usually a model's ``insize``.
 
     Raises
     ------
+    TypeError
+        If ``size`` is not an integer.
     ValueError
-        If ``size`` is not a positive integer.
+        If ``size`` is below 1.
 
     Notes
     -----
-    Of OpenCV's bilinear, area, nearest, bicubic and Lanczos filters, as in the Caffe code of Liu et
-    al. (2016).
+    The interpolation is bilinear, area, nearest, bicubic or Lanczos, each with the same
+    probability, as in the Caffe code of Liu et al. (2016).
     """
 
-    def __init__(self, size):
-        self.size = check_size(size)
+    def __init__(self, size: int) -> None:
+        self.size = check_integer('size', size, 1)
 
-    def look(self, view, random):
-        """See :class:`ViewTransform`; one number is drawn."""
-        cv2 = require('cv2', 'data')
-        name = _INTERPOLATIONS[int(random.random() * len(_INTERPOLATIONS))]
-        return view._replace(
-            size=(self.size, self.size), interpolation=getattr(cv2, f'INTER_{name}')
-        )
+    def apply_to_plan(
+        self, plan: AugmentationPlan, random: np.random.Generator
+    ) -> AugmentationPlan:
+        """Return the plan with its size and interpolation. One random number is drawn."""
+        interpolation = _INTERPOLATIONS[int(random.random() * len(_INTERPOLATIONS))]
+        return plan._replace(size=(self.size, self.size), interpolation=interpolation)

@@ -1,108 +1,125 @@
-"""Random transforms and a random order that nothing has to remember."""
+"""A data set with random transforms and a random order that need no stored state."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, Callable
 
 import chainer
 import numpy as np
 
+from chainer_ssd._options import check_integer
+
 
 class RandomTransformDataset(chainer.dataset.DatasetMixin):
-    """A data set that is shuffled and transformed anew each epoch, by (seed, epoch) alone.
+    """A data set whose order and random transforms follow from (seed, epoch) alone.
 
-    In one process item i belongs to epoch e = i // len(self). It is ``transform(dataset[j],
-    random)``, where j is element i % len(self) of the permutation drawn from (seed, e), and
-    ``random`` a generator made from (seed, e, j). No state is left behind: whatever iterator,
-    worker process or resumed run asks for item i gets the same arrays, bit for bit.
+    Chainer's ``TransformDataset`` gives a transform no random generator, so its results depend on
+    the iterator and on worker processes. This class has no such state. Any iterator, any worker
+    process and any resumed run gets the same arrays for item i, bit for bit.
 
-    An iterator counts on from epoch to epoch with :meth:`next_epoch`::
+    In one process, item i belongs to epoch e = i // len(self). It is ``transform(dataset[j],
+    random)``. Here j is element i % len(self) of the permutation drawn from (seed, e), and
+    ``random`` is a generator made from (seed, e, j).
+
+    An iterator continues from epoch to epoch with :meth:`next_epoch`::
 
         train = RandomTransformDataset(dataset, FlipTransform())
         iterator = SerialIterator(train, 8, order_sampler=train.next_epoch)
 
-    Its snapshot then holds all that a resumed run needs.
+    The snapshot of this iterator is all that a resumed run needs.
 
-    Over MPI the permutations of all epochs form one stream, and rank r of n takes every n-th
-    element from the r-th on: n ranks with batches of b see in each iteration what one process with
-    batches of n · b sees, every image once an epoch, and all ranks the same number of images and
-    iterations. Where n does not divide the number of images, ``len`` (and so an iterator's epoch)
-    is rounded down: the stream goes on where it stopped.
+    Over MPI, the permutations of all epochs form one stream. Rank r of n takes every n-th element
+    of the stream, from element r on. In each iteration, n ranks with batches of b images see the
+    same images as one process with batches of n · b. Each image is seen once per epoch, and all
+    ranks have the same number of iterations. If n does not divide the number of images, ``len`` is
+    rounded down, and so is an iterator's epoch. The stream continues where the epoch stopped.
 
     Parameters
     ----------
     dataset : sequence
-        What is transformed; at least ``size`` items.
+        The examples, at least ``size`` of them.
     transform : callable
-        ``transform(example, random)`` with a :class:`numpy.random.Generator` returns an example.
+        ``transform(example, random)`` returns an example. ``random`` is a
+        :class:`numpy.random.Generator`.
     seed : int
-        0 or more.
+        0 or more. Change it to repeat an experiment with other random choices.
     rank : int
-        This process, 0 <= rank < size.
+        Number of this process, 0 <= rank < size.
     size : int
-        How many processes share each epoch.
+        Number of processes that share each epoch.
 
     Raises
     ------
+    TypeError
+        If ``seed``, ``rank`` or ``size`` is not an integer.
     ValueError
-        If there are fewer items than processes, or ``seed`` or ``rank`` is out of its range.
+        If there are fewer items than processes, or an integer is out of its range.
     """
 
-    def __init__(self, dataset, transform, seed=0, rank=0, size=1):
-        if len(dataset) < size:
+    def __init__(
+        self,
+        dataset: Sequence[Any],
+        transform: Callable[[Any, np.random.Generator], Any],
+        seed: int = 0,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
+        self.seed = check_integer('seed', seed)
+        self.size = check_integer('size', size, 1)
+        self.rank = check_integer('rank', rank, 0, self.size - 1)
+        if len(dataset) < self.size:
             raise ValueError(
-                f'dataset holds {len(dataset)} items: expected {size} or more, one for each process'
-            )
-        if seed < 0 or not 0 <= rank < size:
-            raise ValueError(
-                f'seed = {seed}, rank = {rank}, size = {size}: '
-                'expected 0 <= seed and 0 <= rank < size'
+                f'dataset holds {len(dataset)} items: expected {self.size} or more, '
+                'one for each process'
             )
         self.dataset, self.transform = dataset, transform
-        self.seed, self.rank, self.size = seed, rank, size
 
-    def __len__(self):
-        """Items of one process in one epoch."""
+    def __len__(self) -> int:
+        """Return the number of items of one process in one epoch."""
         return len(self.dataset) // self.size
 
-    def get_example(self, i):
-        """Item ``i``, of any epoch.
+    def get_example(self, i: int) -> Any:
+        """Return item ``i``, of any epoch.
 
         Parameters
         ----------
         i : int
-            0 or more, without end: see the class.
+            0 or more, without an upper bound. See the description of the class.
 
         Returns
         -------
         object
-            What ``transform`` returns.
+            Result of ``transform``.
         """
-        # Counted from epoch 1 on, where iterators begin: see next_epoch.
-        place = (int(i) - len(self)) * self.size + self.rank
-        epoch, position = divmod(place, len(self.dataset))
-        epoch += 1
-        j = int(_permutation(len(self.dataset), self.seed, epoch)[position])
+        # An iterator starts with epoch 1 (see next_epoch), so the stream starts there.
+        position = (int(i) - len(self)) * self.size + self.rank
+        n_epoch, position_in_epoch = divmod(position, len(self.dataset))
+        epoch = n_epoch + 1
+        j = int(_permutation(len(self.dataset), self.seed, epoch)[position_in_epoch])
         return self.transform(self.dataset[j], np.random.default_rng((self.seed, epoch, j)))
 
     @staticmethod
-    def next_epoch(order, position):
-        """The items that follow: an ``order_sampler`` for Chainer's iterators.
+    def next_epoch(order: np.ndarray, position: int) -> np.ndarray:
+        """Return the items of the next epoch: an ``order_sampler`` for Chainer's iterators.
 
         Parameters
         ----------
         order : numpy.ndarray of int
-            The items of the epoch that ends. Epoch 0 is only counted on from: an iterator that
-            starts hands in ``arange(len(self))`` and so begins with epoch 1.
+            Items of the epoch that ends. A new iterator passes ``arange(len(self))``, the items of
+            epoch 0, and so starts with epoch 1.
         position : int
-            Unused.
+            Not used.
 
         Returns
         -------
         numpy.ndarray of int
-            The items of the next epoch.
+            Items of the next epoch.
         """
         return order + len(order)
 
 
-@lru_cache(maxsize=2)  # an iterator that prefetches stands in two epochs at once
-def _permutation(length, seed, epoch):
+@lru_cache(maxsize=2)  # an iterator that prefetches needs two epochs at a time
+def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(length)

@@ -1,51 +1,59 @@
-"""Scaling an example to the size that a network takes."""
+"""Resizing of images and boxes to a fixed size."""
 
-import numbers
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
+from chainer_ssd._options import check_integer
 from chainer_ssd._validation import check_bbox, check_image
 from chainer_ssd.images import resize_image
 
 
 class ResizeTransform:
-    """Scales an example to one size, boxes and all, for :class:`chainer.datasets.TransformDataset`.
+    """A resize of images and boxes to a fixed size, for ``chainer.datasets.TransformDataset``.
+
+    The interpolation is the default of :func:`chainer_ssd.images.resize_image`. The aspect ratio is
+    not kept.
 
     Parameters
     ----------
     size : int
-        Height and width of the result, in pixels: a model's ``insize``.
+        Height and width of the result in pixels. Usually a model's ``insize``.
 
     Raises
     ------
+    TypeError
+        If ``size`` is not an integer.
     ValueError
-        If ``size`` is not a positive integer.
+        If ``size`` is below 1.
     """
 
-    def __init__(self, size):
-        self.size = check_size(size)
+    def __init__(self, size: int) -> None:
+        self.size = check_integer('size', size, 1)
 
-    def __call__(self, example):
-        """Scales one example.
+    def __call__(self, example: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Resize one example.
 
         Parameters
         ----------
         example : tuple
-            ``(img, bbox, label, ...)``: img (3, H, W), float32 or uint8; bbox (R, 4) = (y_min,
-            x_min, y_max, x_max) in pixels; what follows bbox passes through.
+            ``(img, bbox, label, ...)``. img is float32 or uint8 (3, H, W). bbox (R, 4) is (y_min,
+            x_min, y_max, x_max) in pixels. Whatever follows is not changed.
 
         Returns
         -------
         tuple
-            The same with img (3, size, size) and bbox, float32, in its pixels.
+            The example with img (3, size, size) and float32 bbox in its pixels.
 
         Raises
         ------
         ValueError
-            If img is not (3, H, W), or a box is not finite or has no area (the message names its
-            row).
+            If img is not (3, H, W), or a box is not finite or has no area. The message names the
+            row of the box.
         ImportError
-            As :func:`resize_image`.
+            If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
         """
         img, bbox, *rest = example
         check_image(img)
@@ -53,10 +61,3 @@ class ResizeTransform:
         scale = np.array((self.size / height, self.size / width) * 2, np.float32)
         bbox = (check_bbox(bbox) * scale).astype(np.float32, copy=False)
         return (resize_image(img, (self.size, self.size)), bbox, *rest)
-
-
-def check_size(size):
-    """Refuses what is no number of pixels."""
-    if not isinstance(size, numbers.Integral) or size < 1:
-        raise ValueError(f'size = {size!r}: expected a positive integer')
-    return int(size)

@@ -1,4 +1,4 @@
-"""Writes small data sets in COCO's format."""
+"""Writing of small data sets in COCO's format, for tests."""
 
 import json
 
@@ -8,7 +8,10 @@ from tests.datasets.voc_folder import picture
 
 
 def coco(annotations, categories=((2, 'cat'), (90, 'dog')), images=(7, 3), size=(60, 80)):
-    """The content of an annotation file: annotations (image_id, category_id, bbox, iscrowd)."""
+    """Return the content of an annotation file.
+
+    ``annotations`` are (image_id, category_id, bbox, iscrowd).
+    """
     return {
         'info': {},
         'licenses': [],
@@ -35,7 +38,7 @@ def coco(annotations, categories=((2, 'cat'), (90, 'dog')), images=(7, 3), size=
 
 
 def write(root, content, text=None):
-    """The annotation file, as JSON or as ``text``, with a picture for each image beside it."""
+    """Write an annotation file, or ``text`` in its place, and an image file for each image."""
     (root / 'images').mkdir(parents=True, exist_ok=True)
     for image in content['images']:
         Image.fromarray(picture(seed=image['id'])).save(root / 'images' / image['file_name'])

@@ -46,7 +46,7 @@ def test_uint8_images(tmp_path):
         COCOBboxDataset(*files, dtype='f8')
 
 
-def test_without_the_flag_crowds_are_left_out(tmp_path):
+def test_crowds_are_dropped_by_default(tmp_path):
     dataset = COCOBboxDataset(*write(tmp_path, TWO))
     img, bbox, label = dataset[0]
     np.testing.assert_array_equal(bbox, [[20, 10, 50, 30], [6, 5.5, 7.5, 7.5]])
@@ -61,7 +61,7 @@ def test_data_set_without_any_object(tmp_path):
     assert [a.dtype for a in (bbox, label, crowd)] == ['f', 'i', '?']
 
 
-def test_annotations_without_iscrowd_are_no_crowds(tmp_path):
+def test_iscrowd_defaults_to_0(tmp_path):
     content = coco([(3, 2, [1, 2, 3, 4], 0)])
     del content['annotations'][0]['iscrowd']
     assert not COCOBboxDataset(*write(tmp_path, content), return_crowd=True)[0][3].any()
@@ -92,7 +92,7 @@ def test_annotation_without_the_image(tmp_path):
         dataset[0]
 
 
-def test_what_is_handed_out_may_be_changed(tmp_path):
+def test_returned_arrays_are_copies(tmp_path):
     dataset = COCOBboxDataset(*write(tmp_path, TWO), return_crowd=True)
     first = [a.copy() for a in dataset[0]]
     for array in dataset[0] + dataset.get_annotation(0):
@@ -142,7 +142,7 @@ def test_invalid_box(tmp_path, bbox):
         COCOBboxDataset(*files, on_invalid='raise')
 
 
-def test_a_missing_box_is_an_invalid_one(tmp_path):
+def test_a_missing_box_is_invalid(tmp_path):
     content = coco([(3, 2, [1, 2, 3, 4], 0)])
     del content['annotations'][0]['bbox']
     with pytest.warns(UserWarning, match='dropped: 1'):
@@ -154,27 +154,27 @@ def test_a_missing_box_is_an_invalid_one(tmp_path):
     [
         ([70, 10, 20, 10], 'reach outside their image: 1, in 1 files'),
         ([10, 62, 10, 15], 'fit their image only with x and y swapped'),
-        ([0.1, 0.1, 0.5, 0.5], r'look like shares in \[0, 1\]'),
+        ([0.1, 0.1, 0.5, 0.5], r'look like fractions in \[0, 1\]'),
     ],
 )
-def test_suspect_box(tmp_path, bbox, message):
+def test_implausible_box(tmp_path, bbox, message):
     with pytest.warns(UserWarning, match=f'{message}.*000003.png') as caught:
         COCOBboxDataset(*write(tmp_path, coco([(3, 2, bbox, 0)])))
     assert len(caught) == 1
 
 
-def test_images_of_unknown_size_are_no_suspects(tmp_path):
+def test_boxes_in_images_of_unknown_size_are_plausible(tmp_path):
     content = coco([(3, 2, [70, 10, 20, 10], 0)])
     for image in content['images']:
         del image['height'], image['width']
     assert COCOBboxDataset(*write(tmp_path, content))[0][1].shape == (1, 4)
 
 
-def test_size_that_is_not_the_images(tmp_path):
+def test_annotated_size_differs_from_the_image(tmp_path):
     dataset = COCOBboxDataset(*write(tmp_path, coco([], size=(61, 80))))
     with pytest.warns(UserWarning, match=r'000003.png: \(H, W\) is \(60, 80\), \(61.0, 80.0\) in'):
         dataset[0]
-    with warnings.catch_warnings():  # once
+    with warnings.catch_warnings():  # only once
         warnings.simplefilter('error')
         dataset[1]
 
@@ -214,7 +214,7 @@ def changed(key, row, field, value):
         (changed('annotations', 2, 'iscrowd', 2), 'annotation 102: iscrowd is 2, expected 0 or 1'),
     ],
 )
-def test_a_file_that_is_not_cocos_is_named(tmp_path, content, message):
+def test_error_describes_a_file_that_is_not_cocos(tmp_path, content, message):
     files = write(tmp_path, TWO, json.dumps(content))
     with pytest.raises(ValueError, match=f'instances.json.*{message}'):
         COCOBboxDataset(*files)
@@ -223,7 +223,7 @@ def test_a_file_that_is_not_cocos_is_named(tmp_path, content, message):
 @pytest.mark.parametrize(
     'text', ['', '{"images": [', '[' * 200000, '\x00'], ids=['empty', 'cut off', 'nested', 'binary']
 )
-def test_what_is_not_json_is_named(tmp_path, text):
+def test_error_describes_a_file_that_is_not_json(tmp_path, text):
     with pytest.raises(ValueError, match='instances.json: not a well-formed JSON file'):
         COCOBboxDataset(*write(tmp_path, TWO, text))
 
@@ -241,7 +241,7 @@ def test_a_name_that_is_not_among_label_names(tmp_path):
         ({'label_names': ['dog', 'dog', 'cat']}, ValueError, 'expected each name once'),
     ],
 )
-def test_a_wrong_option_is_named(tmp_path, options, error, message):
+def test_error_names_the_option(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         COCOBboxDataset(*write(tmp_path, TWO), **options)
 

@@ -7,8 +7,8 @@ from chainer.iterators import MultiprocessIterator
 from chainer_ssd.datasets import ShapesBboxDataset, shapes_bbox_dataset
 
 
-def shared(a, b):
-    """The part of the smaller of two inclusive boxes that lies in the other."""
+def overlap(a, b):
+    """Return the intersection of two inclusive boxes as a fraction of the smaller one."""
 
     def area(box):
         return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
@@ -34,12 +34,12 @@ def test_examples(size):
         assert (bbox >= 0).all() and (bbox <= size - 1).all()
         assert (bbox[:, :2] < bbox[:, 2:]).all()
         for i, a in enumerate(bbox):
-            assert all(shared(a, b) <= 0.2 for b in bbox[:i])
+            assert all(overlap(a, b) <= 0.2 for b in bbox[:i])
 
 
 def test_same_seed_and_index_same_example():
     a, b = ShapesBboxDataset(10, 64, seed=3), ShapesBboxDataset(20, 64, seed=3)
-    for x, y in zip(a[7], b[7]):  # neither the length nor what came before has a say
+    for x, y in zip(a[7], b[7]):  # independent of the length and of the items before
         np.testing.assert_array_equal(x, y)
     for x, y in zip(a[-3], b[7]):
         np.testing.assert_array_equal(x, y)
@@ -53,13 +53,13 @@ def test_seed_and_index_change_the_example():
     assert (dataset[0][0] != ShapesBboxDataset(2, 64, seed=1)[0][0]).mean() > 0.5
 
 
-def test_the_stream_does_not_depend_on_the_release_of_numpy():
+def test_random_stream_is_the_same_in_every_numpy_release():
     bbox, label = ShapesBboxDataset(1, 128, seed=0).get_annotation(0)
     np.testing.assert_array_equal(bbox, [[20, 13, 40, 32], [73, 19, 120, 66]])
     np.testing.assert_array_equal(label, [1, 0])
 
 
-def test_every_class_is_drawn_as_often():
+def test_classes_are_equally_frequent():
     dataset = ShapesBboxDataset(700)
     labels = np.concatenate([dataset.get_annotation(i)[1] for i in range(700)])
     np.testing.assert_allclose(np.bincount(labels) / len(labels), 1 / 3, atol=0.04)
@@ -67,18 +67,18 @@ def test_every_class_is_drawn_as_often():
     assert n_object.min() == 1 and n_object.max() == 5
 
 
-def test_boxes_are_tight_and_shapes_are_what_they_are_called(monkeypatch):
-    """On a black ground without clutter the box is the extent of what has the object's colour."""
+def test_boxes_are_tight_and_shapes_match_their_labels(monkeypatch):
+    """On black without distractors, the box is the extent of the pixels in the object's colour."""
     monkeypatch.setattr(
         shapes_bbox_dataset,
-        '_draw_ground',
+        'draw_background',
         lambda random, size: np.zeros((3, size, size), dtype=np.float32),
     )
-    monkeypatch.setattr(shapes_bbox_dataset, '_draw_clutter', lambda random, img: None)
+    monkeypatch.setattr(shapes_bbox_dataset, 'draw_distractors', lambda random, img: None)
     filled = {0: [], 1: [], 2: []}
     dataset = ShapesBboxDataset(150, 128, max_objects=1)
     for img, bbox, label in dataset:
-        # the grain is 25 at most, an object's colour 52 or more in its brightest channel
+        # The noise is at most 25. The brightest channel of an object is at least 52.
         color = np.median(img[:, img.max(axis=0) > 40], axis=1)
         inside = np.tensordot(color, img, 1) > 0.5 * color @ color
         rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
@@ -86,14 +86,14 @@ def test_boxes_are_tight_and_shapes_are_what_they_are_called(monkeypatch):
         np.testing.assert_allclose(bbox, [extent], atol=1)
         height, width = bbox[0, 2:] - bbox[0, :2] + 1
         filled[label[0]].append(inside.sum() / (height * width))
-    # the share of its box that a shape fills: a disc π/4, a square 1/2 .. 1, a triangle about 1/2
+    # A shape fills a fraction of its box: a disc π/4, a square 1/2 to 1, a triangle about 1/2.
     assert np.abs(np.array(filled[0]) - np.pi / 4).max() < 0.06
     assert 0.45 < min(filled[1]) and 0.9 < max(filled[1])
     assert 0.4 < min(filled[2]) and max(filled[2]) < 0.6
 
 
 def test_objects_stand_out():
-    """Inside and outside of a disc differ by more than the texture does."""
+    """The colours inside and outside of a disc differ by more than the texture varies."""
     dataset = ShapesBboxDataset(200, 128, max_objects=1)
     contrast = []
     for img, bbox, label in dataset:
@@ -115,7 +115,7 @@ def test_pickle():
         np.testing.assert_array_equal(a, b)
 
 
-# Chainer's own Thread.setDaemon; and from Python 3.12 on, any fork beside a thread.
+# Chainer calls Thread.setDaemon. Since Python 3.12, any fork beside a thread warns too.
 @pytest.mark.filterwarnings('ignore:.*(setDaemon|fork).*:DeprecationWarning')
 def test_worker_processes():
     dataset = ShapesBboxDataset(6, 48)

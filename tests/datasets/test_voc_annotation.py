@@ -3,7 +3,7 @@ import pytest
 from chainer_ssd.datasets._voc_annotation import parse_annotation
 from tests.datasets.voc_folder import annotation
 
-LAUGHS = (
+ENTITY_EXPANSION = (
     '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "lol">'
     + ''.join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip('abcdefgh', 'bcdefghi'))
     + ']><annotation>&i;</annotation>'
@@ -16,7 +16,7 @@ def parse(tmp_path, content):
     return parse_annotation(str(path))
 
 
-def test_what_is_read(tmp_path):
+def test_content_of_an_annotation(tmp_path):
     found = parse(
         tmp_path,
         annotation(
@@ -26,14 +26,14 @@ def test_what_is_read(tmp_path):
     assert found.names == ['dog', 'big cat']
     assert found.corners == [('2', '1', '4', '3'), ('', '5.5', '8', 'x')]
     assert found.difficults == [False, True]
-    assert found.size == (60, 80)
+    assert found.image_size == (60, 80)
 
 
 @pytest.mark.parametrize(
     'size', [None, (0, 0), ('', 80), ('nan', 80), ('inf', 80), (60, '9' * 5000)]
 )
-def test_size_that_says_nothing(tmp_path, size):
-    assert parse(tmp_path, annotation([], size)).size is None
+def test_unusable_size_is_none(tmp_path, size):
+    assert parse(tmp_path, annotation([], size)).image_size is None
 
 
 def test_parts_of_an_object_are_not_objects(tmp_path):
@@ -58,8 +58,8 @@ def test_missing_corners_are_none(tmp_path):
 @pytest.mark.parametrize(
     'content',
     [
-        LAUGHS,
-        LAUGHS.encode('utf-16'),
+        ENTITY_EXPANSION,
+        ENTITY_EXPANSION.encode('utf-16'),
         '<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]><annotation>&a;</annotation>',
         '<!DOCTYPE l [<!ENTITY % a SYSTEM "file:///etc/hostname"> %a;]><annotation/>',
         '',
@@ -70,8 +70,8 @@ def test_missing_corners_are_none(tmp_path):
         '<?xml version="1.0" encoding="none-such"?><annotation/>',
     ],
     ids=[
-        'laughs',
-        'utf-16 laughs',
+        'entities',
+        'utf-16 entities',
         'external',
         'parameter',
         'empty',
@@ -82,7 +82,7 @@ def test_missing_corners_are_none(tmp_path):
         'encoding',
     ],
 )
-def test_hostile_and_malformed_files_are_named(tmp_path, content):
+def test_error_names_hostile_and_malformed_files(tmp_path, content):
     with pytest.raises(ValueError, match='one.xml: not a safe, well-formed XML file'):
         parse(tmp_path, content)
 
@@ -96,7 +96,7 @@ def test_hostile_and_malformed_files_are_named(tmp_path, content):
         (annotation([('a', (1, 1, 2, 2), 'maybe')]), "object 0: <difficult> is 'maybe'"),
     ],
 )
-def test_what_is_not_vocs_is_named(tmp_path, content, message):
+def test_error_describes_what_is_not_vocs(tmp_path, content, message):
     with pytest.raises(ValueError, match=f'one.xml.*{message}'):
         parse(tmp_path, content)
 

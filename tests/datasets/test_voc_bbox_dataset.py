@@ -1,19 +1,24 @@
+import os
 import pickle
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from chainer.dataset import concat_examples
 from chainer.iterators import MultiprocessIterator, SerialIterator
 
-from chainer_ssd import VOCBboxDataset
-from chainer_ssd.datasets.voc_bbox_dataset import VOC_LABEL_NAMES
-from tests.conftest import ROOT
+from chainer_ssd.datasets import VOC_LABEL_NAMES, VOCBboxDataset
 from tests.datasets.voc_folder import annotation, picture, write
 
-BCCD = ROOT.parent / 'shared' / 'data' / 'bccd'
-needs_bccd = pytest.mark.skipif(not BCCD.is_dir(), reason=f'the BCCD data set is not at {BCCD}')
+# The BCCD data set (https://github.com/Shenggan/BCCD_Dataset) in Pascal VOC's layout.
+BCCD = os.environ.get('CHAINER_SSD_BCCD') or str(
+    Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'bccd'
+)
+needs_bccd = pytest.mark.skipif(
+    not os.path.isdir(BCCD), reason=f'{BCCD} is not there (CHAINER_SSD_BCCD names another folder)'
+)
 
 TWO = {
     'a': annotation(
@@ -52,7 +57,7 @@ def test_uint8_images(tmp_path):
         VOCBboxDataset(root, 'train', dtype='f8')
 
 
-def test_without_the_flag_difficult_objects_are_left_out(tmp_path):
+def test_difficult_objects_are_dropped_by_default(tmp_path):
     dataset = VOCBboxDataset(write(tmp_path, TWO), 'train')
     img, bbox, label = dataset[0]
     np.testing.assert_array_equal(bbox, [[20, 10, 40, 30], [5, 4.5, 7, 6.25]])
@@ -84,7 +89,7 @@ def test_annotation_without_the_image(tmp_path):
         dataset[0]
 
 
-def test_what_is_handed_out_may_be_changed(tmp_path):
+def test_returned_arrays_are_copies(tmp_path):
     dataset = VOCBboxDataset(write(tmp_path, TWO), 'train', return_difficult=True)
     first = [a.copy() for a in dataset[0]]
     for array in dataset[0] + dataset.get_annotation(0):
@@ -203,10 +208,10 @@ def test_a_long_list_of_files_is_cut(tmp_path):
         ((1, 1, 80, 62), 'reach outside their image'),
         ((-3, 1, 9, 9), 'reach outside their image'),
         ((1, 62, 60, 80), 'fit their image only with x and y swapped'),
-        (('0.1', '0.2', '0.6', '0.9'), r'look like shares in \[0, 1\]'),
+        (('0.1', '0.2', '0.6', '0.9'), r'look like fractions in \[0, 1\]'),
     ],
 )
-def test_suspect_boxes(tmp_path, box, what):
+def test_implausible_boxes(tmp_path, box, what):
     fine = ('dog', (5, 5, 40, 30), 0)
     root = write(
         tmp_path,
@@ -225,16 +230,16 @@ def test_suspect_boxes(tmp_path, box, what):
 
 
 @pytest.mark.parametrize('box', [(1, 1, 80, 60), (0, 0, 79, 59), (0, 0, 80, 60)])
-def test_every_convention_of_corners_goes_unremarked(tmp_path, box):
+def test_every_convention_of_corners_is_plausible(tmp_path, box):
     VOCBboxDataset(write(tmp_path, {'a': annotation([('dog', box, 0)])}), 'train')
 
 
-def test_unknown_size_is_not_suspect(tmp_path):
+def test_boxes_in_an_image_of_unknown_size_are_plausible(tmp_path):
     far = annotation([('dog', (100, 1, 200, 9), 0)], size=None)
     assert len(VOCBboxDataset(write(tmp_path, {'a': far}), 'train')[0][1]) == 1
 
 
-def test_image_of_another_size_than_annotated(tmp_path):
+def test_annotated_size_differs_from_the_image(tmp_path):
     dataset = VOCBboxDataset(
         write(
             tmp_path, {name: annotation([('dog', (1, 1, 5, 5), 0)], size=(50, 50)) for name in 'ab'}
@@ -243,7 +248,7 @@ def test_image_of_another_size_than_annotated(tmp_path):
     )
     with pytest.warns(UserWarning, match=r'a\.png: \(H, W\) is \(60, 80\), \(50.0, 50.0\) in'):
         dataset[0]
-    dataset[1]  # once per data set
+    dataset[1]  # only once per data set
 
 
 @pytest.mark.parametrize(
@@ -256,7 +261,7 @@ def test_missing_file(tmp_path, gone):
         VOCBboxDataset(root, 'train')
 
 
-def test_a_list_that_is_not_there_is_told_with_those_that_are(tmp_path):
+def test_error_for_a_missing_list_names_the_existing_lists(tmp_path):
     root = write(tmp_path, TWO)
     for name in ('val', 'cat_train', 'cat_val'):
         (root / f'ImageSets/Main/{name}.txt').write_text('a\n')
@@ -272,16 +277,17 @@ def test_a_list_that_is_not_there_is_told_with_those_that_are(tmp_path):
 
 
 @pytest.mark.parametrize('wrong', ['', 'a/[b]/Annotations', 'a', 'a/[b]/ImageSets/'])
-def test_a_wrong_folder_is_told_with_the_right_one_nearby(tmp_path, wrong):
+def test_error_for_a_wrong_folder_names_a_right_one_nearby(tmp_path, wrong):
     right = write(tmp_path / 'a' / '[b]', TWO)
     with pytest.raises(FileNotFoundError) as error:
         VOCBboxDataset(tmp_path / wrong, 'train')
     assert str(error.value).endswith(
-        f"not in Pascal VOC's layout (Annotations, ImageSets/Main, JPEGImages); what is: {right}"
+        f"not in Pascal VOC's layout (Annotations, ImageSets/Main, JPEGImages). "
+        f'These folders are: {right}'
     )
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_error_for_a_folder_without_a_data_set(tmp_path):
     (tmp_path / 'file').write_text('')
     (tmp_path / 'empty').mkdir()
     for name in ('file', 'nowhere'):
@@ -291,7 +297,7 @@ def test_a_folder_that_is_none(tmp_path):
         VOCBboxDataset(tmp_path / 'empty', 'train')
 
 
-def test_bad_annotation_is_named_at_construction(tmp_path):
+def test_constructor_names_a_bad_annotation(tmp_path):
     root = write(tmp_path, {**TWO, 'c': '<annotation>'})
     with pytest.raises(ValueError, match=r'c\.xml'):
         VOCBboxDataset(root, 'train')
@@ -305,7 +311,7 @@ def test_empty_list(tmp_path):
 
 
 def test_bad_on_invalid(tmp_path):
-    with pytest.raises(ValueError, match="on_invalid = 'ignore': expected 'drop' or 'raise'"):
+    with pytest.raises(ValueError, match="on_invalid = 'ignore': expected one of"):
         VOCBboxDataset(write(tmp_path, TWO), 'train', on_invalid='ignore')
 
 
@@ -317,7 +323,7 @@ def test_pickle(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-# Chainer's own Thread.setDaemon; and from Python 3.12 on, any fork beside a thread.
+# Chainer calls Thread.setDaemon. Since Python 3.12, any fork beside a thread warns too.
 @pytest.mark.filterwarnings('ignore:.*(setDaemon|fork).*:DeprecationWarning')
 def test_worker_processes(tmp_path):
     dataset = VOCBboxDataset(write(tmp_path, TWO), 'train')

@@ -1,11 +1,11 @@
-"""Writes small data sets in Pascal VOC's layout."""
+"""Writing of small data sets in Pascal VOC's layout, for tests."""
 
 import numpy as np
 from PIL import Image
 
 
 def annotation(objects, size=(60, 80)):
-    """XML of objects (name, (xmin, ymin, xmax, ymax), difficult), image size (H, W) or None."""
+    """Return XML of objects (name, (xmin, ymin, xmax, ymax), difficult). ``size`` is (H, W)."""
     items = ''.join(
         f'<object><name>{name}</name><pose>Unspecified</pose><difficult>{difficult}</difficult>'
         '<bndbox>'
@@ -24,12 +24,12 @@ def annotation(objects, size=(60, 80)):
 
 
 def picture(size=(60, 80), seed=0):
-    """A uint8 (H, W, 3) image."""
+    """Return random uint8 pixels (H, W, 3)."""
     return np.random.RandomState(seed).randint(0, 256, (*size, 3)).astype(np.uint8)
 
 
 def write(root, xml, split='train', suffix='.png'):
-    """A folder of ``{name: XML}``, each with a picture beside it."""
+    """Write a folder of annotations ``{name: XML}``, with an image file for each."""
     for folder in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for seed, (name, text) in enumerate(xml.items()):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_ssd.images.read_image import read_image
+from chainer_ssd.images import read_image
 from tests.datasets.voc_folder import picture
 
 
@@ -40,7 +40,7 @@ def test_grey_bilevel_and_palette_become_rgb(tmp_path):
     np.testing.assert_array_equal(img, np.asarray(palette.convert('RGB')).transpose(2, 0, 1))
 
 
-def test_alpha_is_left_out(tmp_path):
+def test_alpha_is_dropped(tmp_path):
     rgba = np.dstack((picture(), picture(seed=1)[:, :, 0]))
     img = read_image(save(tmp_path / 'a.png', Image.fromarray(rgba)))
     np.testing.assert_array_equal(img, rgba[:, :, :3].transpose(2, 0, 1))
@@ -65,13 +65,13 @@ def test_truncated_file_is_refused(tmp_path, suffix, part):
 
 
 @pytest.mark.parametrize('content', [b'', b'<html>not found</html>', bytes(1000)])
-def test_what_is_no_image_is_refused(tmp_path, content):
+def test_file_that_is_no_image_is_refused(tmp_path, content):
     (tmp_path / 'fake.jpg').write_bytes(content)
     with pytest.raises(ValueError, match='fake.jpg: cannot be read as an image'):
         read_image(str(tmp_path / 'fake.jpg'))
 
 
-def test_deep_image_is_refused_and_not_saturated(tmp_path):
+def test_deep_image_is_refused(tmp_path):
     deep = Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64))
     with pytest.raises(ValueError, match='deep.png: .*expected 8 bits a channel'):
         read_image(save(tmp_path / 'deep.png', deep))
@@ -83,7 +83,7 @@ def test_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'orientation, turn',
+    'orientation, rotate',
     [
         (1, lambda p: p),
         (3, lambda p: p[::-1, ::-1]),
@@ -91,20 +91,20 @@ def test_missing_file(tmp_path):
         (8, lambda p: np.rot90(p, 1)),
     ],
 )
-@pytest.mark.parametrize('stated', ['nothing', 'stored', 'turned', 'another'])
-def test_exif_orientation(tmp_path, orientation, turn, stated):
-    """Turned as viewers show it, unless the annotation knows the image lying on its side."""
+@pytest.mark.parametrize('stated', ['nothing', 'stored', 'rotated', 'another'])
+def test_exif_orientation(tmp_path, orientation, rotate, stated):
+    """The image is rotated, unless the annotated size fits the stored image only."""
     pixels = picture()
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / 'a.png', Image.fromarray(pixels), exif=exif)
-    turned = turn(pixels)
+    rotated = rotate(pixels)
     size = {
         'nothing': None,
         'stored': pixels.shape[:2],
-        'turned': turned.shape[:2],
+        'rotated': rotated.shape[:2],
         'another': (1, 2),
     }[stated]
-    sideways = turned.shape != pixels.shape
-    expected = pixels if sideways and stated == 'stored' else turned
+    sideways = rotated.shape != pixels.shape
+    expected = pixels if sideways and stated == 'stored' else rotated
     np.testing.assert_array_equal(read_image(path, size), expected.transpose(2, 0, 1))

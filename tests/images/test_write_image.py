@@ -9,20 +9,20 @@ from chainer_ssd.images import write_image
 IMG = np.random.RandomState(0).randint(0, 256, (3, 12, 17)).astype('f')
 
 
-def test_a_file_holds_what_was_written(tmp_path):
+def test_png_is_lossless(tmp_path):
     write_image(IMG, tmp_path / 'a.png')
     with Image.open(tmp_path / 'a.png') as image:
         np.testing.assert_array_equal(np.asarray(image).transpose(2, 0, 1), IMG)
 
 
-def test_the_suffix_is_the_format(tmp_path):
+def test_suffix_selects_the_format(tmp_path):
     for name, expected in (('a.jpg', 'JPEG'), ('a.JPEG', 'JPEG'), ('a.bmp', 'BMP')):
         write_image(IMG, tmp_path / name)
         with Image.open(tmp_path / name) as image:
             assert image.format == expected
 
 
-def test_colours_survive_jpeg(tmp_path):
+def test_jpeg_keeps_thin_coloured_lines(tmp_path):
     img = np.zeros((3, 40, 40))
     img[0, 19:21] = 200  # a line
     write_image(img, tmp_path / 'a.jpg')
@@ -31,22 +31,21 @@ def test_colours_survive_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['a', 'a.', 'a.txt', 'a.psd'])
-def test_a_suffix_of_no_format_is_an_error(tmp_path, name):
+def test_error_for_an_unknown_suffix(tmp_path, name):
     with pytest.raises(ValueError, match='expected a suffix such as .png or .jpg'):
         write_image(IMG, tmp_path / name)
     assert not os.listdir(tmp_path)
 
 
-def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+def test_a_failure_keeps_the_old_file_only(tmp_path, monkeypatch):
     write_image(IMG, tmp_path / 'a.png')
     before = (tmp_path / 'a.png').read_bytes()
 
-    def torn(self, file, *args, **kwargs):
-        with open(file, 'wb') as torn:
-            torn.write(b'half')
+    def fail(self, file, *args, **kwargs):
+        file.write(b'half')
         raise OSError('No space left on device')
 
-    monkeypatch.setattr(Image.Image, 'save', torn)
+    monkeypatch.setattr(Image.Image, 'save', fail)
     with pytest.raises(OSError, match='No space left'):
         write_image(IMG, tmp_path / 'a.png')
     assert (tmp_path / 'a.png').read_bytes() == before

@@ -1,4 +1,4 @@
-"""What every random transform keeps, and what the row of them looks like."""
+"""Properties of all random transforms, and of their composition."""
 
 import pickle
 import random as python_random
@@ -33,7 +33,7 @@ TRANSFORMS = [
 
 @st.composite
 def examples(draw):
-    """(img, bbox, label, difficult); label numbers the boxes, some of which reach outside."""
+    """Draw (img, bbox, label, difficult). Labels number the boxes. Some boxes reach outside."""
     height, width, n_box, seed = (
         draw(st.integers(*bounds)) for bounds in ((1, 60), (1, 60), (0, 6), (0, 2**32))
     )
@@ -51,7 +51,7 @@ def examples(draw):
 @pytest.mark.parametrize('transform', TRANSFORMS, ids=lambda transform: type(transform).__name__)
 @settings(deadline=None)
 @given(example=examples(), seed=st.integers(0, 2**32))
-def test_every_transform_keeps_an_example_sound(transform, example, seed):
+def test_every_transform_returns_a_valid_example(transform, example, seed):
     before = pickle.dumps(example)
     states = pickle.dumps((np.random.get_state(), python_random.getstate()))
     img, bbox, label, difficult = transform(example, np.random.default_rng(seed))
@@ -72,7 +72,7 @@ def test_every_transform_keeps_an_example_sound(transform, example, seed):
 
 
 def rectangle(random, height=120, width=160):
-    """A red rectangle on blue, and its box."""
+    """Return an image of a red rectangle on blue, and its box."""
     start = random.uniform(0, 0.7, 2) * (height, width)
     extent = random.uniform(20, 100, 2)
     y_min, x_min = start.astype(int)
@@ -84,7 +84,7 @@ def rectangle(random, height=120, width=160):
 
 
 def test_boxes_follow_the_pixels():
-    # Without colour distortion the red pixels are the object, within the filters' reach.
+    # Without colour distortion the red pixels are the object, up to the blur of resizing.
     augment = Augmentation(
         ExpandTransform(fill=(0, 255, 0)),
         CropTransform(),
@@ -95,7 +95,7 @@ def test_boxes_follow_the_pixels():
     n_seen = 0
     for _ in range(300):
         img, bbox, _ = augment(rectangle(random), random)
-        assert len(bbox) == 1  # the only object is never lost
+        assert len(bbox) == 1  # the only object is never dropped
         red = (img[0] > 127) & (img[1] < 128) & (img[2] < 128)
         rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
         if not len(rows):
@@ -106,7 +106,7 @@ def test_boxes_follow_the_pixels():
     assert n_seen > 290
 
 
-def test_steps_in_a_row_are_the_steps_one_by_one():
+def test_composition_looks_like_the_single_steps():
     steps = [
         DistortTransform(),
         ExpandTransform(),
@@ -129,7 +129,7 @@ def test_steps_in_a_row_are_the_steps_one_by_one():
     assert np.mean(differences) < 3 and max(differences) < 15
 
 
-def test_an_image_without_boxes_is_augmented_like_any_other():
+def test_image_without_boxes():
     random = np.random.default_rng(0)
     example = np.zeros((3, 40, 50), np.float32), np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
     for _ in range(50):
@@ -137,10 +137,10 @@ def test_an_image_without_boxes_is_augmented_like_any_other():
         assert img.shape == (3, 24, 24) and bbox.shape == (0, 4) and label.shape == (0,)
 
 
-def test_how_the_pixels_stand_in_memory_makes_no_difference():
+def test_memory_layout_and_dtype_make_no_difference():
     pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    alike = [
+    images = [
         planes,
         planes.astype('f'),
         planes.astype('d'),
@@ -152,7 +152,7 @@ def test_how_the_pixels_stand_in_memory_makes_no_difference():
     for seed in range(40):
         results = [
             SSDAugmentation(40)((img, [(5, 5, 30, 40)], [0]), np.random.default_rng(seed))
-            for img in alike
+            for img in images
         ]
         for img, bbox, _ in results[1:]:
             np.testing.assert_array_equal(img, results[0][0])
@@ -178,10 +178,10 @@ def epochs(create, n_epoch=3):
     return found
 
 
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer's setDaemon, and fork
-def test_seed_epoch_and_index_alone_make_the_sample():
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer calls setDaemon and forks
+def test_a_sample_depends_on_seed_epoch_and_index_only():
     expected = epochs(chainer.iterators.SerialIterator)
-    assert len({img.tobytes() for img, _, _ in expected}) == len(expected)  # a new one each epoch
+    assert len({img.tobytes() for img, _, _ in expected}) == len(expected)  # all epochs differ
     for create in (
         chainer.iterators.MultithreadIterator,
         lambda *args, **kwargs: chainer.iterators.MultiprocessIterator(
@@ -202,9 +202,12 @@ def test_seed_epoch_and_index_alone_make_the_sample():
             (np.zeros((3, 5, 5)), [(0, 0, 1, 1), (2, 2, 2, 3)], [0, 0]),
             r'bbox\[1\] = \(2.0, 2.0, 2.0',
         ),
-        ((np.zeros((3, 5, 5)), [(0, 0, 1, 1)], [0, 0]), '1 boxes and 2 labels: expected as many'),
+        (
+            (np.zeros((3, 5, 5)), [(0, 0, 1, 1)], [0, 0]),
+            r'example\[2\] has length 2: expected 1, one entry for each box',
+        ),
     ],
 )
-def test_a_wrong_example_is_named(example, message):
+def test_error_describes_the_example(example, message):
     with pytest.raises(ValueError, match=message):
         SSDAugmentation(10)(example, np.random.default_rng(0))

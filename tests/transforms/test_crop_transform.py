@@ -5,12 +5,12 @@ from chainer_ssd.transforms import CropTransform
 from tests import reference
 
 HEIGHT, WIDTH = 60, 80
-# Each pixel says where it comes from.
+# The value of each pixel is its position.
 IMG = np.stack((*np.mgrid[:HEIGHT, :WIDTH], np.zeros((HEIGHT, WIDTH)))).astype('f')
 
 
 def crops(transform, bbox, n=200):
-    """(window, bbox in pixels of the image, rows that are left) of n crops."""
+    """Yield (window, remaining boxes in pixels of the image, their rows) of n crops."""
     bbox = np.array(bbox, 'f').reshape(-1, 4)
     for seed in range(n):
         img, left, row = transform((IMG, bbox, np.arange(len(bbox))), np.random.default_rng(seed))
@@ -25,7 +25,7 @@ def inside(box, window):
 
 
 @pytest.mark.parametrize('min_iou', [0, 0.1, 0.3, 0.5, 0.7, 0.9])
-def test_some_box_is_reached_and_those_with_their_centre_inside_stay(min_iou):
+def test_window_reaches_the_minimum_and_keeps_boxes_with_their_centre_inside(min_iou):
     bbox = [(2, 3, 50, 40), (30, 35, 58, 78), (10, 60, 14, 64), (1, 1, 59, 79)]
     cropped = 0
     for window, left, row in crops(CropTransform([min_iou]), bbox):
@@ -55,34 +55,34 @@ def test_scale_and_aspect_ratio():
     assert abs(np.mean(scale) - 0.65) < 0.03
 
 
-def test_none_keeps_all():
+def test_minimum_none_does_not_crop():
     bbox = [(0, 0, 60, 80), (1, 1, 2, 2)]
     for window, left, row in crops(CropTransform([None]), bbox, 5):
         assert window == (0, 0, HEIGHT, WIDTH) and row.tolist() == [0, 1]
         np.testing.assert_array_equal(left, bbox)
 
 
-def test_what_cannot_be_had_leaves_the_example_whole():
+def test_unreachable_minimum_does_not_crop():
     for window, _, row in crops(CropTransform([1.0]), [(1, 1, 2, 2)], 20):
         assert window == (0, 0, HEIGHT, WIDTH) and row.tolist() == [0]
 
 
-def test_the_last_box_is_never_lost():
-    # A tiny box is missed by most parts of the image; those will not do.
+def test_at_least_one_box_remains():
+    # Most windows miss a tiny box. They are not accepted.
     assert all(len(row) == 1 for _, _, row in crops(CropTransform(), [(29, 70, 30, 71)], 500))
 
 
-def test_every_minimum_that_succeeds_is_as_likely():
-    # A box as large as the image: its IoU with a part is the part's share of the image.
+def test_minima_that_succeed_are_equally_likely():
+    # The box is as large as the image, so its IoU with a window is the window's relative area.
     transform = CropTransform([None, 0, 0.9], scale=(0.3, 0.3))
     whole = [
         window == (0, 0, HEIGHT, WIDTH)
         for window, _, _ in crops(transform, [(0, 0, HEIGHT, WIDTH)], 1000)
     ]
-    assert abs(np.mean(whole) - 1 / 2) < 0.06  # 0.9 is out of reach: None or 0
+    assert abs(np.mean(whole) - 1 / 2) < 0.06  # 0.9 is unreachable, so either None or 0 is taken
 
 
-def test_without_boxes_every_part_will_do():
+def test_without_boxes_every_window_is_accepted():
     assert (
         sum(window != (0, 0, HEIGHT, WIDTH) for window, _, _ in crops(CropTransform([0.9]), [], 50))
         == 50
@@ -90,15 +90,25 @@ def test_without_boxes_every_part_will_do():
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('arguments', 'error', 'message'),
     [
-        ({'min_ious': [None, 2]}, 'min_ious holds 2: expected None or numbers'),
-        ({'scale': (0, 1)}, r'scale = \(0, 1\): expected 0 < least <= greatest <= 1'),
-        ({'max_aspect_ratio': 0.5}, 'max_aspect_ratio = 0.5: expected a number >= 1'),
-        ({'trials': 0}, 'trials = 0: expected a positive integer'),
-        ({'trials': 1.5}, 'trials = 1.5: expected a positive integer'),
+        ({'min_ious': [None, 2]}, ValueError, r'min_ious\[1\] = 2: expected a number in \[0, 1\]'),
+        ({'scale': (0, 1)}, ValueError, r'scale\[0\] = 0: expected a finite number > 0'),
+        (
+            {'scale': (0.5, 2)},
+            ValueError,
+            r'scale = \(0.5, 2\): expected \(low, high\) with 0 <= low <= high <= 1',
+        ),
+        ({'scale': 0.5}, ValueError, r'scale = 0.5: expected \(low, high\)'),
+        (
+            {'max_aspect_ratio': 0.5},
+            ValueError,
+            'max_aspect_ratio = 0.5: expected a finite number >= 1',
+        ),
+        ({'trials': 0}, ValueError, 'trials = 0: expected an integer >= 1'),
+        ({'trials': 1.5}, TypeError, 'trials = 1.5: expected an integer >= 1'),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_error_names_the_argument(arguments, error, message):
+    with pytest.raises(error, match=message):
         CropTransform(**arguments)

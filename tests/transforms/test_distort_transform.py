@@ -3,24 +3,24 @@ import pytest
 
 from chainer_ssd.transforms import DistortTransform
 
-STILL = {'brightness': 0, 'contrast': (1, 1), 'saturation': (1, 1), 'hue': 0}
+NO_CHANGE = {'brightness': 0, 'contrast': (1, 1), 'saturation': (1, 1), 'hue': 0}
 
 
 def distorted(img, seeds=100, **options):
-    """What becomes of img under many seeds; options beside STILL."""
-    transform = DistortTransform(**{**STILL, **options})
+    """Return img distorted with many seeds. ``options`` replace those of NO_CHANGE."""
+    transform = DistortTransform(**{**NO_CHANGE, **options})
     return np.array(
         [transform((img, [], []), np.random.default_rng(seed))[0] for seed in range(seeds)]
     )
 
 
 def some_img(seed=0):
-    # A ramp in each channel, so that every level occurs, and colours.
+    # Each channel holds all 256 levels in its own random order.
     random = np.random.default_rng(seed)
     return np.stack([random.permutation(256) for _ in range(3)]).reshape(3, 16, 16).astype('f')
 
 
-def test_brightness_adds_one_number_and_stops_at_the_bounds():
+def test_brightness_adds_one_number_and_clips():
     img = some_img()
     shifts = set()
     for result in distorted(img, brightness=32):
@@ -57,18 +57,18 @@ def test_saturation_keeps_the_largest_channel_and_scales_the_distance_to_it():
     assert min(factors) < 0.1 and max(factors) == 1
 
 
-def test_hue_turns_red_by_up_to_its_bound_and_leaves_grey_grey():
+def test_hue_of_red_is_shifted_within_the_bound_and_grey_is_unchanged():
     red = np.zeros((3, 2, 2), 'f')
     red[0] = 240
     results = distorted(red, hue=60)[:, :, 0, 0]
-    # 60 degrees from red lie yellow (240, 240, 0) and magenta (240, 0, 240)
+    # Yellow (240, 240, 0) and magenta (240, 0, 240) are 60 degrees from red.
     assert (results[:, 0] == 240).all() and (results[:, 1:].min(axis=1) == 0).all()
     assert results[:, 1].max() > 200 and results[:, 2].max() > 200
     grey = np.full((3, 2, 2), 77, 'f')
     assert (distorted(grey, hue=60, saturation=(0.5, 1.5)) == 77).all()
 
 
-def test_each_change_comes_in_every_second_image():
+def test_each_change_has_probability_one_half():
     img = some_img()
     for options in ({'brightness': 32}, {'contrast': (0.5, 1.5)}):
         changed = [(result != img).any() for result in distorted(img, 400, **options)]
@@ -81,8 +81,8 @@ def test_contrast_comes_before_or_after_the_colours():
         tuple(result[:, 0, 0])
         for result in distorted(img, 400, contrast=(1.5, 1.5), saturation=(0.5, 0.5))
     }
-    # Neither; contrast; half the distance to 240; that, then contrast; contrast, where 255 is the
-    # bound, then half the distance to 255.
+    # In this order: no change; contrast only; saturation only, which halves the distance to 240;
+    # saturation then contrast; contrast then saturation, which halves the distance to 255.
     expected = np.array(
         [(100, 200, 240), (150, 255, 255), (170, 220, 240), (255, 255, 255), (203, 255, 255)]
     )
@@ -99,12 +99,16 @@ def test_boxes_and_labels_pass_through():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'brightness': -1}, 'brightness = -1: expected a number >= 0'),
+        ({'brightness': -1}, 'brightness = -1: expected a finite number >= 0'),
         ({'hue': float('nan')}, 'hue = nan'),
-        ({'contrast': (1.5, 0.5)}, r'contrast = \(1.5, 0.5\): expected 0 <= least <= greatest'),
+        (
+            {'contrast': (1.5, 0.5)},
+            r'contrast = \(1.5, 0.5\): expected \(low, high\) with 0 <= low <= high$',
+        ),
         ({'saturation': (-1, 0.5)}, r'saturation = \(-1, 0.5\)'),
+        ({'saturation': (0, float('inf'))}, r'saturation\[1\] = inf: expected a finite number'),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, message):
+def test_error_names_the_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
         DistortTransform(**arguments)

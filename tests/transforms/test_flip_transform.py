@@ -13,7 +13,7 @@ def example():
 
 
 @pytest.mark.parametrize('horizontal, vertical', [(0, 0), (1, 0), (0, 1), (1, 1)])
-def test_the_box_stays_on_its_object(horizontal, vertical):
+def test_box_stays_on_its_object(horizontal, vertical):
     before = example()
     img, bbox, label, difficult = FlipTransform(horizontal, vertical)(
         before, np.random.default_rng(0)
@@ -24,10 +24,10 @@ def test_the_box_stays_on_its_object(horizontal, vertical):
     assert (y0, y1) == ((3, 5) if vertical else (1, 3))
     assert label is before[2] and difficult is before[3] and bbox.dtype == np.float32
     for a, b in zip(before, example()):
-        np.testing.assert_array_equal(a, b)  # what came in is untouched
+        np.testing.assert_array_equal(a, b)  # the input is unchanged
 
 
-def test_half_of_the_time_and_by_the_generator_alone():
+def test_flips_half_of_the_time_and_depends_on_the_generator_only():
     flip = pickle.loads(pickle.dumps(FlipTransform()))
 
     def flipped(seed):
@@ -45,6 +45,6 @@ def test_no_boxes():
     assert bbox.shape == (0, 4) and label.shape == (0,)
 
 
-def test_bad_probability():
-    with pytest.raises(ValueError, match='vertical = 2: expected a probability'):
+def test_error_names_the_probability():
+    with pytest.raises(ValueError, match=r'vertical = 2: expected a number in \[0, 1\]'):
         FlipTransform(vertical=2)

@@ -56,7 +56,7 @@ def test_a_wrong_option_fails_before_training():
     ('bbox', 'label', 'message'),
     [
         ([(2, 2, 2, 14)], [0], r'bbox\[0\] = \(2.0, 2.0, 2.0, 14.0\)'),
-        (BBOX, [0], '2 boxes and 1 labels'),
+        (BBOX, [0], 'label has length 1: expected 2'),
     ],
 )
 def test_a_wrong_example_is_named(bbox, label, message):

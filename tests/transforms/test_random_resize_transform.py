@@ -7,7 +7,7 @@ import pytest
 from chainer_ssd.transforms import RandomResizeTransform, ResizeTransform
 
 
-def test_one_of_five_filters_each_as_often():
+def test_each_of_five_interpolations_is_equally_likely():
     img = np.random.default_rng(0).integers(0, 256, (3, 30, 20))
     pixels = np.ascontiguousarray(img.transpose(1, 2, 0).astype(np.uint8))
     expected = {
@@ -30,13 +30,13 @@ def test_one_of_five_filters_each_as_often():
     assert all(70 < count < 130 for count in counts.values()), counts
 
 
-def test_what_has_the_size_already_is_untouched():
+def test_image_of_the_right_size_is_unchanged():
     img = np.random.default_rng(0).random((3, 12, 12), np.float32)
     result, _, _ = RandomResizeTransform(12)((img, [], []), np.random.default_rng(0))
     np.testing.assert_array_equal(result, img)
 
 
-def test_pixels_are_rounded_and_bounded():
+def test_pixels_are_rounded_and_clipped():
     img = np.repeat(np.array([3, 0.4, 0.6, 254.7, 300], 'f'), 2).reshape(1, 1, 10)
     img = np.broadcast_to(img, (3, 10, 10))
     seen = set()
@@ -49,7 +49,7 @@ def test_pixels_are_rounded_and_bounded():
 
 @pytest.mark.parametrize('size', [0, 1.5, -3, float('inf'), None, '300', (300, 300)])
 @pytest.mark.parametrize('transform', [RandomResizeTransform, ResizeTransform])
-def test_a_wrong_size_is_named(transform, size):
-    message = re.escape(f'size = {size!r}: expected a positive integer')
-    with pytest.raises(ValueError, match=message):
+def test_error_names_the_size(transform, size):
+    message = re.escape(f'size = {size!r}: expected an integer >= 1')
+    with pytest.raises(ValueError if isinstance(size, int) else TypeError, match=message):
         transform(size)

@@ -21,18 +21,18 @@ def batches(dataset, batchsize, n):
     return [iterator.next() for _ in range(n)]
 
 
-def test_each_epoch_holds_each_example_once_in_another_order():
+def test_each_epoch_has_each_example_once_in_a_new_order():
     epochs = [[example for example, _ in batch] for batch in batches(dataset_of(), 10, 5)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 5
 
 
-def test_each_epoch_draws_anew_and_each_example_for_itself():
+def test_random_numbers_differ_between_epochs_and_examples():
     drawn = [number for batch in batches(dataset_of(), 10, 5) for _, number in batch]
     assert len(set(drawn)) == 50
 
 
-def test_an_item_depends_on_seed_and_index_alone():
+def test_an_item_depends_on_seed_and_index_only():
     dataset = dataset_of(seed=3)
     items = [dataset[i] for i in range(30)]
     again = pickle.loads(pickle.dumps(dataset_of(seed=3)))
@@ -40,7 +40,7 @@ def test_an_item_depends_on_seed_and_index_alone():
     assert [dataset_of(seed=4)[i] for i in range(30)] != items
 
 
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer's setDaemon, and fork
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer calls setDaemon and forks
 @pytest.mark.parametrize(
     'make',
     [
@@ -56,7 +56,7 @@ def test_an_item_depends_on_seed_and_index_alone():
     ],
     ids=['serial', 'thread', 'process'],
 )
-def test_an_iterator_that_is_resumed_goes_on_as_if_nothing_had_been(make, tmp_path):
+def test_a_resumed_iterator_gives_the_same_batches(make, tmp_path):
     expected = batches(dataset_of(), 3, 12)
     iterator = make(dataset_of())
     assert [iterator.next() for _ in range(5)] == expected[:5]
@@ -69,7 +69,7 @@ def test_an_iterator_that_is_resumed_goes_on_as_if_nothing_had_been(make, tmp_pa
 
 
 @pytest.mark.parametrize('size', [2, 3])
-def test_ranks_together_see_what_one_process_sees(size):
+def test_all_ranks_together_see_the_batches_of_one_process(size):
     whole = batches(dataset_of(12), 2 * size, 6)
     ranks = [batches(dataset_of(12, rank=rank, size=size), 2, 6) for rank in range(size)]
     for i, batch in enumerate(whole):
@@ -90,7 +90,7 @@ def test_ranks_see_every_image_once_an_epoch_in_equal_batches(n, size, batchsize
         assert sorted(j for j, _ in stream[epoch * n : (epoch + 1) * n]) == list(range(n))
 
 
-def test_ranks_have_as_many_items_though_the_number_is_odd():
+def test_ranks_have_equal_numbers_of_items_if_the_total_is_not_divisible():
     parts = [dataset_of(11, rank=rank, size=3) for rank in range(3)]
     assert [len(part) for part in parts] == [3, 3, 3]
     seen = [part[3 + i][0] for part in parts for i in range(3)]
@@ -98,14 +98,17 @@ def test_ranks_have_as_many_items_though_the_number_is_odd():
 
 
 @pytest.mark.parametrize(
-    'arguments, message',
+    'arguments, error, message',
     [
-        ({'n': 1, 'size': 2}, 'dataset holds 1 items: expected 2 or more'),
-        ({'n': 0}, 'dataset holds 0 items'),
-        ({'rank': 2, 'size': 2}, 'rank = 2'),
-        ({'seed': -1}, 'seed = -1'),
+        ({'n': 1, 'size': 2}, ValueError, 'dataset holds 1 items: expected 2 or more'),
+        ({'n': 0}, ValueError, 'dataset holds 0 items'),
+        ({'rank': 2, 'size': 2}, ValueError, 'rank = 2: expected an integer from 0 to 1'),
+        ({'rank': -1}, ValueError, 'rank = -1: expected an integer from 0 to 0'),
+        ({'size': 0}, ValueError, 'size = 0: expected an integer >= 1'),
+        ({'seed': -1}, ValueError, 'seed = -1: expected an integer >= 0'),
+        ({'seed': 1.5}, TypeError, 'seed = 1.5: expected an integer >= 0'),
     ],
 )
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_error_names_the_argument(arguments, error, message):
+    with pytest.raises(error, match=message):
         dataset_of(**arguments)
