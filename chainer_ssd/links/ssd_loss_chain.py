@@ -79,25 +79,35 @@ class SSDLossChain(chainer.Chain):
         return loss
 
 
-@chainer.dataset.converter()
-def ground_truth_batch(
-    batch: Sequence[tuple[Array, Array, Array]], device: Any
-) -> tuple[Array, list[Array], list[Array]]:
-    """Return a batch for :class:`SSDLossChain`: the converter of a Chainer updater.
+class GroundTruthConverter(chainer.dataset.Converter):
+    """Converter of a Chainer updater that makes batches for :class:`SSDLossChain`.
 
-    Parameters
-    ----------
-    batch : sequence of tuples
-        Examples ``(img, bbox, label)`` whose images have one shape.
-    device : chainer.backend.Device
-        Device that receives the images.
-
-    Returns
-    -------
-    imgs : float32 array of shape (B, 3, H, W)
-        Images on ``device``.
-    bboxes, labels : lists of B arrays
-        Ground truths of each image, on the CPU.
+    Images become one array. Boxes and labels stay lists with one array per image. The instance
+    ``chainer_ssd.links.ground_truth_batch`` serves every updater.
     """
-    imgs, bboxes, labels = zip(*batch)
-    return device.send(np.stack(imgs)), list(bboxes), list(labels)
+
+    def __call__(
+        self, batch: Sequence[tuple[Array, Array, Array]], device: chainer.backend.Device
+    ) -> tuple[Array, list[Array], list[Array]]:
+        """Convert a batch.
+
+        Parameters
+        ----------
+        batch : sequence of tuples
+            Examples ``(img, bbox, label)`` whose images have one shape.
+        device : chainer.backend.Device
+            Device that receives the images.
+
+        Returns
+        -------
+        imgs : float32 array of shape (B, 3, H, W)
+            Images on ``device``.
+        bboxes, labels : lists of B arrays
+            Ground truths of each image, on the CPU.
+        """
+        imgs, bboxes, labels = zip(*batch)
+        return device.send(np.stack(imgs)), list(bboxes), list(labels)
+
+
+#: Converter for an updater of :class:`SSDLossChain`, a :class:`GroundTruthConverter`.
+ground_truth_batch = GroundTruthConverter()
