@@ -8,8 +8,10 @@ _compat.install()  # before Chainer is imported, where the start-up hook has not
 from chainer_ssd.datasets import COCOBboxDataset, ShapesBboxDataset, VOCBboxDataset
 from chainer_ssd.evaluation import (
     calc_detection_voc_prec_rec,
+    detect_dataset,
     eval_detection_coco,
     eval_detection_voc,
+    summarize_detections,
 )
 from chainer_ssd.extensions import (
     DetectionEvaluator,
@@ -104,6 +106,7 @@ __all__ = [
     'bbox_iou',
     'calc_detection_voc_prec_rec',
     'decode',
+    'detect_dataset',
     'draw_bbox',
     'draw_detection',
     'draw_match',
@@ -121,6 +124,7 @@ __all__ = [
     'read_image',
     'save_detector',
     'ssd_loss',
+    'summarize_detections',
     'write_image',
 ]
 

@@ -224,6 +224,43 @@ def check_label(label: Any, n_bbox: int, name: str = 'label') -> Any:
     return label.astype('i', copy=False)
 
 
+def check_column(
+    column: Any, n_bbox: int, name: str, kinds: str = 'fiu', expected: str = 'numbers'
+) -> Any:
+    """Return an array with one value for each box, or raise.
+
+    Parameters
+    ----------
+    column : array or list of shape (N,)
+        On the CPU.
+    n_bbox : int
+        Number of boxes N.
+    name : str
+        Name of the argument in messages.
+    kinds : str
+        Letters of ``dtype.kind`` that are accepted. Default: floats and integers.
+    expected : str
+        What these dtypes are, in messages.
+
+    Returns
+    -------
+    array of shape (N,)
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (N,).
+    TypeError
+        If the dtype is not accepted.
+    """
+    column = np.asarray(column)
+    if column.shape != (n_bbox,):
+        raise ValueError(f'{name} has shape {column.shape}: expected ({n_bbox},), one for each box')
+    if column.dtype.kind not in kinds:
+        raise TypeError(f'{name} has dtype {column.dtype}: expected {expected}')
+    return column
+
+
 def check_index(index: Any, n_box: int, n_truth: int, name: str = 'index') -> Any:
     """Return the assignment of one image as int32, or raise.
 

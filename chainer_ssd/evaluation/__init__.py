@@ -1,9 +1,18 @@
-"""How good a set of detections is: figures that compare with what others publish."""
+"""Detections over a data set, and their figures by the rules of Pascal VOC and COCO."""
 
+from chainer_ssd.evaluation.detect_dataset import detect_batches, detect_dataset
 from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
 from chainer_ssd.evaluation.eval_detection_voc import (
     calc_detection_voc_prec_rec,
     eval_detection_voc,
 )
+from chainer_ssd.evaluation.summarize_detections import summarize_detections
 
-__all__ = ['calc_detection_voc_prec_rec', 'eval_detection_coco', 'eval_detection_voc']
+__all__ = [
+    'calc_detection_voc_prec_rec',
+    'detect_batches',
+    'detect_dataset',
+    'eval_detection_coco',
+    'eval_detection_voc',
+    'summarize_detections',
+]

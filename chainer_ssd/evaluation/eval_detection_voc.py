@@ -1,50 +1,55 @@
 """Average precision as Pascal VOC defines it."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import numpy as np
 
-from chainer_ssd.evaluation._arguments import as_flag, each_image
+from chainer_ssd._array import Array
+from chainer_ssd._options import check_fraction
+from chainer_ssd.evaluation._arguments import check_flag_column, each_image
 from chainer_ssd.ops import bbox_iou
 
-# What became of a detection: the paper's true and false positive, and the one that found a
-# difficult object and counts as neither.
-_FALSE, _TRUE, _UNCOUNTED = 0, 1, -1
+# Outcomes of a detection. A detection of a difficult ground truth is not counted.
+_FALSE_POSITIVE, _TRUE_POSITIVE, _NOT_COUNTED = 0, 1, -1
 
 
 def eval_detection_voc(
-    pred_bboxes,
-    pred_labels,
-    pred_scores,
-    gt_bboxes,
-    gt_labels,
-    gt_difficults=None,
-    iou_thresh=0.5,
-    use_07_metric=False,
-):
-    """Average precision of every class, and their mean, by the rules of Pascal VOC.
+    pred_bboxes: Iterable[Array],
+    pred_labels: Iterable[Array],
+    pred_scores: Iterable[Array],
+    gt_bboxes: Iterable[Array],
+    gt_labels: Iterable[Array],
+    gt_difficults: Iterable[Array | None] | None = None,
+    iou_thresh: float = 0.5,
+    use_07_metric: bool = False,
+) -> dict:
+    """Return the average precision of every class and their mean, by the rules of Pascal VOC.
 
-    Within an image and a class, detections are taken by falling score. Each goes to the ground
-    truth that it overlaps most; the first that comes to a ground truth with an IoU of
-    ``iou_thresh`` or more is right, every other is wrong, and one that goes to a difficult
-    ground truth does not count.
+    Within an image and a class, detections are taken by falling score. Each is assigned to the
+    ground truth with the largest IoU. The first detection of a ground truth with an IoU of
+    ``iou_thresh`` or more is a true positive. Every other detection is a false positive, unless
+    its ground truth is difficult: then it is not counted.
 
     Parameters
     ----------
     pred_bboxes : iterable of arrays of shape (R', 4)
-        Detected boxes of every image, (y_min, x_min, y_max, x_max) in pixels, inclusive as VOC
-        has them: a box from 3 to 3 is one pixel wide, so that 1 is added to both maxima before
-        the IoU. An inverted box overlaps nothing.
+        Detected boxes of every image, (y_min, x_min, y_max, x_max) in pixels. The maxima are
+        inclusive, as in VOC: a box from 3 to 3 is one pixel wide. So 1 is added to both maxima
+        before the IoU. An inverted box overlaps nothing.
     pred_labels : iterable of int arrays of shape (R',)
-        Their classes, 0 and up, without background.
+        Their classes, counted from 0, without background.
     pred_scores : iterable of float arrays of shape (R',)
-        Their scores; any scale, only the order counts.
+        Their scores, on any scale. Only their order matters.
     gt_bboxes : iterable of arrays of shape (R, 4)
         Ground truth boxes of every image, in the same coordinates.
     gt_labels : iterable of int arrays of shape (R,)
         Their classes.
     gt_difficults : iterable of bool arrays of shape (R,), optional
-        Ground truths that need not be found. Without it, or with None for an image: none.
+        Ground truths that need not be found. Default, and None for an image: none.
     iou_thresh : float
-        The least IoU of a right detection, in [0, 1].
+        Minimum IoU of a true positive, in [0, 1].
     use_07_metric : bool
         False: the area under the monotone precision-recall curve (VOC 2010 and later).
         True: the mean of its precision at recalls 0, 0.1, ..., 1 (VOC 2007).
@@ -52,45 +57,51 @@ def eval_detection_voc(
     Returns
     -------
     dict
-        ``'ap'``: float64 array of shape (n_class,), NaN for a class of which there is no
-        ground truth that counts; n_class is the largest label met, plus 1.
-        ``'map'``: float, the mean of the others; NaN if there are none.
+        ``'ap'``: float64 array of shape (n_class,), where n_class is the largest label + 1. NaN
+        for a class without a ground truth that counts.
+        ``'map'``: float, the mean of the others. NaN if there are none.
 
     Raises
     ------
     ValueError
-        If the iterables are of unequal length, or shapes within an image disagree, a label is
-        negative, a score or a coordinate is NaN or infinite, a ground truth is inverted, a flag
-        is neither False nor True (0 or 1), or ``iou_thresh`` lies outside [0, 1]. The message
-        names the argument and the image.
+        If the iterables are of unequal length, or shapes within an image disagree.
+        If labels are not integers of 0 or more, or a score or a coordinate is not finite.
+        If a ground truth is inverted, or a flag is neither False nor True (0 or 1).
+        If ``iou_thresh`` is outside [0, 1]. The message names the argument and the image.
     TypeError
-        If labels are not integers, or boxes, scores or flags not numbers.
+        If boxes, scores or flags are not numbers.
 
     Notes
     -----
     Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge" (2010), section 4.2.
     The arguments and the figures are those of ChainerCV's ``eval_detection_voc``. Among equal
-    scores the later detection of an image is the first to be matched, and the later image goes
-    first in the precision-recall curve. That is ChainerCV's order where NumPy's default sort keeps
-    ties as they stand; whether it does differs between releases and machines, the order here not.
+    scores, the later detection of an image is matched first, and the later image comes first in
+    the precision-recall curve. That is ChainerCV's order where NumPy's default sort keeps the
+    order of equal values, which differs between releases and machines. The order here is fixed.
     """
     prec, rec = calc_detection_voc_prec_rec(
         pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh
     )
     ap = np.full(len(rec), np.nan)
-    present = [label for label, found in enumerate(rec) if found is not None]
+    present = [label for label, curve in enumerate(rec) if curve is not None]
     for label in present:
         ap[label] = _average_precision(prec[label], rec[label], use_07_metric)
     return {'ap': ap, 'map': float(ap[present].mean()) if present else float('nan')}
 
 
 def calc_detection_voc_prec_rec(
-    pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=None, iou_thresh=0.5
-):
-    """Precision and recall of every class over its detections, by the rules of Pascal VOC.
+    pred_bboxes: Iterable[Array],
+    pred_labels: Iterable[Array],
+    pred_scores: Iterable[Array],
+    gt_bboxes: Iterable[Array],
+    gt_labels: Iterable[Array],
+    gt_difficults: Iterable[Array | None] | None = None,
+    iou_thresh: float = 0.5,
+) -> tuple[list[Array | None], list[Array | None]]:
+    """Return precision and recall of every class over its detections, by the rules of Pascal VOC.
 
-    Which detections are right, wrong or not counted is said at :func:`eval_detection_voc`, whose
-    average precision is drawn from these curves.
+    :func:`eval_detection_voc` describes which detections are true positives, false positives or
+    not counted. It computes the average precision from these curves.
 
     Parameters
     ----------
@@ -100,12 +111,12 @@ def calc_detection_voc_prec_rec(
     Returns
     -------
     prec : list of float64 arrays
-        Of each class, up to the largest label met, an array with an element a detection, by
-        falling score: the share of right ones among those counted as far as there; NaN as long
-        as none counted. None for a class that was not met at all.
+        For each class up to the largest label, an array with one element per detection, by falling
+        score. It is the fraction of true positives among the counted detections up to this one,
+        or NaN as long as none is counted. None for a class without detections and ground truths.
     rec : list of float64 arrays
-        The share of ground truths found as far as there, difficult ones left out. None for a
-        class of which there is no ground truth that counts.
+        The fraction of ground truths found up to this detection, without difficult ones. None for
+        a class without a ground truth that counts.
 
     Raises
     ------
@@ -114,40 +125,45 @@ def calc_detection_voc_prec_rec(
 
     Notes
     -----
-    Returns what ChainerCV's function of this name does. Element i belongs to the i-th highest
-    score of the class, so that ``numpy.sort(scores)[::-1]`` of its detections stands beside it;
-    a threshold cuts only between scores that differ.
+    Returns what ChainerCV's function of this name returns. Element i belongs to the i-th highest
+    score of the class, which is ``numpy.sort(scores)[::-1][i]``. A score threshold can only
+    separate detections of unequal scores.
     """
-    iou_thresh = float(iou_thresh)
-    if not 0 <= iou_thresh <= 1:
-        raise ValueError(f'iou_thresh = {iou_thresh}: expected a number in [0, 1]')
-
-    labels, scores, verdicts, positives = [], [], [], []
+    check_fraction('iou_thresh', iou_thresh)
+    labels, scores, outcomes, gt_labels_of_images, counts = [], [], [], [], []
     for i, (pred, (gt_bbox, gt_label, gt_difficult)) in enumerate(
         each_image(
             pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=gt_difficults
         )
     ):
-        gt_difficult = as_flag(f'gt_difficults[{i}]', gt_difficult, f'gt_bboxes[{i}]', len(gt_bbox))
-        pred_label, pred_score, verdict = _judge(*pred, gt_bbox, gt_label, gt_difficult, iou_thresh)
-        labels.append(pred_label)
-        scores.append(pred_score)
-        verdicts.append(verdict)
-        positives.append((gt_label, ~gt_difficult))
+        gt_difficult = check_flag_column(gt_difficult, len(gt_bbox), f'gt_difficults[{i}]')
+        pred_bbox, pred_label, pred_score = pred
+        order = _falling(pred_score)
+        labels.append(pred_label[order])
+        scores.append(pred_score[order])
+        outcomes.append(
+            _outcomes(
+                pred_bbox[order], pred_label[order], gt_bbox, gt_label, gt_difficult, iou_thresh
+            )
+        )
+        gt_labels_of_images.append(gt_label)
+        counts.append(~gt_difficult)
 
     if not labels:
         return [], []
-    label, score, verdict = map(np.concatenate, (labels, scores, verdicts))
-    gt_label, counts = map(np.concatenate, zip(*positives))
-    n_class = max(label.max(initial=-1), gt_label.max(initial=-1)) + 1
-    n_positive = np.bincount(gt_label[counts], minlength=n_class)
+    label, score, outcome, gt_label, is_counted = map(
+        np.concatenate, (labels, scores, outcomes, gt_labels_of_images, counts)
+    )
+    n_class = int(max(label.max(initial=-1), gt_label.max(initial=-1))) + 1
+    n_positive = np.bincount(gt_label[is_counted], minlength=n_class)
 
-    prec, rec = [None] * n_class, [None] * n_class
+    prec: list[Array | None] = [None] * n_class
+    rec: list[Array | None] = [None] * n_class
     for i in np.union1d(label, gt_label):
-        mine = label == i
-        ranked = verdict[mine][_falling(score[mine])]
-        n_true = np.cumsum(ranked == _TRUE)
-        n_counted = np.cumsum(ranked != _UNCOUNTED)
+        of_class = label == i
+        ranked = outcome[of_class][_falling(score[of_class])]
+        n_true = np.cumsum(ranked == _TRUE_POSITIVE)
+        n_counted = np.cumsum(ranked != _NOT_COUNTED)
         # precision = TP / (TP + FP), recall = TP / P
         prec[i] = np.where(n_counted, n_true / np.maximum(n_counted, 1), np.nan)
         if n_positive[i]:
@@ -155,32 +171,37 @@ def calc_detection_voc_prec_rec(
     return prec, rec
 
 
-def _judge(pred_bbox, pred_label, pred_score, gt_bbox, gt_label, gt_difficult, iou_thresh):
-    """One image: labels, scores and verdicts of its detections, by falling score."""
-    order = _falling(pred_score)
-    pred_bbox, pred_label, pred_score = pred_bbox[order], pred_label[order], pred_score[order]
-    verdict = np.full(len(order), _FALSE, dtype=np.int8)
+def _outcomes(
+    pred_bbox: Array,
+    pred_label: Array,
+    gt_bbox: Array,
+    gt_label: Array,
+    gt_difficult: Array,
+    iou_thresh: float,
+) -> Array:
+    """Return the outcome of each detection of an image. Detections come by falling score."""
+    outcome = np.full(len(pred_bbox), _FALSE_POSITIVE, dtype=np.int8)
     if len(gt_bbox) and len(pred_bbox):
         inclusive = np.array((0, 0, 1, 1), dtype=np.int8)
         iou = bbox_iou(pred_bbox + inclusive, gt_bbox + inclusive)
         iou[pred_label[:, None] != gt_label] = -1
         best = iou.argmax(axis=1)
         found = np.flatnonzero(iou.max(axis=1) >= iou_thresh)
-        # np.unique gives each ground truth's first detection; the others stay wrong.
-        verdict[found[np.unique(best[found], return_index=True)[1]]] = _TRUE
-        verdict[found[gt_difficult[best[found]]]] = _UNCOUNTED
-    return pred_label, pred_score, verdict
+        # np.unique returns the first detection of each ground truth. Later ones are false.
+        outcome[found[np.unique(best[found], return_index=True)[1]]] = _TRUE_POSITIVE
+        outcome[found[gt_difficult[best[found]]]] = _NOT_COUNTED
+    return outcome
 
 
-def _average_precision(prec, rec, use_07_metric):
-    # the precision still reached at this recall or beyond; 0 past the last detection, and as long
-    # as nothing counted
+def _average_precision(prec: Array, rec: Array, use_07_metric: bool) -> float:
+    # The precision still reached at this recall or beyond. It is 0 after the last detection, and
+    # where no detection is counted yet.
     reached = np.maximum.accumulate(np.append(np.nan_to_num(prec), 0)[::-1])[::-1]
     if use_07_metric:
         return reached[np.searchsorted(rec, np.arange(11) * 0.1)].mean()
     return np.sum(np.diff(rec, prepend=0) * reached[:-1])
 
 
-def _falling(score):
-    """Indices by falling score, ties by falling index."""
+def _falling(score: Array) -> Array:
+    """Return indices by falling score, ties by falling index."""
     return np.argsort(score, kind='stable')[::-1]

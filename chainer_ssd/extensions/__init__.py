@@ -1,4 +1,4 @@
-"""Extensions of Chainer's Trainer that report on boxes."""
+"""Extensions of Chainer's Trainer that report on boxes and pictures of them."""
 
 from chainer_ssd.extensions.detection_evaluator import DetectionEvaluator
 from chainer_ssd.extensions.detection_vis_report import DetectionVisReport

@@ -1,36 +1,49 @@
-"""What the extensions that draw pictures have in common."""
+"""Base class of the extensions that draw pictures."""
+
+from __future__ import annotations
 
 import contextlib
 import os
 import random
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import chainer
 import numpy as np
 from chainer.training import Extension
 
+from chainer_ssd._array import Array
 from chainer_ssd._extras import require
+from chainer_ssd._options import check_integer, check_label_names
+from chainer_ssd.distributed import Communicator
 from chainer_ssd.images import image_format_of, write_image
 
 
 class VisReport(Extension):
-    """Draws the first examples of a data set into the trainer's folder.
+    """Trainer extension that draws the first examples of a data set into the trainer's folder.
 
-    Reads the data set itself, not an iterator's next examples, and leaves the global random
-    generators as they were: training goes on as if nothing had been drawn. A picture that cannot
-    be written does not end it either.
+    It reads the data set itself and restores the global random generators. So training goes on as
+    if nothing had been drawn. A picture that cannot be written does not end training.
     """
 
     trigger = 1, 'epoch'
     priority = chainer.training.PRIORITY_READER
 
-    def __init__(self, iterator, filename, n_image, comm):
+    def __init__(
+        self,
+        iterator: Any,
+        label_names: Sequence[str] | None,
+        filename: str,
+        n_image: int,
+        comm: Communicator | None,
+    ) -> None:
         require('matplotlib', 'plot')  # now, not at the first picture
         is_iterator = isinstance(iterator, chainer.dataset.Iterator)
         self.dataset = iterator.dataset if is_iterator else iterator
-        if n_image < 1:
-            raise ValueError(f'n_image = {n_image}: expected 1 or more')
-        self.filename, self.n_image, self.comm = filename, n_image, comm
+        self.label_names = None if label_names is None else check_label_names(label_names)
+        self.n_image = check_integer('n_image', n_image, 1)
+        self.filename, self.comm = filename, comm
         self._has_warned = False
         if self._name(1, 0) == self._name(1, 1) and n_image > 1:
             raise ValueError(
@@ -41,19 +54,25 @@ class VisReport(Extension):
         except ValueError as error:
             raise ValueError(f'filename = {error}') from None
 
-    def draw(self, example):
-        """The picture (3, H, W) of one example."""
+    def draw(self, example: tuple) -> Array:
+        """Return the picture (3, H, W) of one example."""
         raise NotImplementedError
 
-    def __call__(self, trainer):
-        """Draws and writes the pictures; does nothing on other ranks than 0."""
+    def __call__(self, trainer: chainer.training.Trainer) -> None:
+        """Draw and write the pictures on rank 0.
+
+        Parameters
+        ----------
+        trainer : chainer.training.Trainer
+            Its folder ``out`` receives the pictures.
+        """
         if self.comm is not None and self.comm.rank:
             return
         for i in range(min(self.n_image, len(self.dataset))):
             name = self._name(trainer.updater.iteration, i)
             try:
                 with (
-                    _global_random_state(),
+                    _restored_random_state(),
                     chainer.using_config('train', False),
                     chainer.no_backprop_mode(),
                 ):
@@ -65,20 +84,20 @@ class VisReport(Extension):
                 ) from error
             self._write(picture, os.path.join(trainer.out, name))
 
-    def _write(self, picture, path):
+    def _write(self, picture: Array, path: str) -> None:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write_image(picture, path)
-        except OSError as error:  # a full disk, say
+        except OSError as error:  # for example a full disk
             if not self._has_warned:
                 self._has_warned = True
                 warnings.warn(
-                    f'{type(self).__name__} cannot write {path}: {error}; training goes '
-                    'on, with no further word of its pictures',
+                    f'{type(self).__name__} cannot write {path}: {error}. Training goes on. '
+                    'Later pictures that cannot be written are not reported',
                     stacklevel=3,
                 )
 
-    def _name(self, iteration, index):
+    def _name(self, iteration: int, index: int) -> str:
         try:
             return self.filename.format(iteration=iteration, index=index)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -89,7 +108,7 @@ class VisReport(Extension):
 
 
 @contextlib.contextmanager
-def _global_random_state():
+def _restored_random_state() -> Iterator[None]:
     states = random.getstate(), np.random.get_state()
     try:
         yield

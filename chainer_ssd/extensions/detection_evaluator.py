@@ -1,58 +1,75 @@
 """Average precision while a Trainer runs."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import chainer
 from chainer.training.extensions import Evaluator
 
-from chainer_ssd.distributed import from_rank_0, gather_shards, shard_of
-from chainer_ssd.evaluation import eval_detection_voc
+from chainer_ssd._options import check_label_names
+from chainer_ssd.distributed import Communicator, from_rank_0
+from chainer_ssd.evaluation import detect_batches, detect_dataset, eval_detection_voc
 
 
 class DetectionEvaluator(Evaluator):
-    """Trainer extension that reports the average precision of a detector, as Pascal VOC counts it.
+    """Trainer extension that reports the average precision of a detector, as Pascal VOC defines it.
 
-    Reports ``map`` and, where the classes have names, ``ap/<name>`` of each, observed as
-    ``validation/main/map`` and so on; a class of which the data set holds no object has NaN and
-    does not enter the mean. :func:`chainer_ssd.eval_detection_voc` computes them.
+    It reports ``map`` and, with ``label_names``, ``ap/<name>`` of each class. A Trainer observes
+    them as ``validation/main/map`` and so on. A class without a ground truth has NaN and is left
+    out of the mean. :func:`chainer_ssd.eval_detection_voc` computes the figures.
 
-    Called without a trainer it returns the same figures in a dict.
+    Called without a trainer, it returns the same figures in a dict.
 
     Parameters
     ----------
     iterator : chainer.iterators.SerialIterator or any other with ``reset``
         One pass (``repeat=False, shuffle=False``) over examples ``(img, bbox, label)`` or
-        ``(img, bbox, label, difficult)``: bbox (R, 4) = (y_min, x_min, y_max, x_max) in pixels,
-        label int (R,), difficult bool (R,): objects that need not be found.
+        ``(img, bbox, label, difficult)``. bbox (R, 4) is (y_min, x_min, y_max, x_max) in pixels,
+        label an int array (R,), difficult a bool array (R,) of objects that need not be found.
     target : chainer.Link
-        ``target.predict(imgs)`` returns three lists, the bboxes, labels and scores of every image;
-        set its threshold low (``use_preset('evaluate')``): a cut-off lowers the AP.
+        ``target.predict(imgs)`` returns three lists: the bboxes, labels and scores of every image.
+        Its score threshold should be low (``use_preset('evaluate')``), because a high one lowers
+        the average precision.
     label_names : sequence of str, optional
-        The classes, in the order of the labels.
+        Names of the classes, in the order of the labels.
     use_07_metric : bool
-        The 11-point mean of VOC 2007 instead of the area under the curve.
+        Whether to use the 11-point mean of VOC 2007 instead of the area under the curve.
     comm : chainermn.CommunicatorBase, optional
-        Every rank evaluates together, on the same data set: each detects the objects of its share,
-        one image at a time; rank 0 puts all detections together and computes the figures once,
-        which are those of one process, and every rank reports them.
+        Every rank evaluates together, on the same data set. Each rank detects in its part of the
+        images, one image at a time. Rank 0 computes the figures once from all detections, and
+        every rank reports them. They equal those of one process.
 
     Raises
     ------
     ValueError
-        On evaluation: if a label is not among ``label_names``, or as
+        If a name stands twice in ``label_names``. On evaluation: if a label has no name, or as
         :func:`chainer_ssd.eval_detection_voc`.
+    TypeError
+        If ``label_names`` is not a sequence of str.
     RuntimeError
         On evaluation, on every rank: if not every image comes from exactly one rank.
 
     Notes
     -----
-    Observes what ChainerCV's ``DetectionVOCEvaluator`` does, under the same names.
+    It reports what ChainerCV's ``DetectionVOCEvaluator`` reports, under the same names.
     """
 
-    def __init__(self, iterator, target, label_names=None, use_07_metric=False, comm=None):
+    def __init__(
+        self,
+        iterator: Any,
+        target: chainer.Link,
+        label_names: Sequence[str] | None = None,
+        use_07_metric: bool = False,
+        comm: Communicator | None = None,
+    ) -> None:
         super().__init__(iterator, target)
-        self.label_names, self.use_07_metric, self.comm = label_names, use_07_metric, comm
+        self.label_names = None if label_names is None else check_label_names(label_names)
+        self.use_07_metric, self.comm = use_07_metric, comm
 
-    def evaluate(self):
-        """Detects the objects of all images and compares.
+    def evaluate(self) -> dict[str, float]:
+        """Detect the objects of all images and compute the figures.
 
         Returns
         -------
@@ -61,44 +78,31 @@ class DetectionEvaluator(Evaluator):
 
         Raises
         ------
-        ValueError
+        ValueError, RuntimeError
             See the class.
         """
-        target = self.get_target('main')
-        images = self._detect_all() if self.comm is None else self._detect_over_ranks()
-        report = from_rank_0(self.comm, None if images is None else self._compare(images))
-        observation = {}
+        iterator, target = self.get_iterator('main'), self.get_target('main')
+        columns: Any
+        if self.comm is None:
+            iterator.reset()
+            columns = list(zip(*detect_batches(target, iterator))) or [()] * 5
+        else:
+            columns = detect_dataset(target, iterator.dataset, self.comm)
+        report = from_rank_0(self.comm, None if columns is None else self._compute(columns))
+        observation: dict[str, float] = {}
         with chainer.reporter.report_scope(observation):
             chainer.report(report, target)
         return observation
 
-    def _detect_all(self):
-        """Of each image the detected bbox, label and score, and then its truth."""
-        iterator, predict = self.get_iterator('main'), self.get_target('main').predict
-        iterator.reset()
-        images = []
-        for batch in iterator:
-            imgs, *truths = zip(*batch)
-            images += [[*found] for found in zip(*predict(imgs), *truths)]
-        return images
-
-    def _detect_over_ranks(self):
-        dataset, predict = self.get_iterator('main').dataset, self.get_target('main').predict
-        found = {}
-        for i in shard_of(self.comm, len(dataset)):
-            img, *truth = dataset[i]
-            found[i] = [*(column[0] for column in predict([img])), *truth]
-        return gather_shards(self.comm, found, len(dataset))
-
-    def _compare(self, images):
-        columns = list(zip(*images)) or [()] * 5
-        result = eval_detection_voc(*columns, use_07_metric=self.use_07_metric)
+    def _compute(self, columns: Any) -> dict[str, float]:
+        options: dict[str, Any] = {'use_07_metric': self.use_07_metric}
+        result = eval_detection_voc(*columns, **options)
         report = {'map': result['map']}
         if self.label_names is not None:
             ap = dict(enumerate(result['ap']))
             if len(ap) > len(self.label_names):
                 raise ValueError(
-                    f'label {len(ap) - 1} was met: expected one of the '
+                    f'label {len(ap) - 1} occurs: expected one of the '
                     f'{len(self.label_names)} label_names'
                 )
             for label, name in enumerate(self.label_names):

@@ -1,51 +1,65 @@
-"""Detections beside ground truth while a Trainer runs."""
+"""Detections beside ground truths while a Trainer runs."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import chainer
 from chainer.backends import cuda
 
+from chainer_ssd._array import Array
+from chainer_ssd._options import check_number
+from chainer_ssd.distributed import Communicator
 from chainer_ssd.extensions._vis_report import VisReport
 from chainer_ssd.visualizations import draw_detection
 
 
 class DetectionVisReport(VisReport):
-    """Trainer extension that draws what a detector finds beside what there is to find.
+    """Trainer extension that draws the detections of a model beside the ground truths.
 
-    Writes a picture of each of the first images of a data set into the trainer's folder, see
-    :func:`chainer_ssd.draw_detection`. It does not disturb training: test mode, no iterator is
-    advanced, the random generators are put back.
+    It writes a picture of each of the first images of a data set into the trainer's folder, see
+    :func:`chainer_ssd.draw_detection`. It does not disturb training: the model runs in test mode,
+    no iterator advances, and the random generators are restored.
 
     Parameters
     ----------
     iterator : chainer.dataset.Iterator or sequence
         A data set, or an iterator over it, of examples ``(img, bbox, label)`` or ``(img, bbox,
-        label, difficult)``, see :class:`chainer_ssd.DetectionEvaluator`; what is difficult counts
-        as any other.
+        label, difficult)``, see :class:`chainer_ssd.DetectionEvaluator`. Difficult ground truths
+        are drawn like any other.
     target : chainer.Link
-        ``target.predict(imgs)`` returns three lists, the bboxes, labels and scores of every image.
+        ``target.predict(imgs)`` returns three lists: the bboxes, labels and scores of every image.
     label_names : sequence of str, optional
-        The classes, in the order of the labels.
+        Names of the classes, in the order of the labels.
     filename : str
-        With ``{iteration}`` and ``{index}``, which become the trainer's iteration and the image's
-        number; without the former each picture replaces the last. The suffix says the format.
+        File name with ``{iteration}`` and ``{index}``, which become the trainer's iteration and
+        the number of the image. Without ``{iteration}``, each picture replaces the last one. The
+        suffix selects the format.
     n_image : int
-        How many images, 1 or more.
+        Number of images, 1 or more.
     score_thresh : float
-        Least score of a detection that is drawn; those of a model that evaluates are many.
+        Minimum score of a detection that is drawn. A model with the preset ``'evaluate'`` returns
+        many detections of low scores.
     comm : chainermn.CommunicatorBase, optional
-        Rank 0 draws, the others do nothing; no rank waits for another.
+        Rank 0 draws, the others do nothing. No rank waits for another.
 
     Raises
     ------
     ValueError
-        If ``filename`` or ``n_image`` is not as said.
+        If ``filename``, ``n_image`` or ``score_thresh`` is not as described, or a name stands
+        twice.
+    TypeError
+        If ``n_image`` is not an integer, or ``label_names`` is not a sequence of str.
     ImportError
         If Pillow or matplotlib is missing (``pip install "chainer_ssd[data,plot]"``).
     RuntimeError
-        On a call: if a picture cannot be drawn; it names the image and the cause.
+        On a call: if a picture cannot be drawn. The message names the image and the cause.
 
     Warns
     -----
     UserWarning
-        Once, if a picture cannot be written: it names the file and the cause.
+        Once, if a picture cannot be written. The message names the file and the cause.
 
     Notes
     -----
@@ -54,24 +68,24 @@ class DetectionVisReport(VisReport):
 
     def __init__(
         self,
-        iterator,
-        target,
-        label_names=None,
-        filename='detection_iter={iteration}_idx={index}.jpg',
-        n_image=8,
-        score_thresh=0.6,
-        comm=None,
-    ):
-        super().__init__(iterator, filename, n_image, comm)
-        self.target, self.label_names, self.score_thresh = target, label_names, score_thresh
+        iterator: Any,
+        target: chainer.Link,
+        label_names: Sequence[str] | None = None,
+        filename: str = 'detection_iter={iteration}_idx={index}.jpg',
+        n_image: int = 8,
+        score_thresh: float = 0.6,
+        comm: Communicator | None = None,
+    ) -> None:
+        super().__init__(iterator, label_names, filename, n_image, comm)
+        self.target, self.score_thresh = target, check_number('score_thresh', score_thresh)
 
-    def draw(self, example):
-        """One picture.
+    def draw(self, example: tuple) -> Array:
+        """Return the picture of one example.
 
         Parameters
         ----------
         example : tuple
-            Of the data set.
+            An example of the data set.
 
         Returns
         -------
@@ -80,7 +94,7 @@ class DetectionVisReport(VisReport):
         """
         img, gt_bbox, gt_label = example[:3]
         bbox, label, score = (cuda.to_cpu(column[0]) for column in self.target.predict([img]))
-        sure = score >= self.score_thresh
+        drawn = score >= self.score_thresh
         return draw_detection(
-            img, bbox[sure], label[sure], score[sure], gt_bbox, gt_label, self.label_names
+            img, bbox[drawn], label[drawn], score[drawn], gt_bbox, gt_label, self.label_names
         )

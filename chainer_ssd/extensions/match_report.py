@@ -1,40 +1,48 @@
-"""Whether the default boxes suit the objects."""
+"""How well the default boxes fit the ground truths."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import chainer
 import numpy as np
 from chainer.training import Extension
 
-from chainer_ssd.distributed import gather_values
+from chainer_ssd._array import Array
+from chainer_ssd._options import check_fraction, check_integer, check_ratio
+from chainer_ssd._validation import check_default_bbox
+from chainer_ssd.distributed import Communicator, gather_values
+from chainer_ssd.functions import hard_negative_limit
 from chainer_ssd.ops import bbox_iou, center_to_corner
 
 _N_OCTAVE = 16  # sides up to 65,536 pixels
 
 
 class MatchReport(Extension):
-    """Trainer extension that reports how the ground truths of a data set meet the default boxes.
+    """Trainer extension that reports how well the default boxes fit the ground truths.
 
-    Matching does not depend on the weights, so a sample says it all: each call reads some examples,
-    the next ones of the data set, and reports over them:
+    Matching does not depend on the weights, so a sample of the data set is enough. Each call reads
+    the next ``n_sample`` examples of the data set and reports their figures:
 
     - ``match/n_truth``: ground truths per image.
-    - ``match/n_positive``: default boxes assigned to them, per image. Few: the loss hears little.
-    - ``match/hard_negative``: share of the negatives that hard negative mining selects.
-    - ``match/unmatched``: share of the ground truths that no default box is assigned to: the
-      training never sees them.
-    - ``match/recall``: share of the ground truths that are assigned a default box of IoU >=
-      ``iou_thresh``. The others have at best what bipartite matching finds: a box that suits them
-      badly, whose offsets are large. More or other default boxes raise this.
+    - ``match/n_positive``: default boxes assigned to them, per image. If there are few, the loss
+      has few positives.
+    - ``match/hard_negative``: fraction of the negatives that hard negative mining selects.
+    - ``match/unmatched``: fraction of the ground truths without a default box. Training ignores
+      them.
+    - ``match/recall``: fraction of the ground truths with a default box of IoU >= ``iou_thresh``.
+      The others have at most a default box from bipartite matching, with a low IoU and large
+      offsets. More or other default boxes raise the recall.
 
-    All but ``hard_negative`` are also reported for each class of size that occurs, as
-    ``match/recall/16-32px``: ground truths whose side √(h · w) is at least 16 and less than 32
-    pixels of the network's input. A class that is frequent (``n_truth``) and has few boxes
-    (``n_positive``) or a low recall is where default boxes are missing. The classes are sizes, not
-    feature maps, so that two sets of default boxes can be compared.
+    All but ``hard_negative`` are also reported for each class of size that occurs. For example,
+    ``match/recall/16-32px`` is the recall of ground truths whose side √(h · w) is at least 16 and
+    less than 32 pixels of the network's input. If a class is frequent (``n_truth``) but has few
+    boxes (``n_positive``) or a low recall, it needs more default boxes. The classes are sizes and
+    not feature maps, so that two sets of default boxes can be compared.
 
-    Called without a trainer it returns the same figures in a dict: default boxes can be chosen
-    before anything is trained.
+    Called without a trainer, it returns the same figures in a dict. So default boxes can be chosen
+    before training.
 
     Parameters
     ----------
@@ -44,57 +52,73 @@ class MatchReport(Extension):
     default_bbox : float32 array of shape (K, 4)
         (cy, cx, h, w) in pixels of the network's input.
     iou_thresh : float
-        From which IoU on a default box suits.
+        Minimum IoU of a default box that fits, in [0, 1].
     k : float
-        Hard negatives for each positive, as the loss has it.
+        Hard negatives per positive, as in the loss.
     n_sample : int
-        Examples in a call, over all ranks, 1 or more. A call reads them in the main process: some
-        milliseconds each.
+        Examples per call, over all ranks, 1 or more. Every example is read in the main process,
+        which takes some milliseconds.
     comm : chainermn.CommunicatorBase, optional
-        Every rank extends its trainer with this; each reads its part, and all report the figures
-        of all.
+        Every rank extends its trainer with this extension. Each rank reads its part of the
+        sample, and all report the figures of the whole.
 
     Raises
     ------
     ValueError
-        If ``n_sample`` is less than 1, or the data set is empty.
+        If ``n_sample`` is less than 1, the data set is empty, ``k`` is negative, ``iou_thresh`` is
+        outside [0, 1], or ``default_bbox`` is not valid.
+    TypeError
+        If ``n_sample`` is not an integer, or ``default_bbox`` not numbers.
 
     Notes
     -----
     Liu et al. (2016), section 2.2, "Matching strategy" and "Choosing scales and aspect ratios for
-    default boxes". Difficult ground truths, which are never assigned, count as unmatched: hand in a
+    default boxes". Difficult ground truths are never assigned, so they count as unmatched. Pass a
     data set without them.
     """
 
     trigger = 1, 'epoch'
     priority = chainer.training.PRIORITY_WRITER
 
-    def __init__(self, dataset, default_bbox, iou_thresh=0.5, k=3, n_sample=100, comm=None):
-        if n_sample < 1 or not len(dataset):
-            raise ValueError(
-                f'n_sample = {n_sample}, dataset holds {len(dataset)} examples: '
-                'expected 1 or more of both'
-            )
-        self.dataset, self.iou_thresh, self.k, self.comm = dataset, iou_thresh, k, comm
+    def __init__(
+        self,
+        dataset: Sequence[tuple],
+        default_bbox: Array,
+        iou_thresh: float = 0.5,
+        k: float = 3,
+        n_sample: int = 100,
+        comm: Communicator | None = None,
+    ) -> None:
+        check_integer('n_sample', n_sample, 1)
+        if not len(dataset):
+            raise ValueError('dataset is empty: expected one example or more')
+        default_bbox = check_default_bbox(chainer.backends.cuda.to_cpu(default_bbox))
+        self.dataset, self.comm = dataset, comm
+        self.iou_thresh, self.k = check_fraction('iou_thresh', iou_thresh), check_ratio('k', k)
         self.n_sample = math.ceil(n_sample / (1 if comm is None else comm.size))
-        self._corners = center_to_corner(chainer.backends.cuda.to_cpu(default_bbox))
+        self._corners = center_to_corner(default_bbox)
         self._position = 0
 
-    def __call__(self, trainer=None):
-        """Reads some examples and reports. A collective call where there is a communicator.
+    def __call__(self, trainer: chainer.training.Trainer | None = None) -> dict[str, float]:
+        """Read the next examples and report. A collective call if there is a communicator.
+
+        Parameters
+        ----------
+        trainer : chainer.training.Trainer, optional
+            Not used.
 
         Returns
         -------
         dict of str to float
-            What is reported.
+            The reported figures.
         """
         images = [
             self._count(*self.dataset[(self._position + i) % len(self.dataset)])
             for i in range(self.n_sample)
         ]
         self._position = (self._position + self.n_sample) % len(self.dataset)
-        ranks = gather_values(self.comm, tuple(map(sum, zip(*images))))
-        by_size, n_negative, n_hard_negative = map(sum, zip(*ranks))
+        ranks = gather_values(self.comm, _sum_columns(images))
+        by_size, n_negative, n_hard_negative = _sum_columns(ranks)
         n_image = self.n_sample * len(ranks)
 
         figures = {
@@ -107,41 +131,59 @@ class MatchReport(Extension):
         chainer.report(figures)
         return figures
 
-    def serialize(self, serializer):
-        """Saves or loads where the next sample begins."""
+    def serialize(self, serializer: chainer.Serializer) -> None:
+        """Save or load the position of the next sample.
+
+        Parameters
+        ----------
+        serializer : chainer.Serializer
+            Reads or writes the position.
+        """
         self._position = serializer('position', self._position)
 
-    def _count(self, img, bbox, label, index):
-        """Of one image by size: ground truths, those with a box, with one that suits, boxes; then
-        negatives, and hard ones."""
-        box = np.flatnonzero(index >= 0)
-        truth = index[box]
+    def _count(self, img: Array, bbox: Array, label: Array, index: Array) -> tuple[Array, int, int]:
+        """Return the counts of one image.
+
+        Returns
+        -------
+        by_size : int array of shape (_N_OCTAVE, 4)
+            For each size the ground truths, those with a default box, those with one that fits,
+            and their default boxes.
+        n_negative, n_hard_negative : int
+            Numbers of negatives and of hard negatives.
+        """
+        positives = np.flatnonzero(index >= 0)
+        rows = index[positives]
         best_iou = np.full(len(bbox), -1.0)
-        iou = bbox_iou(self._corners[box], bbox)[np.arange(len(box)), truth]
-        np.maximum.at(best_iou, truth, iou)
-        by_truth = np.stack(
+        iou = bbox_iou(self._corners[positives], bbox)[np.arange(len(positives)), rows]
+        np.maximum.at(best_iou, rows, iou)
+        by_ground_truth = np.stack(
             [
                 np.ones(len(bbox), int),
                 best_iou >= 0,
                 best_iou >= self.iou_thresh,
-                np.bincount(truth, minlength=len(bbox)),
+                np.bincount(rows, minlength=len(bbox)),
             ],
             axis=1,
         )
         side = np.sqrt(np.prod(bbox[:, 2:] - bbox[:, :2], axis=1))
         octave = np.log2(np.maximum(side, 1)).astype(int).clip(0, _N_OCTAVE - 1)
         by_size = np.zeros((_N_OCTAVE, 4), int)
-        np.add.at(by_size, octave, by_truth)
+        np.add.at(by_size, octave, by_ground_truth)
         n_negative = int((index == -1).sum())
-        return by_size, n_negative, min(math.ceil(self.k * len(box)), n_negative)
+        return by_size, n_negative, int(hard_negative_limit(len(positives), n_negative, self.k))
 
 
-def _figures(name, counts, n_image):
-    n_truth, n_matched, n_suited, n_positive = counts.tolist()
+def _sum_columns(rows: Sequence[tuple]) -> tuple:
+    return tuple(map(sum, zip(*rows)))
+
+
+def _figures(suffix: str, counts: Array, n_image: int) -> dict[str, float]:
+    n_truth, n_matched, n_fitting, n_positive = counts.tolist()
     n = n_truth or math.nan
     return {
-        f'match/n_truth{name}': n_truth / n_image,
-        f'match/n_positive{name}': n_positive / n_image,
-        f'match/unmatched{name}': 1 - n_matched / n,
-        f'match/recall{name}': n_suited / n,
+        f'match/n_truth{suffix}': n_truth / n_image,
+        f'match/n_positive{suffix}': n_positive / n_image,
+        f'match/unmatched{suffix}': 1 - n_matched / n,
+        f'match/recall{suffix}': n_fitting / n,
     }

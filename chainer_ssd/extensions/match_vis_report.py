@@ -1,8 +1,15 @@
-"""Which default boxes learn from which ground truth, and which negatives, while a Trainer runs."""
+"""Matched default boxes and hard negatives while a Trainer runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from chainer.backends import cuda
 
+from chainer_ssd._array import Array
+from chainer_ssd.distributed import Communicator
 from chainer_ssd.extensions._vis_report import VisReport
 from chainer_ssd.functions import background_loss, n_hard_negative
 from chainer_ssd.ops import hard_negative_mining
@@ -10,32 +17,34 @@ from chainer_ssd.visualizations import draw_match
 
 
 class MatchVisReport(VisReport):
-    """Trainer extension that draws what the loss sees of training images.
+    """Trainer extension that draws the matching and the hard negatives of training images.
 
-    Writes a picture of each of the first examples of the training pipeline into the trainer's
-    folder: the ground truths with their matched default boxes, scale by scale, those without any,
-    and the negatives that :func:`chainer_ssd.multibox_loss` mines with the present weights. See
-    :func:`chainer_ssd.draw_match`. It does not disturb training: the model runs in test mode (so
-    batch normalisation uses its running statistics, other than in the loss itself), no iterator
-    is advanced, the random generators are put back.
+    It writes a picture of each of the first examples of the training pipeline into the trainer's
+    folder. The picture shows the ground truths with their matched default boxes, scale by scale,
+    and those without any. It also shows the negatives that :func:`chainer_ssd.multibox_loss` mines
+    with the current weights. See :func:`chainer_ssd.draw_match`.
+
+    It does not disturb training: no iterator advances, and the random generators are restored. The
+    model runs in test mode, so batch normalisation uses its running statistics. In the loss itself
+    it uses those of the batch.
 
     Parameters
     ----------
     iterator : chainer.dataset.Iterator or sequence
         A data set, or an iterator over it, of examples ``(img, bbox, label, index)`` as
-        :class:`chainer_ssd.MatchTransform` returns them, after augmentation: the training's own
+        :class:`chainer_ssd.MatchTransform` returns them, after augmentation: the training set
         before :class:`chainer_ssd.EncodeTransform`. Over
-        :class:`chainer_ssd.RandomTransformDataset` every call draws the same augmented images.
+        :class:`chainer_ssd.RandomTransformDataset`, every call draws the same augmented images.
     chain : MultiboxTrainChain
         ``chain.model`` with its ``coder``, and the mining ratio ``chain.k``.
     label_names : sequence of str, optional
-        The classes, in the order of the labels.
+        Names of the classes, in the order of the labels.
     filename, n_image, comm
         See :class:`chainer_ssd.DetectionVisReport`.
 
     Raises
     ------
-    ValueError, ImportError, RuntimeError
+    ValueError, TypeError, ImportError, RuntimeError
         See :class:`chainer_ssd.DetectionVisReport`.
 
     Warns
@@ -46,18 +55,18 @@ class MatchVisReport(VisReport):
 
     def __init__(
         self,
-        iterator,
-        chain,
-        label_names=None,
-        filename='match_iter={iteration}_idx={index}.png',
-        n_image=2,
-        comm=None,
-    ):
-        super().__init__(iterator, filename, n_image, comm)
-        self.chain, self.label_names = chain, label_names
+        iterator: Any,
+        chain: Any,
+        label_names: Sequence[str] | None = None,
+        filename: str = 'match_iter={iteration}_idx={index}.png',
+        n_image: int = 2,
+        comm: Communicator | None = None,
+    ) -> None:
+        super().__init__(iterator, label_names, filename, n_image, comm)
+        self.chain = chain
 
-    def draw(self, example):
-        """One picture.
+    def draw(self, example: tuple) -> Array:
+        """Return the picture of one example.
 
         Parameters
         ----------
@@ -73,7 +82,7 @@ class MatchVisReport(VisReport):
         model, coder = self.chain.model, self.chain.model.coder
         _, mb_confs = model(model.device.send(np.asarray(img, np.float32)[None]))
         conf_loss = cuda.to_cpu(background_loss(mb_confs.array))
-        # 1 for any class: mining asks only what is positive, background or ignored.
+        # Mining depends on the sign of the label only, so 1 stands for every class.
         mb_labels = np.select([index >= 0, index == -1], [1, 0], -1)[None]
         hard_negative = hard_negative_mining(
             conf_loss, mb_labels > 0, n_hard_negative(mb_labels, self.chain.k), mb_labels < 0

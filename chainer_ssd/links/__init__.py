@@ -3,11 +3,7 @@
 from chainer_ssd.links.detector import create_detector, load_detector, save_detector
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.multibox_train_chain import MultiboxTrainChain
-from chainer_ssd.links.ssd_loss_chain import (
-    GroundTruthConverter,
-    SSDLossChain,
-    ground_truth_batch,
-)
+from chainer_ssd.links.ssd_loss_chain import GroundTruthConverter, SSDLossChain
 from chainer_ssd.links.ssd_mini import SSDMini
 from chainer_ssd.links.ssd_vgg16 import SSD300, SSD512
 
@@ -20,7 +16,6 @@ __all__ = [
     'SSDLossChain',
     'SSDMini',
     'create_detector',
-    'ground_truth_batch',
     'load_detector',
     'save_detector',
 ]

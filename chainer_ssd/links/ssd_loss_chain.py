@@ -17,7 +17,7 @@ class SSDLossChain(chainer.Chain):
     """Training chain of a model and :func:`chainer_ssd.ssd_loss`.
 
     The loss matches and encodes by itself, so the chain takes ground truths instead of targets.
-    Use :func:`chainer_ssd.links.ground_truth_batch` as the converter of the updater. The chain
+    Use :class:`chainer_ssd.links.GroundTruthConverter` as the converter of the updater. The chain
     reports ``loss``.
 
     Parameters
@@ -82,8 +82,7 @@ class SSDLossChain(chainer.Chain):
 class GroundTruthConverter(chainer.dataset.Converter):
     """Converter of a Chainer updater that makes batches for :class:`SSDLossChain`.
 
-    Images become one array. Boxes and labels stay lists with one array per image. The instance
-    ``chainer_ssd.links.ground_truth_batch`` serves every updater.
+    Images become one array. Boxes and labels stay lists with one array per image.
     """
 
     def __call__(
@@ -107,7 +106,3 @@ class GroundTruthConverter(chainer.dataset.Converter):
         """
         imgs, bboxes, labels = zip(*batch)
         return device.send(np.stack(imgs)), list(bboxes), list(labels)
-
-
-#: Converter for an updater of :class:`SSDLossChain`, a :class:`GroundTruthConverter`.
-ground_truth_batch = GroundTruthConverter()

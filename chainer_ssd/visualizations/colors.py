@@ -1,61 +1,43 @@
-"""One colour a class, wherever it is drawn."""
+"""One colour for each class, the same in every picture."""
 
-import functools
-import itertools
+from __future__ import annotations
 
 import numpy as np
 
-# Okabe and Ito (2008), "Color Universal Design": blue, orange, bluish green, ...
-_FIRST = (
-    (0, 114, 178),
-    (230, 159, 0),
-    (0, 158, 115),
-    (213, 94, 0),
-    (86, 180, 233),
-    (204, 121, 167),
-    (240, 228, 66),
+# The first seven are Okabe and Ito's (2008), "Color Universal Design". Each later colour has the
+# largest CIELAB distance to all colours before it. The distance is the smallest of those with
+# normal vision, protanopia and deuteranopia.
+_COLORS = (
+    '0072b2 e69f00 009e73 d55e00 56b4e9 cc79a7 f0e442 6432fa affaaf 7dfafa 4b7dfa e1af64 '
+    'e1afaf 964b7d af0096 7dc8e1 fa647d 9619c8 7d96fa fae17d 96fae1 c81900 fa19c8 4b64fa '
+    '969632 e1c84b c89664 96fac8 0096c8 c8c896 e196c8 af3264 9619e1 e1c800 4be1c8 009696 '
+    '196496 c8fa00 c89696 64affa fa7d4b af4be1 96e1fa fae164 96647d 96c8fa c8af96 64e1e1 '
+    'fa3296 e196af fac87d 96fa96 fa6432 e1c8af c832af 197daf 4b96e1 e1af7d e1c864 00c84b '
+    '007de1 64af7d c800c8 fa9632 fa6400 007dc8 967daf fa3232 32967d c80096 fa64e1 4b4be1 '
+    'e1c8e1 7dc87d 96e17d afe196 faaf32 c84b00 7dc864 96afaf 644bfa fa964b 96afc8 9696af '
+    'e1c8c8 e1e14b 7d7d64 4b647d 96fa64 c86496 c8e1af af96c8 4b9600 fae196 fa644b 7de14b '
 )
-_N_COLOR = 96
+_PALETTE: list[tuple] = [tuple(bytes.fromhex(color)) for color in _COLORS.split()]
 
-#: Of what must not be overlooked; no class has it, or a colour like it.
-ALARM = 200, 0, 60
-
-# Machado et al. (2009), "A Physiologically-based Model for Simulation of Color Vision Deficiency":
-# linear RGB as normal, protanopic and deuteranopic eyes see it.
-_EYES = np.array(
-    [
-        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-        [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ],
-        [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.01182, 0.04294, 0.968881],
-        ],
-    ]
-)
-
-# sRGB's linear RGB to CIE XYZ over its white (D65)
-_XYZ = np.array([[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1094, 0.8729]])
+Color = tuple[int, int, int]  # (R, G, B), 0 to 255
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+#: Marks errors. No class has this colour or a similar one.
+RED = (200, 0, 60)
 
 
-def label_color(label):
-    """The colour of a class, the same in every picture.
+def label_color(label: int) -> Color:
+    """Return the colour of a class, the same in every picture.
 
     Parameters
     ----------
     label : int
-        0 or more; the first 96 differ, then they repeat.
+        0 or more. The first 96 colours differ, then they repeat.
 
     Returns
     -------
     tuple of int
-        (R, G, B), 0..255. The first seven are Okabe and Ito's, made for all eyes; each later one
-        is as far as can be from all before it to the eyes, normal, protanopic or deuteranopic,
-        that see it least.
+        (R, G, B), 0 to 255. The first seven are those of Okabe and Ito, which people with colour
+        blindness can tell apart.
 
     Raises
     ------
@@ -64,46 +46,12 @@ def label_color(label):
     """
     if label < 0:
         raise ValueError(f'label = {label}: expected 0 or more')
-    return _palette()[int(label) % _N_COLOR]
+    return _PALETTE[int(label) % len(_PALETTE)]
 
 
-def contrast_color(color):
-    """Black or white, whichever stands out from ``color``."""
-    # WCAG 2.1, relative luminance: the contrast with black and with white is equal at 0.179.
-    return (0, 0, 0) if _linear(np.array(color)) @ _XYZ[1] > 0.179 else (255, 255, 255)
-
-
-@functools.cache
-def _palette():
-    rest = np.array(list(itertools.product(range(0, 256, 25), repeat=3)))
-    lab = _lab(rest)
-    light = lab[0, :, 0]
-    usable = (light > 40) & (light < 92)  # not lost on black, not on white
-    usable &= _distance(lab, ALARM) > 20
-    rest, lab = rest[usable], lab[:, usable]
-    chosen = list(_FIRST)
-    distance = np.min([_distance(lab, color) for color in chosen], axis=0)
-    while len(chosen) < _N_COLOR:
-        chosen.append(tuple(rest[distance.argmax()].tolist()))
-        distance = np.minimum(distance, _distance(lab, chosen[-1]))
-    return chosen
-
-
-def _distance(lab, color):
-    """In CIELAB, to the eyes for which it is least."""
-    return np.linalg.norm(lab - _lab(np.array([color])), axis=-1).min(axis=0)
-
-
-def _lab(colors):
-    """CIELAB of sRGB colours (..., 3), for each kind of eyes: (3, ..., 3)."""
-    linear = np.einsum('eij,...j->e...i', _EYES, _linear(colors)).clip(0, 1)
-    xyz = linear @ _XYZ.T
-    # L = 116 f(Y) − 16, a = 500 (f(X) − f(Y)), b = 200 (f(Y) − f(Z))
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = np.moveaxis(f, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
-def _linear(colors):
-    share = colors / 255
-    return np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)
+def contrast_color(color: Color) -> Color:
+    """Return black or white, whichever has the larger contrast with ``color``."""
+    # Relative luminance (WCAG 2.1). Its contrasts with black and with white are equal at 0.179.
+    value = np.array(color) / 255
+    linear = np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
+    return BLACK if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else WHITE

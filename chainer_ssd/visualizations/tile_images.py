@@ -1,24 +1,29 @@
 """Many images as one."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from chainer_ssd.images.pixels import to_image, to_pixels
+from chainer_ssd._array import Array
+from chainer_ssd._options import check_integer
+from chainer_ssd.images import to_image, to_pixels
 
 _GAP = 6  # pixels between two images
 
 
-def tile_images(imgs, n_column=None):
-    """Puts images side by side and one below the other, on white.
+def tile_images(imgs: Sequence[Array], n_column: int | None = None) -> Array:
+    """Put images side by side and one below the other, on white.
 
     Parameters
     ----------
     imgs : sequence of float or uint8 arrays of shape (3, H, W)
-        RGB, 0..255, of any sizes; at least one. A column is as wide as its widest image, a row as
-        high as its highest.
+        RGB, 0 to 255, of any sizes, at least one. A column is as wide as its widest image. A row
+        is as high as its highest image.
     n_column : int, optional
-        Images in a row; all of them if not given.
+        Number of images in a row. Default: all of them.
 
     Returns
     -------
@@ -28,26 +33,23 @@ def tile_images(imgs, n_column=None):
     Raises
     ------
     ValueError
-        If there is no image, one is not (3, H, W), or ``n_column`` is less than 1.
+        If there is no image, an image is not (3, H, W), or ``n_column`` is less than 1.
+    TypeError
+        If ``n_column`` is not an integer.
     """
     if not len(imgs):
         raise ValueError('imgs is empty: expected one image or more')
-    n_column = len(imgs) if n_column is None else n_column
-    if n_column < 1:
-        raise ValueError(f'n_column = {n_column}: expected 1 or more')
-    n_row = math.ceil(len(imgs) / n_column)
-    heights, widths = np.zeros(n_row, int), np.zeros(min(n_column, len(imgs)), int)
+    n_column = len(imgs) if n_column is None else check_integer('n_column', n_column, 1)
     tiles = [to_pixels(img) for img in imgs]
-    for i, tile in enumerate(tiles):
-        row, column = divmod(i, n_column)
+    places = [divmod(i, n_column) for i in range(len(tiles))]
+    heights = np.zeros(math.ceil(len(tiles) / n_column), int)
+    widths = np.zeros(min(n_column, len(tiles)), int)
+    for (row, column), tile in zip(places, tiles):
         heights[row] = max(heights[row], tile.shape[0])
         widths[column] = max(widths[column], tile.shape[1])
-    tops = np.cumsum([0, *(heights + _GAP)])
-    lefts = np.cumsum([0, *(widths + _GAP)])
+    tops, lefts = (np.cumsum([0, *(sides + _GAP)]) for sides in (heights, widths))
     pixels = np.full((tops[-1] - _GAP, lefts[-1] - _GAP, 3), 255, np.uint8)
-    for i, tile in enumerate(tiles):
-        row, column = divmod(i, n_column)
-        pixels[
-            tops[row] : tops[row] + tile.shape[0], lefts[column] : lefts[column] + tile.shape[1]
-        ] = tile
+    for (row, column), tile in zip(places, tiles):
+        top, left = tops[row], lefts[column]
+        pixels[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     return to_image(pixels)

@@ -23,7 +23,10 @@ ONE = pytest.approx(1, abs=1e-12)  # pycocotools adds an epsilon to every denomi
 
 
 def arguments(images):
-    """Of [(pred, gt)], pred = [(box, label, score)], gt = [(box, label, crowd)]."""
+    """Return the arguments for [(pred, gt)].
+
+    pred = [(box, label, score)], gt = [(box, label, crowd)]
+    """
     return {
         'pred_bboxes': [[p[0] for p in pred] for pred, _ in images],
         'pred_labels': [[p[1] for p in pred] for pred, _ in images],
@@ -39,7 +42,7 @@ def evaluate(*images, **options):
 
 
 def oracle(images, thresh, max_dets=100):
-    """(AP, recall) of each class at one IoU: one detection after the other, on plain numbers."""
+    """Return (AP, recall) of each class at one IoU, one detection after the other."""
     labels = [item[1] for pred, gt in images for item in pred + gt]
     figures = []
     for c in range(max(labels, default=-1) + 1):
@@ -47,31 +50,31 @@ def oracle(images, thresh, max_dets=100):
         for pred, gt in images:
             gt = [g for g in gt if g[1] == c]
             n_positive += sum(not g[2] for g in gt)
-            mine = sorted((p for p in pred if p[1] == c), key=lambda p: -p[2])
+            of_class = sorted((p for p in pred if p[1] == c), key=lambda p: -p[2])
             taken = set()
-            for box, _, score in mine[:max_dets]:
+            for box, _, score in of_class[:max_dets]:
                 free = [
                     (reference.iou(box, g[0]), j)
                     for j, g in enumerate(gt)
                     if not g[2] and j not in taken
                 ]
-                best = max(free, default=(0, None))  # among equals the later truth
+                best = max(free, default=(0, None))  # on a tie the later ground truth
                 if best[0] >= thresh:
                     taken.add(best[1])
-                    verdict = 'right'
-                elif any(g[2] and share_inside(box, g[0]) >= thresh for g in gt):
-                    verdict = 'uncounted'
+                    outcome = 'true'
+                elif any(g[2] and fraction_inside(box, g[0]) >= thresh for g in gt):
+                    outcome = 'not counted'
                 else:
-                    verdict = 'wrong'
-                ranking.append((score, verdict))
+                    outcome = 'false'
+                ranking.append((score, outcome))
         if not n_positive:
             figures.append((NAN, NAN))
             continue
-        curve, right, wrong = [], 0, 0
-        for _, verdict in sorted(ranking, key=lambda r: -r[0]):
-            right += verdict == 'right'
-            wrong += verdict == 'wrong'
-            curve.append((right / n_positive, right / (right + wrong) if right else 0.0))
+        curve, n_true, n_false = [], 0, 0
+        for _, outcome in sorted(ranking, key=lambda r: -r[0]):
+            n_true += outcome == 'true'
+            n_false += outcome == 'false'
+            curve.append((n_true / n_positive, n_true / (n_true + n_false) if n_true else 0.0))
         ap = (
             sum(
                 max([p for r, p in curve if r >= recall], default=0.0)
@@ -79,12 +82,12 @@ def oracle(images, thresh, max_dets=100):
             )
             / 101
         )
-        figures.append((ap, right / n_positive))
+        figures.append((ap, n_true / n_positive))
     return figures
 
 
-def share_inside(box, crowd):
-    """Of the box's own area."""
+def fraction_inside(box, crowd):
+    """Return the fraction of the box's area that lies in the crowd."""
     sides = [max(0, min(box[i + 2], crowd[i + 2]) - max(box[i], crowd[i])) for i in (0, 1)]
     return sides[0] * sides[1] / ((box[2] - box[0]) * (box[3] - box[1]))
 
@@ -97,8 +100,11 @@ def golden():
 
 @pytest.mark.parametrize('case', range(N_GOLDEN))
 def test_equals_chainercv(golden, case):
-    """ChainerCV 0.13.1's answers to random images: float boxes, ties, crowds, masks' areas or none,
-    empty images, classes never seen, more than 100 detections."""
+    """ChainerCV 0.13.1's figures of random images.
+
+    They have float boxes, ties, crowds, masks' areas or none, empty images, classes that do not
+    occur, and more than 100 detections.
+    """
     assert len(golden['n_image']) == N_GOLDEN
     images = slice(*np.cumsum(np.append(0, golden['n_image']))[case : case + 2])
 
@@ -164,26 +170,26 @@ def test_equals_the_definition(images):
 
 
 def test_by_hand():
-    # IoU 0.9, right at nine of ten thresholds; before it in the ranking a wrong one: precision 1/2
+    # IoU 0.9: true at nine of ten thresholds. A false one has a higher score: precision 1/2
     result = evaluate(([(BOX, 0, 0.8), ((0, 0, 20, 20), 0, 0.9)], [((0, 0, 10, 9), 0, False)]))
     np.testing.assert_allclose(
         [result[key][0] for key in (AP, AP50, AP75)], [0.45, 0.5, 0.5], atol=1e-12
     )
     recalls = [result[f'mar/iou=0.50:0.95/area=all/max_dets={n}'] for n in (1, 10, 100)]
     np.testing.assert_allclose(recalls, [0, 0.9, 0.9], atol=1e-12)
-    # half the truths at precision 1: recalls 0, 0.01, ..., 0.5 of 101
+    # half the ground truths at precision 1: recalls 0, 0.01, ..., 0.5 of 101
     result = evaluate(([(BOX, 0, 0.9)], [(BOX, 0, False), (OTHER, 0, False)]))
     np.testing.assert_allclose(result[f'm{AP}'], 51 / 101, atol=1e-12)
     assert type(result[f'm{AP}']) is float
 
 
 def test_height_and_width_are_differences():
-    # 4 of 10 rows; with pixels counted inclusively it would be a half
+    # 4 of 10 rows. With inclusive pixels it would be a half
     assert evaluate(([((0, 0, 4, 9), 0, 1.0)], [((0, 0, 9, 9), 0, False)]))[f'm{AP50}'] == 0
     assert evaluate(([((0, 0, 5, 10), 0, 1.0)], [(BOX, 0, False)]))[f'm{AP50}'] == ONE
 
 
-def test_crowd_neither_helps_nor_harms():
+def test_a_crowd_has_no_effect():
     # Two detections inside a crowd, whose IoU with it is small.
     crowd = ((50, 50, 90, 90), 0, True)
     inside = [((51, 51, 61, 61), 0, 0.95), ((70, 70, 80, 80), 0, 0.9)]
@@ -199,8 +205,8 @@ def test_crowd_neither_helps_nor_harms():
     np.testing.assert_allclose(eval_detection_coco(**with_none)[f'm{AP}'], 1 / 3, atol=1e-12)
 
 
-def test_areas_sort_truths_not_boxes():
-    # 10 x 10 pixels, as COCO has them of a mask: small, medium, large
+def test_areas_classify_ground_truths_and_not_boxes():
+    # 10 x 10 pixels, with areas of masks: small, medium, large
     image = [(BOX, 0, 0.5)], [(BOX, 0, False)]
     for area, expected in ((32**2 - 1, 'small'), (32**2 + 1, 'medium'), (96**2 + 1, 'large')):
         result = evaluate(image, gt_areas=[[area]])
@@ -212,7 +218,7 @@ def test_areas_sort_truths_not_boxes():
     assert of_box['map/iou=0.50:0.95/area=small/max_dets=100'] == ONE
 
 
-def test_classes_not_met_are_nan_and_left_out():
+def test_classes_that_do_not_occur_are_nan_and_left_out():
     result = evaluate(([(BOX, 3, 0.9), (BOX, 1, 0.9)], [(BOX, 1, False)]))
     np.testing.assert_allclose(result[AP], [NAN, 1, NAN, NAN], rtol=0, atol=1e-12)
     np.testing.assert_array_equal(result['existent_labels'], [1, 3])
@@ -220,7 +226,7 @@ def test_classes_not_met_are_nan_and_left_out():
 
 
 @pytest.mark.parametrize('n_image', [0, 1, 2])
-def test_nothing_at_all(n_image):
+def test_no_boxes(n_image):
     result = evaluate(*[([], [])] * n_image, gt_areas=[[]] * n_image)
     for key in KEYS | AREA_KEYS:
         assert result[key].shape == (0,)
@@ -230,18 +236,18 @@ def test_nothing_at_all(n_image):
 def test_nothing_found_and_empty_images():
     result = evaluate(([], [(BOX, 0, False)]), ([], []))
     np.testing.assert_array_equal(result[AP], [0])
-    # what is found in an empty image is wrong
+    # a detection in an empty image is false
     result = evaluate(([(BOX, 0, 0.5)], [(BOX, 0, False)]), ([(BOX, 0, 0.9)], []))
     assert result[f'm{AP}'] == pytest.approx(0.5)
 
 
-def test_inverted_detection_is_wrong():
+def test_an_inverted_detection_is_false():
     inverted = ((10, 0, 0, 10), 0, 0.9)
     result = evaluate(([inverted, (BOX, 0, 0.5)], [(BOX, 0, False)]))
     assert result[f'm{AP}'] == pytest.approx(0.5)
 
 
-def test_iterators_and_read_only_arrays_do_and_nothing_is_printed(capsys):
+def test_iterators_and_read_only_arrays_are_accepted_and_nothing_is_printed(capsys):
     images = [([(BOX, 0, 0.5), (OTHER, 1, 0.75)], [(BOX, 0, False)]), ([], [(OTHER, 1, False)])]
     expected = evaluate(*images)
     arrays = {name: [np.array(a) for a in column] for name, column in arguments(images).items()}
@@ -260,16 +266,16 @@ GOOD = [([(BOX, 0, 0.5)], [(BOX, 0, False)])] * 3
     'name, value, error, message',
     [
         ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
-        ('pred_scores', [NAN], ValueError, r'pred_scores\[2\], row 0: nan'),
-        ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
-        ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
+        ('pred_scores', [NAN], ValueError, r'pred_scores\[2\]\[0\] = nan'),
+        ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\]\[0\] = .*y_min <= y_max'),
+        ('gt_labels', [-2], ValueError, r'gt_labels\[2\]\[0\] = -2'),
         ('gt_crowdeds', [True, False], ValueError, r'gt_crowdeds\[2\] has shape \(2,\)'),
-        ('gt_crowdeds', [NAN], ValueError, r'gt_crowdeds\[2\], row 0: nan, expected False or True'),
-        ('gt_crowdeds', [2], ValueError, r'gt_crowdeds\[2\], row 0: 2, expected False or True'),
+        ('gt_crowdeds', [NAN], ValueError, r'gt_crowdeds\[2\]\[0\] = nan: expected False or True'),
+        ('gt_crowdeds', [2], ValueError, r'gt_crowdeds\[2\]\[0\] = 2: expected False or True'),
         ('gt_crowdeds', ['no'], TypeError, r'gt_crowdeds\[2\] has dtype'),
-        ('gt_areas', [1, 2], ValueError, r'gt_areas\[2\] has shape \(2,\).*gt_bboxes\[2\]'),
-        ('gt_areas', [-1], ValueError, r'gt_areas\[2\], row 0: -1, expected 0 or more'),
-        ('gt_areas', [NAN], ValueError, r'gt_areas\[2\], row 0: nan, expected finite'),
+        ('gt_areas', [1, 2], ValueError, r'gt_areas\[2\] has shape \(2,\): expected \(1,\)'),
+        ('gt_areas', [-1], ValueError, r'gt_areas\[2\]\[0\] = -1: expected a number >= 0'),
+        ('gt_areas', [NAN], ValueError, r'gt_areas\[2\]\[0\] = nan: expected a finite number'),
         ('gt_areas', ['large'], TypeError, r'gt_areas\[2\] has dtype'),
     ],
 )
@@ -288,7 +294,7 @@ def test_unequal_lengths_are_named(name):
         eval_detection_coco(**given_)
 
 
-def test_a_missing_pycocotools_is_named(monkeypatch):
+def test_a_missing_pycocotools_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pycocotools.coco', None)
     with pytest.raises(ImportError, match=r'pip install "chainer_ssd\[eval\]"'):
         evaluate(*GOOD)

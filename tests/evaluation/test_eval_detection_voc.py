@@ -33,32 +33,34 @@ def oracle(images, iou_thresh, use_07_metric):
     labels = [item[1] for pred, gt in images for item in pred + gt]
     aps = []
     for c in range(max(labels, default=-1) + 1):
-        ranking = []  # (score, image, place in the image's ranking, verdict)
+        ranking = []  # (score, image, place in the image's ranking, outcome)
         n_positive = 0
         for i, (pred, gt) in enumerate(images):
             gt = [g for g in gt if g[1] == c]
             n_positive += sum(not g[2] for g in gt)
-            mine = [p for p in pred if p[1] == c]
+            of_class = [p for p in pred if p[1] == c]
             taken = set()
-            for place, r in enumerate(sorted(range(len(mine)), key=lambda r: (-mine[r][2], -r))):
-                box, _, score = mine[r]
+            for place, r in enumerate(
+                sorted(range(len(of_class)), key=lambda r: (-of_class[r][2], -r))
+            ):
+                box, _, score = of_class[r]
                 overlaps = [reference.iou(inclusive(box), inclusive(g[0])) for g in gt]
                 best = overlaps.index(max(overlaps)) if overlaps else None
                 if best is None or overlaps[best] < iou_thresh:
-                    verdict = 'wrong'
+                    outcome = 'false'
                 elif gt[best][2]:
-                    verdict = 'uncounted'
+                    outcome = 'not counted'
                 else:
-                    verdict = 'wrong' if best in taken else 'right'
+                    outcome = 'false' if best in taken else 'true'
                     taken.add(best)
-                ranking.append((-score, -i, -place, verdict))
+                ranking.append((-score, -i, -place, outcome))
         curve = [(0.0, 0.0)]
-        right = wrong = 0
-        for *_, verdict in sorted(ranking):
-            right += verdict == 'right'
-            wrong += verdict == 'wrong'
+        n_true = n_false = 0
+        for *_, outcome in sorted(ranking):
+            n_true += outcome == 'true'
+            n_false += outcome == 'false'
             if n_positive:
-                curve.append((right / n_positive, right / (right + wrong) if right else 0.0))
+                curve.append((n_true / n_positive, n_true / (n_true + n_false) if n_true else 0.0))
         if not n_positive:
             aps.append(NAN)
         elif use_07_metric:
@@ -98,8 +100,11 @@ def golden():
 
 @pytest.mark.parametrize('case', range(N_GOLDEN))
 def test_equals_chainercv(golden, case):
-    """ChainerCV 0.13.1's answers to random images: integer and float boxes, ties, difficult and
-    empty images, classes never seen, thresholds 0 to 1, both metrics."""
+    """ChainerCV 0.13.1's figures of random images.
+
+    They have integer and float boxes, ties, difficult and empty images, classes that do not occur,
+    thresholds from 0 to 1, and both metrics.
+    """
     assert len(golden['n_image']) == N_GOLDEN
     images = slice(*np.cumsum(np.append(0, golden['n_image']))[case : case + 2])
 
@@ -168,8 +173,10 @@ def test_many_ties_have_one_answer():
 
 
 def test_by_hand():
-    """Three truths; by falling score right, wrong, right: precision 1, 1/2, 2/3 at recall
-    1/3, 1/3, 2/3."""
+    """Three ground truths. By falling score a true, a false and a true positive.
+
+    Precision is 1, 1/2, 2/3 at recall 1/3, 1/3, 2/3.
+    """
     pred = [((0, 0, 9, 9), 0, 0.9), ((50, 50, 59, 59), 0, 0.8), ((20, 20, 29, 29), 0, 0.7)]
     gt = [((0, 0, 9, 9), 0), ((20, 20, 29, 29), 0), ((80, 80, 89, 89), 0)]
     area = eval_detection_voc(**one_image(pred, gt))
@@ -181,7 +188,7 @@ def test_by_hand():
 
 def test_precision_and_recall_by_hand():
     box, other, far = (0, 0, 9, 9), (20, 20, 29, 29), (50, 50, 59, 59)
-    # difficult: not counted; right; a second detection of it: wrong; right
+    # difficult: not counted, a true positive, a second detection of it, a true positive
     pred = [(other, 1, 0.9), (box, 1, 0.8), (box, 1, 0.7), (far, 1, 0.6), (box, 2, 0.5)]
     gt = [(other, 1), (box, 1), (far, 1), (box, 3), (far, 4)]
     prec, rec = calc_detection_voc_prec_rec(
@@ -197,29 +204,29 @@ def test_precision_and_recall_by_hand():
 
 
 def test_precision_and_recall_at_a_higher_iou():
-    near = one_image([((0, 0, 9, 8), 0, 1)], [((0, 0, 9, 9), 0)])
+    example = one_image([((0, 0, 9, 8), 0, 1)], [((0, 0, 9, 9), 0)])
     assert [
-        calc_detection_voc_prec_rec(**near, iou_thresh=iou)[1][0].tolist()
+        calc_detection_voc_prec_rec(**example, iou_thresh=iou)[1][0].tolist()
         for iou in (0.5, 0.9, 0.91)
     ] == [[1], [1], [0]]
 
 
 def test_boxes_are_inclusive_pixels():
     # rows 0..9 against 0..4: 5 / 10 pixels, though (4 − 0) / (9 − 0) is less than a half
-    shared = one_image([((0, 0, 4, 9), 0, 1)], [((0, 0, 9, 9), 0)])
-    assert eval_detection_voc(**shared)['map'] == 1
+    half = one_image([((0, 0, 4, 9), 0, 1)], [((0, 0, 9, 9), 0)])
+    assert eval_detection_voc(**half)['map'] == 1
     one_pixel = one_image([((3, 3, 3, 3), 0, 1)], [((3, 3, 3, 3), 0)])
     assert eval_detection_voc(**one_pixel)['map'] == 1
 
 
-def test_only_the_first_detection_of_a_truth_is_right():
+def test_only_the_first_detection_of_a_ground_truth_is_true():
     box = (0, 0, 9, 9)
     twice = one_image([(box, 0, 0.5), (box, 0, 0.9)], [(box, 0), ((50, 50, 59, 59), 0)])
-    # right, wrong: half the recall at precision 1
+    # a true and a false positive: half the recall at precision 1
     assert eval_detection_voc(**twice)['map'] == 0.5
 
 
-def test_difficult_truth_neither_helps_nor_harms():
+def test_a_difficult_ground_truth_has_no_effect():
     box, other = (0, 0, 9, 9), (20, 20, 29, 29)
     pred = [(box, 0, 0.9), (other, 0, 0.8)]
     gt = [(box, 0), (other, 0)]
@@ -233,7 +240,7 @@ def test_difficult_truth_neither_helps_nor_harms():
     assert eval_detection_voc(**no_flags)['map'] == 1
 
 
-def test_class_without_truth_is_nan_and_left_out():
+def test_a_class_without_ground_truths_is_nan_and_left_out():
     box = (0, 0, 9, 9)
     result = eval_detection_voc(**one_image([(box, 3, 0.9), (box, 1, 0.9)], [(box, 1)]))
     np.testing.assert_array_equal(result['ap'], [NAN, 1, NAN, NAN])
@@ -241,7 +248,7 @@ def test_class_without_truth_is_nan_and_left_out():
 
 
 @pytest.mark.parametrize('n_image', [0, 1, 2])
-def test_nothing_at_all(n_image):
+def test_no_boxes(n_image):
     result = eval_detection_voc(
         *[
             [np.zeros((0, 4))] * n_image,
@@ -265,7 +272,7 @@ def test_inverted_detection_overlaps_nothing():
     assert result['map'] == 0.5
 
 
-def test_iterables_lists_and_integers_do_and_nothing_is_changed():
+def test_iterators_lists_and_read_only_integers_are_accepted():
     images = [
         ([((0, 0, 9, 9), 0, 0.5), ((1, 1, 9, 9), 1, 0.75)], [((0, 0, 9, 9), 0, False)]),
         ([], [((2, 3, 4, 5), 1, False)]),
@@ -313,26 +320,26 @@ GOOD = [([((0, 0, 9, 9), 0, 0.5)], [((0, 0, 9, 9), 0, False)])] * 3
     'name, value, error, message',
     [
         ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
-        ('pred_bboxes', [[0, 0, 9, NAN]], ValueError, r'pred_bboxes\[2\], row 0: .*nan'),
+        ('pred_bboxes', [[0, 0, 9, NAN]], ValueError, r'pred_bboxes\[2\]\[0\] = .*nan'),
         ('pred_bboxes', [['a', 'b', 'c', 'd']], TypeError, r'pred_bboxes\[2\] has dtype'),
-        ('pred_labels', [-1], ValueError, r'pred_labels\[2\], row 0: -1'),
-        ('pred_labels', [0.5], TypeError, r'pred_labels\[2\] has dtype float64'),
-        ('pred_labels', [0, 1], ValueError, r'pred_labels\[2\] has shape \(2,\).*pred_bboxes\[2\]'),
-        ('pred_scores', [float('inf')], ValueError, r'pred_scores\[2\], row 0: inf'),
+        ('pred_labels', [-1], ValueError, r'pred_labels\[2\]\[0\] = -1'),
+        ('pred_labels', [0.5], ValueError, r'pred_labels\[2\] has dtype float64'),
+        ('pred_labels', [0, 1], ValueError, r'pred_labels\[2\] has shape \(2,\): expected \(1,\)'),
+        ('pred_scores', [float('inf')], ValueError, r'pred_scores\[2\]\[0\] = inf'),
         ('pred_scores', [], ValueError, r'pred_scores\[2\] has shape \(0,\): expected \(1,\)'),
         ('pred_scores', ['high'], TypeError, r'pred_scores\[2\] has dtype'),
-        ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\], row 0: .*y_min <= y_max'),
-        ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\], row 0: .*inf'),
+        ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\]\[0\] = .*y_min <= y_max'),
+        ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\]\[0\] = .*inf'),
         ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
-        ('gt_labels', [-2], ValueError, r'gt_labels\[2\], row 0: -2'),
+        ('gt_labels', [-2], ValueError, r'gt_labels\[2\]\[0\] = -2'),
         ('gt_difficults', [True, False], ValueError, r'gt_difficults\[2\] has shape \(2,\)'),
         (
             'gt_difficults',
             [NAN],
             ValueError,
-            r'gt_difficults\[2\], row 0: nan, expected False or True',
+            r'gt_difficults\[2\]\[0\] = nan: expected False or True',
         ),
-        ('gt_difficults', [2], ValueError, r'gt_difficults\[2\], row 0: 2, expected False or True'),
+        ('gt_difficults', [2], ValueError, r'gt_difficults\[2\]\[0\] = 2: expected False or True'),
         ('gt_difficults', ['no'], TypeError, r'gt_difficults\[2\] has dtype'),
     ],
 )
@@ -350,7 +357,7 @@ def test_unequal_lengths_are_named(name):
     with pytest.raises(ValueError, match=f'{name} ends after 2 images'):
         eval_detection_voc(**given_)
     given_[name] = itertools.repeat(given_[name][0], 4)
-    with pytest.raises(ValueError, match=f'ends after 3 images and {name} goes on'):
+    with pytest.raises(ValueError, match=f'ends after 3 images, but {name} has more'):
         eval_detection_voc(**given_)
 
 

@@ -1,7 +1,7 @@
 """Run on n ranks: prints the mean average precision of a detector, digit by digit.
 
-``mpiexec -n N python -m mpi4py evaluate_over_ranks.py [lose | repeat]``: with a word rank 0 loses
-an image, or has one of another rank's too.
+``mpiexec -n N python -m mpi4py evaluate_over_ranks.py [lose | repeat]``: with an argument, rank 0
+loses an image, or also has one of another rank.
 """
 
 import sys
@@ -17,7 +17,7 @@ from chainer_ssd.distributed import gather_shards
 def main():
     comm = chainermn.create_communicator('naive')
     if sys.argv[1:]:
-        return audit(comm, sys.argv[1])
+        return gather_wrong_shards(comm, sys.argv[1])
     data = ShapesBboxDataset(13, size=64, seed=0)
     np.random.seed(0)
     model = SSDMini(len(data.label_names), 64)
@@ -32,16 +32,16 @@ def main():
         assert repr(alone) == repr(observation)
 
 
-def audit(comm, word):
-    found = dict.fromkeys(range(comm.rank, 13, comm.size), 'detections')
-    if comm.rank == 0 and word == 'lose':
-        del found[6]
-    if comm.rank == 0 and word == 'repeat':
-        found[7] = 'detections'
+def gather_wrong_shards(comm, mode):
+    results = dict.fromkeys(range(comm.rank, 13, comm.size), 'detections')
+    if comm.rank == 0 and mode == 'lose':
+        del results[6]
+    if comm.rank == 0 and mode == 'repeat':
+        results[7] = 'detections'
     try:
-        gather_shards(comm, found, 13)
+        gather_shards(comm, results, 13)
     except RuntimeError as error:
-        print(f'rank {comm.rank} says: {error}\n', end='', flush=True)
+        print(f'rank {comm.rank}: {error}\n', end='', flush=True)
 
 
 if __name__ == '__main__':

@@ -14,11 +14,11 @@ def boxes(n):
 
 
 class Detector(chainer.Link):
-    """Answers with jittered truths; an image's first pixel says which it is."""
+    """Detector that returns jittered ground truths. An image's first pixel is its number."""
 
     def __init__(self, truths):
         super().__init__()
-        self.answers = [
+        self.detections = [
             (
                 np.concatenate([bbox + RANDOM.normal(0, 2, bbox.shape), boxes(3)]).astype('f'),
                 np.concatenate([label, RANDOM.randint(0, 2, 3)]).astype('i'),
@@ -30,7 +30,7 @@ class Detector(chainer.Link):
 
     def predict(self, imgs):
         self.modes.append(chainer.config.train)
-        return tuple(map(list, zip(*(self.answers[int(img[0, 0, 0])] for img in imgs))))
+        return tuple(map(list, zip(*(self.detections[int(img[0, 0, 0])] for img in imgs))))
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def examples_of(truths, n_truth=3):
 
 @pytest.mark.parametrize('use_07_metric', [False, True])
 @pytest.mark.parametrize('with_difficult', [False, True])
-def test_reports_what_direct_evaluation_says(truths, with_difficult, use_07_metric):
+def test_reports_the_figures_of_a_direct_evaluation(truths, with_difficult, use_07_metric):
     detector = Detector(truths)
-    found = zip(*detector.answers)
+    found = zip(*detector.detections)
     columns = list(zip(*truths))
     expected = eval_detection_voc(
         *found, *columns[: 3 if with_difficult else 2], use_07_metric=use_07_metric
@@ -62,7 +62,7 @@ def test_reports_what_direct_evaluation_says(truths, with_difficult, use_07_metr
     evaluator = evaluator_of(
         examples_of(truths, 3 if with_difficult else 2), detector, LABEL_NAMES, use_07_metric
     )
-    for _ in range(2):  # the iterator is rewound
+    for _ in range(2):  # the iterator is reset
         result = evaluator()
         assert result['main/map'] == expected['map']
         assert 0 < result['main/map'] < 1
@@ -71,11 +71,11 @@ def test_reports_what_direct_evaluation_says(truths, with_difficult, use_07_metr
         assert np.isnan(result['main/ap/unicorn'])
 
 
-def test_without_names_only_the_mean(truths):
+def test_without_names_it_reports_only_the_mean(truths):
     assert set(evaluator_of(examples_of(truths), Detector(truths))()) == {'main/map'}
 
 
-def test_tests_in_test_mode_and_goes_back(truths):
+def test_detects_in_test_mode_and_restores_the_mode(truths):
     detector = Detector(truths)
     with chainer.using_config('train', True):
         evaluator_of(examples_of(truths), detector)()
@@ -83,7 +83,7 @@ def test_tests_in_test_mode_and_goes_back(truths):
     assert detector.modes == [False] * 3
 
 
-def test_a_trainer_observes_it_and_its_log_can_hold_nan(truths, tmp_path):
+def test_a_trainer_logs_the_figures_and_nan(truths, tmp_path):
     class Chain(chainer.Chain):
         def __init__(self):
             super().__init__()
@@ -110,5 +110,13 @@ def test_a_trainer_observes_it_and_its_log_can_hold_nan(truths, tmp_path):
 
 
 def test_a_label_without_a_name_is_an_error(truths):
-    with pytest.raises(ValueError, match='label 1 was met: expected one of the 1 label_names'):
+    with pytest.raises(ValueError, match='label 1 occurs: expected one of the 1 label_names'):
         evaluator_of(examples_of(truths), Detector(truths), ['cat'])()
+
+
+@pytest.mark.parametrize(
+    ('names', 'error'), [('cat', TypeError), ({'cat', 'dog'}, TypeError), (['cat'] * 2, ValueError)]
+)
+def test_bad_label_names(truths, names, error):
+    with pytest.raises(error, match='label_names = '):
+        evaluator_of(examples_of(truths), Detector(truths), names)

@@ -5,7 +5,7 @@ import pytest
 from chainer_ssd.extensions import MatchReport
 from chainer_ssd.ops import bbox_iou, match
 
-# Two squares of 20 pixels, one of 40, four of 4 far from everything.
+# Two squares of 20 pixels, one of 40, four of 4 that overlap nothing.
 DEFAULT_BBOX = np.array(
     [
         [10, 10, 20, 20],
@@ -29,7 +29,7 @@ def example(bbox, **options):
 
 def test_figures_counted_by_hand():
     data = [
-        # The first default box itself; half of the second (IoU 1/2); a part of the third (1/4).
+        # The first default box itself; half of the second (IoU 1/2), a part of the third (1/4).
         example([[0, 0, 20, 20], [0, 20, 20, 30], [40, 40, 60, 60]]),
         example([]),
         # Beside all default boxes: IoU 0.
@@ -41,7 +41,7 @@ def test_figures_counted_by_hand():
         'match/hard_negative': 3 / (4 + 7 + 7),
         'match/unmatched': 1 / 4,
         'match/recall': 2 / 4,
-        # Sides: 20; sqrt(200) = 14.1; 20; 5.
+        # Sides: 20, sqrt(200) = 14.1, 20, 5.
         'match/n_truth/16-32px': 2 / 3,
         'match/n_positive/16-32px': 2 / 3,
         'match/unmatched/16-32px': 0,
@@ -57,7 +57,7 @@ def test_figures_counted_by_hand():
     }
 
 
-def test_mined_negatives_are_those_that_there_are():
+def test_hard_negatives_are_at_most_all_negatives():
     figures = MatchReport([example([[0, 0, 20, 20]])], DEFAULT_BBOX, n_sample=1, k=100)()
     assert figures['match/hard_negative'] == 1
     report = MatchReport([example([[0, 0, 20, 20]], neg_overlap=0.0)], DEFAULT_BBOX, n_sample=1)
@@ -72,12 +72,12 @@ def test_images_without_objects():
     assert all(np.isnan(value) for value in figures.values())
 
 
-def test_recall_and_unmatched_as_loops_say():
+def test_recall_and_unmatched_equal_a_loop():
     random = np.random.default_rng(0)
     default_bbox = np.concatenate(
         [random.uniform(0, 100, (200, 2)), random.uniform(5, 60, (200, 2))], axis=1
     ).astype('f')
-    data, n_truth, suited, matched = [], 0, 0, 0
+    data, n_truth, fitting, matched = [], 0, 0, 0
     for n in random.integers(0, 9, 20):
         start = random.uniform(0, 80, (n, 2))
         bbox = np.concatenate([start, start + random.uniform(1, 50, (n, 2))], axis=1).astype('f')
@@ -94,37 +94,37 @@ def test_recall_and_unmatched_as_loops_say():
             n_truth += 1
             boxes = [box for box in range(200) if index[box] == truth]
             matched += len(boxes) > 0
-            suited += any(bbox_iou(corners[[box]], bbox[[truth]])[0, 0] >= 0.4 for box in boxes)
+            fitting += any(bbox_iou(corners[[box]], bbox[[truth]])[0, 0] >= 0.4 for box in boxes)
     figures = MatchReport(data, default_bbox, 0.4, n_sample=20)()
     assert figures['match/n_truth'] == n_truth / 20
-    assert figures['match/recall'] == pytest.approx(suited / n_truth)
+    assert figures['match/recall'] == pytest.approx(fitting / n_truth)
     assert figures['match/unmatched'] == pytest.approx(1 - matched / n_truth)
-    for name in ('n_truth', 'n_positive'):  # the classes of size are parts of the whole
+    for name in ('n_truth', 'n_positive'):  # the sizes add up to the whole
         parts = [value for key, value in figures.items() if key.startswith(f'match/{name}/')]
         assert sum(parts) == pytest.approx(figures[f'match/{name}'])
 
 
 def test_calls_go_through_the_data_set_and_are_reported(tmp_path):
-    seen = []
+    indices = []
 
     class Data:
         def __len__(self):
             return 5
 
         def __getitem__(self, i):
-            seen.append(i)
+            indices.append(i)
             return example([[0, 0, 20, 20]] * (i == 0))
 
     report, observation = MatchReport(Data(), DEFAULT_BBOX, n_sample=3), {}
     with chainer.Reporter().scope(observation):
         assert report() == observation
     report()
-    assert seen == [0, 1, 2, 3, 4, 0]
+    assert indices == [0, 1, 2, 3, 4, 0]
     chainer.serializers.save_npz(tmp_path / 'report.npz', report)
     other = MatchReport(Data(), DEFAULT_BBOX, n_sample=3)
     chainer.serializers.load_npz(tmp_path / 'report.npz', other)
     other()
-    assert seen[6:] == [1, 2, 3]
+    assert indices[6:] == [1, 2, 3]
 
 
 class Communicator:
@@ -146,7 +146,10 @@ def test_ranks_count_together():
     assert MatchReport(data, DEFAULT_BBOX, n_sample=4, comm=Communicator(1))() == alone
 
 
-@pytest.mark.parametrize('data, n_sample', [([], 3), ([example([])], 0)])
-def test_bad_arguments(data, n_sample):
-    with pytest.raises(ValueError, match=f'n_sample = {n_sample}, dataset holds {len(data)}'):
+@pytest.mark.parametrize(
+    'data, n_sample, message',
+    [([], 3, 'dataset is empty'), ([example([])], 0, 'n_sample = 0: expected an integer >= 1')],
+)
+def test_bad_arguments(data, n_sample, message):
+    with pytest.raises(ValueError, match=message):
         MatchReport(data, DEFAULT_BBOX, n_sample=n_sample)

@@ -27,8 +27,8 @@ SIZE = 64
 IGNORED = slice(100, 200)
 
 
-class Careless:
-    """Draws from the global generators, as a transform should not."""
+class GlobalRandomTransform:
+    """Transform that uses the global random generators, as a transform should not."""
 
     def __call__(self, example):
         np.random.uniform()
@@ -37,15 +37,15 @@ class Careless:
 
 
 def pipeline(model, n=6):
-    """The training set as matching leaves it."""
+    """Return the training set after matching."""
     data = RandomTransformDataset(ShapesBboxDataset(n, SIZE), SSDAugmentation(SIZE))
-    for transform in (Careless(), MatchTransform(model.coder.default_bbox)):
+    for transform in (GlobalRandomTransform(), MatchTransform(model.coder.default_bbox)):
         data = chainer.datasets.TransformDataset(data, transform)
     return data
 
 
 def trainer_of(out, reports, n_iteration=3):
-    """A short training with BatchNormalization; ``reports(chain, matched, test)`` extend it."""
+    """Return a short training with batch normalization, extended with ``reports(...)``."""
     np.random.seed(0)
     random.seed(0)
     model = SSDMini(len(NAMES), SIZE)
@@ -54,7 +54,7 @@ def trainer_of(out, reports, n_iteration=3):
     optimizer = chainer.optimizers.MomentumSGD(1e-3).setup(chain)
     matched = pipeline(model)
     encoded = chainer.datasets.TransformDataset(matched, EncodeTransform(model.coder.default_bbox))
-    iterator = chainer.iterators.SerialIterator(encoded, 2)  # shuffles by the global generator
+    iterator = chainer.iterators.SerialIterator(encoded, 2)  # shuffles with the global generator
     trainer = chainer.training.Trainer(
         chainer.training.StandardUpdater(iterator, optimizer), (n_iteration, 'iteration'), out
     )
@@ -107,7 +107,7 @@ def test_files_are_named_by_iteration_and_index_and_are_pictures(tmp_path):
             assert min(image.size) >= 400 and np.asarray(image).std() > 10
 
 
-def test_an_iterator_stays_where_it_is(tmp_path):
+def test_an_iterator_does_not_advance(tmp_path):
     iterators = []
 
     def reports(chain, iterator, matched, test):
@@ -121,11 +121,11 @@ def test_an_iterator_stays_where_it_is(tmp_path):
 
 
 class Model(chainer.Chain):
-    """Predicts what it is told; its coder is SSDMini's."""
+    """Model with given predictions and the coder of SSDMini."""
 
-    def __init__(self, mb_conf=None, found=None):
+    def __init__(self, mb_conf=None, detections=None):
         super().__init__()
-        self.coder, self.mb_conf, self.found = SSDMini(3, SIZE).coder, mb_conf, found
+        self.coder, self.mb_conf, self.detections = SSDMini(3, SIZE).coder, mb_conf, detections
         self.modes = []
 
     def forward(self, imgs):
@@ -134,11 +134,11 @@ class Model(chainer.Chain):
 
     def predict(self, imgs):
         self.modes.append((chainer.config.train, chainer.config.enable_backprop))
-        return tuple([column] for column in self.found)
+        return tuple([column] for column in self.detections)
 
 
 def trainer_at(out, iteration=7):
-    """What a report asks a trainer for."""
+    """Return an object with the attributes of a trainer that a report uses."""
 
     class Updater:
         pass
@@ -150,22 +150,22 @@ def trainer_at(out, iteration=7):
     return trainer
 
 
-def test_only_sure_detections_are_drawn(tmp_path, monkeypatch):
+def test_detections_of_low_scores_are_not_drawn(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         'chainer_ssd.extensions.detection_vis_report.draw_detection',
         lambda *args: drawn.append(args) or draw_detection(*args),
     )
-    found = (
+    detections = (
         np.array([(1, 1, 20, 20), (30, 30, 50, 50)], 'f'),
         np.array([0, 1], 'i'),
         np.array([0.7, 0.3], 'f'),
     )
-    model = Model(found=found)
+    model = Model(detections=detections)
     data = ShapesBboxDataset(1, SIZE)
     DetectionVisReport(data, model, NAMES, score_thresh=0.5)(trainer_at(tmp_path))
     ((img, bbox, label, score, gt_bbox, gt_label, names),) = drawn
-    np.testing.assert_array_equal(bbox, found[0][:1])
+    np.testing.assert_array_equal(bbox, detections[0][:1])
     assert label.tolist() == [0] and score.tolist() == [np.float32(0.7)] and names == NAMES
     np.testing.assert_array_equal(gt_bbox, data[0][1])
     np.testing.assert_array_equal(gt_label, data[0][2])
@@ -180,7 +180,7 @@ def test_negatives_are_those_of_the_loss(tmp_path, monkeypatch):
     )
     n_box = len(SSDMini(3, SIZE).coder.scale)
     mb_conf = np.random.RandomState(0).normal(size=(n_box, 4)).astype('f')
-    mb_conf[IGNORED, 1] += 9  # would be the hardest of all
+    mb_conf[IGNORED, 1] += 9  # otherwise the hardest of all
     model = Model(mb_conf)
     chain = MultiboxTrainChain(model, k=2)
     data = chainer.datasets.TransformDataset(pipeline(model), _ignore_some)
@@ -196,7 +196,7 @@ def test_negatives_are_those_of_the_loss(tmp_path, monkeypatch):
     expected[negatives[: 2 * (index >= 0).sum()]] = True
     np.testing.assert_array_equal(hard_negative, expected)
 
-    # And the loss itself: only what it selects has a gradient.
+    # In the loss itself, only selected boxes have a gradient.
     _, mb_loc, mb_label = EncodeTransform(default_bbox)((img, bbox, label, index))
     mb_confs = chainer.Variable(mb_conf[None])
     losses = chainer_ssd.multibox_loss(
@@ -216,14 +216,14 @@ def _ignore_some(example):
 
 
 @pytest.mark.parametrize('rank', [0, 1])
-def test_rank_0_alone_draws(tmp_path, rank):
+def test_only_rank_0_draws(tmp_path, rank):
     class Communicator:
         pass
 
     comm = Communicator()
     comm.rank = rank
-    found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
-    DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(found=found), comm=comm)(
+    detections = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
+    DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(detections=detections), comm=comm)(
         trainer_at(tmp_path / 'out')
     )
     assert os.path.exists(tmp_path / 'out') == (rank == 0)
@@ -239,8 +239,8 @@ def test_a_failure_names_the_image(tmp_path):
                 raise ValueError('JPEGImages/cat.jpg: cannot be read')
             return ShapesBboxDataset(3, SIZE)[i]
 
-    found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
-    report = DetectionVisReport(Data(), Model(found=found))
+    detections = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
+    report = DetectionVisReport(Data(), Model(detections=detections))
     before = np.random.get_state()[1].copy()
     with pytest.raises(
         RuntimeError,
@@ -252,37 +252,37 @@ def test_a_failure_names_the_image(tmp_path):
     assert chainer.config.train and (np.random.get_state()[1] == before).all()
 
 
-def test_a_picture_that_cannot_be_written_is_told_once_and_training_goes_on(tmp_path, recwarn):
+def test_a_picture_that_cannot_be_written_is_one_warning_and_training_goes_on(tmp_path, recwarn):
     def reports(chain, iterator, matched, test):
         return [
             DetectionVisReport(test, chain.model, NAMES, 'a_{index}.jpg', n_image=2),
             MatchVisReport(matched, chain, NAMES, 'b_{index}.png'),
         ]
 
-    (tmp_path / 'a_0.jpg').mkdir()  # a file of that name cannot be
+    (tmp_path / 'a_0.jpg').mkdir()  # so that no file can have this name
     (tmp_path / 'b_1.png').mkdir()
     trainer = trainer_of(tmp_path, reports, 3)
     trainer.run()
     assert trainer.updater.iteration == 3
     assert set(os.listdir(tmp_path)) == {'a_0.jpg', 'a_1.jpg', 'b_0.png', 'b_1.png'}
     assert os.path.isfile(tmp_path / 'a_1.jpg') and os.path.isfile(tmp_path / 'b_0.png')
-    told = [str(each.message) for each in recwarn]
-    assert len(told) == 2
-    for name, text in zip(('a_0.jpg', 'b_1.png'), told):
+    messages = [str(each.message) for each in recwarn]
+    assert len(messages) == 2
+    for name, text in zip(('a_0.jpg', 'b_1.png'), messages):
         assert f'VisReport cannot write {tmp_path / name}: [Errno' in text
-    assert told[0].startswith('Detection') and told[1].startswith('Match')
+    assert messages[0].startswith('Detection') and messages[1].startswith('Match')
 
 
-def test_a_folder_that_cannot_be_is_told_and_no_error(tmp_path):
+def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path):
     (tmp_path / 'file').write_text('')
-    found = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
-    report = DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(found=found))
+    detections = np.zeros((0, 4), 'f'), np.zeros(0, 'i'), np.zeros(0, 'f')
+    report = DetectionVisReport(ShapesBboxDataset(2, SIZE), Model(detections=detections))
     with pytest.warns(UserWarning, match='cannot write .*idx=0.jpg: ') as caught:
         report(trainer_at(tmp_path / 'file'))
     assert len(caught) == 1
 
 
-def test_an_image_that_cannot_be_read_stays_an_error(tmp_path):
+def test_an_image_that_cannot_be_read_is_an_error(tmp_path):
     class Data(ShapesBboxDataset):
         def get_example(self, i):
             raise FileNotFoundError('JPEGImages/cat.jpg')
@@ -299,7 +299,7 @@ def test_an_image_that_cannot_be_read_stays_an_error(tmp_path):
         ({'filename': 'a_{iteration}.png'}, 'expected {index} in it, for 2 images'),
         ({'filename': 'a_{index}_{epoch}.png'}, 'expected no other fields than {iteration}'),
         ({'filename': 'a_{}_{index}.png'}, 'expected no other fields'),
-        ({'n_image': 0}, 'n_image = 0: expected 1 or more'),
+        ({'n_image': 0}, 'n_image = 0: expected an integer >= 1'),
     ],
 )
 @pytest.mark.parametrize('report', [DetectionVisReport, MatchVisReport])
@@ -314,18 +314,25 @@ def test_a_file_name_is_checked_for_one_image_too(filename):
         DetectionVisReport([], None, filename=filename, n_image=1)
 
 
-def test_a_missing_library_is_missed_at_once(monkeypatch):
+def test_a_missing_library_is_an_error_at_once(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'matplotlib', None)
     with pytest.raises(ImportError, match=r'pip install "chainer_ssd\[plot\]"'):
         DetectionVisReport([], None)
 
 
-def test_by_default_once_an_epoch():
+def test_the_default_trigger_is_once_per_epoch():
     assert DetectionVisReport.trigger == MatchVisReport.trigger == (1, 'epoch')
 
 
-def test_images_of_any_size_and_no_resizing_needed(tmp_path):
+def test_images_of_any_size_without_resizing(tmp_path):
     data = chainer.datasets.TransformDataset(ShapesBboxDataset(1, 200), ResizeTransform(130))
     model = SSDMini(3, SIZE)
     DetectionVisReport(data, model, NAMES, score_thresh=0.0)(trainer_at(tmp_path))
     assert len(os.listdir(tmp_path)) == 1
+
+
+@pytest.mark.parametrize('names', ['cat', {'cat', 'dog'}, ['cat', 'cat']])
+@pytest.mark.parametrize('report', [DetectionVisReport, MatchVisReport])
+def test_bad_label_names(report, names):
+    with pytest.raises((TypeError, ValueError), match='label_names = '):
+        report([], None, names)

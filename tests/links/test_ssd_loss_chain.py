@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from chainer_ssd import MultiboxCoder, SSDLossChain, ssd_loss
-from chainer_ssd.links import ground_truth_batch
+from chainer_ssd.links import GroundTruthConverter
 
 
 class Model(chainer.Chain):
@@ -58,7 +58,7 @@ def test_is_ssd_loss_of_the_model(options):
 
 def test_a_batch_keeps_ground_truths_apart():
     examples = [(np.full((3, 4, 4), i, 'f'), BBOXES[i], LABELS[i]) for i in range(2)]
-    imgs, bboxes, labels = ground_truth_batch(examples, chainer.get_device('@numpy'))
+    imgs, bboxes, labels = GroundTruthConverter()(examples, chainer.get_device('@numpy'))
     assert imgs.shape == (2, 3, 4, 4) and (imgs[1] == 1).all()
     for found, expected in zip((*bboxes, *labels), (*BBOXES, *LABELS)):
         np.testing.assert_array_equal(found, expected)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from chainer_ssd.visualizations import draw_detection, label_color
-from chainer_ssd.visualizations.colors import ALARM
-from chainer_ssd.visualizations.draw_detection import find
+from chainer_ssd.visualizations._boxes import Boxes
+from chainer_ssd.visualizations.colors import RED
+from chainer_ssd.visualizations.draw_detection import find_ground_truths
 
 BOXES = np.array([(40, 30, 140, 130), (200, 220, 330, 350)], 'f')
 NAMES = ['cat', 'dog']
@@ -11,10 +12,6 @@ NAMES = ['cat', 'dog']
 
 def count(picture, color):
     return (picture == np.reshape(color, (3, 1, 1))).all(axis=0).sum()
-
-
-def caption_ground(color):
-    return np.rint(200 + (np.array(color) - 200.0) * np.float32(0.85)).astype(np.uint8)
 
 
 def draw(bbox, label, gt_bbox, gt_label, shape=(400, 500)):
@@ -29,16 +26,16 @@ def halves(picture):
     return picture[:, :, :middle], picture[:, :, middle:]
 
 
-def test_truth_stands_left_and_detections_right():
+def test_ground_truths_stand_left_and_detections_right():
     left, right = halves(draw(BOXES[:1], [0], BOXES[1:], [1]))
     assert count(left, label_color(1)) and not count(left, label_color(0))
     assert count(right, label_color(0)) and not count(right, label_color(1))
 
 
-def test_what_is_found_is_not_alarming():
+def test_correct_detections_are_not_red():
     picture = draw(BOXES + 3, [0, 1], BOXES, [0, 1])
-    assert count(picture, caption_ground(label_color(0)))
-    assert not count(picture, caption_ground(ALARM))
+    assert count(picture, label_color(0))
+    assert not count(picture, RED)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +46,13 @@ def test_what_is_found_is_not_alarming():
         ([0], [1]),
         ([0, 0], [0]),
     ],
-    ids=['nothing there', 'missed', 'another class', 'found twice'],
+    ids=['no ground truth', 'missed', 'another class', 'found twice'],
 )
-def test_what_is_wrong_is_red_on_its_side(found, true):
+def test_errors_are_red_on_their_side(found, true):
     box = BOXES[:1]
     left, right = halves(draw(box.repeat(len(found), 0), found, box.repeat(len(true), 0), true))
-    assert (count(left, caption_ground(ALARM)) > 0) == (len(true) > 0 and found != [0, 0])
-    assert (count(right, caption_ground(ALARM)) > 0) == (len(found) > 0)
+    assert (count(left, RED) > 0) == (len(true) > 0 and found != [0, 0])
+    assert (count(right, RED) > 0) == (len(found) > 0)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +66,13 @@ def test_what_is_wrong_is_red_on_its_side(found, true):
         ([], [], []),
     ],
 )
-def test_find(bbox, label, expected):
-    truth = np.array([(0, 0, 10, 10), (0, 7, 10, 17)], 'f')
+def test_find_ground_truths(bbox, label, expected):
+    gt_bbox = np.array([(0, 0, 10, 10), (0, 7, 10, 17)], 'f')
     bbox, label = np.array(bbox, 'f').reshape(-1, 4), np.array(label, int)
-    assert find(bbox, label, truth, np.array([0, 0]), 0.5).tolist() == expected
-    assert find(bbox, label, truth[:0], np.array([], int), 0.5).tolist() == [-1] * len(bbox)
+    detections, ground_truths = Boxes(bbox, label, None), Boxes(gt_bbox, np.array([0, 0]), None)
+    assert find_ground_truths(detections, ground_truths, 0.5).tolist() == expected
+    none = ground_truths.take(np.zeros(0, int))
+    assert find_ground_truths(detections, none, 0.5).tolist() == [-1] * len(bbox)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +83,9 @@ def test_panels_have_a_readable_size(shape, side):
     box = np.array([(0.2 * height, 0.1 * width, 0.7 * height, 0.6 * width)], 'f')
     picture = draw(BOXES[:0], [], box, [0], shape)
     assert picture.shape[2] == 2 * side + 6
-    inked = (picture == np.reshape(label_color(0), (3, 1, 1))).all(axis=0)
-    columns = np.flatnonzero(inked.any(axis=0))
-    left, right = (share * width * side / max(shape) for share in (0.1, 0.6))
+    is_line = (picture == np.reshape(label_color(0), (3, 1, 1))).all(axis=0)
+    columns = np.flatnonzero(is_line.any(axis=0))
+    left, right = (fraction * width * side / max(shape) for fraction in (0.1, 0.6))
     assert abs(columns[0] - left) <= 3 and abs(columns[-1] - right) <= 3
 
 
@@ -105,16 +104,16 @@ def test_without_scores_the_first_row_counts_as_the_highest():
     assert (right != halves(expected)[1]).any()  # no digits
     for color in (label_color(0), label_color(1)):
         assert count(right, color) and count(left, color)
-    assert count(right, caption_ground(ALARM)) and not count(left, caption_ground(ALARM))
+    assert count(right, RED) and not count(left, RED)
 
 
 @pytest.mark.parametrize(('label', 'gt_label'), [(None, None), (None, [1, 0]), ([1, 0], None)])
 def test_without_labels_a_detection_may_find_any_ground_truth(label, gt_label):
     img = np.full((3, 400, 500), 200, 'f')
     drawn = draw_detection(img, BOXES + 3, label, [0.9, 0.8], BOXES, gt_label, NAMES)
-    assert not count(drawn, caption_ground(ALARM))
+    assert not count(drawn, RED)
     one = draw_detection(img, BOXES + 3, label, [0.9, 0.8], BOXES[:1], gt_label and [0], NAMES)
-    assert count(halves(one)[1], caption_ground(ALARM))  # and what finds none is false
+    assert count(halves(one)[1], RED)  # a detection without a ground truth is false
     if label is None:
         assert count(halves(drawn)[1], label_color(0))
         assert not count(halves(drawn)[1], label_color(1))

@@ -25,7 +25,7 @@ def test_one_row_by_default():
 def test_bad_arguments():
     with pytest.raises(ValueError, match='imgs is empty'):
         tile_images([])
-    with pytest.raises(ValueError, match='n_column = 0'):
+    with pytest.raises(ValueError, match='n_column = 0: expected an integer >= 1'):
         tile_images([np.zeros((3, 5, 7))], 0)
     with pytest.raises(ValueError, match=r'img has shape \(5, 7\)'):
         tile_images([np.zeros((5, 7))])

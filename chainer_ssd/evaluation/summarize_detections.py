@@ -1,0 +1,133 @@
+"""The figures of a detector, by class."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainer_ssd._array import Array
+from chainer_ssd._options import check_label_names
+from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
+from chainer_ssd.evaluation.eval_detection_voc import (
+    calc_detection_voc_prec_rec,
+    eval_detection_voc,
+)
+
+_COCO_KEYS = {
+    'mAP@[.5:.95]': 'map/iou=0.50:0.95/area=all/max_dets=100',
+    'mAP@.5': 'map/iou=0.50/area=all/max_dets=100',
+    'mAP@.75': 'map/iou=0.75/area=all/max_dets=100',
+}
+
+
+def summarize_detections(
+    pred_bboxes: Iterable[Array],
+    pred_labels: Iterable[Array],
+    pred_scores: Iterable[Array],
+    gt_bboxes: Iterable[Array],
+    gt_labels: Iterable[Array],
+    gt_difficults: Iterable[Array] | None = None,
+    *,
+    label_names: Sequence[str],
+) -> tuple[dict, tuple[list[Array | None], list[Array | None]]]:
+    """Return the figures of a detector as a dict that JSON can hold, and its curves.
+
+    Parameters
+    ----------
+    pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults
+        See :func:`eval_detection_voc`. :func:`detect_dataset` returns them.
+    label_names : sequence of str
+        Names of all classes, in the order of the labels.
+
+    Returns
+    -------
+    summary : dict
+        ``'map'``: mean average precision at an IoU of 0.5, by the rules of Pascal VOC.
+        ``'n_image'``: number of images.
+        ``'classes'``: for each name a dict of ``'ap'``, ``'n_truth'`` (ground truths that are not
+        difficult), ``'n_difficult'``, ``'n_detection'`` and ``'best_f1'``. The latter is a dict of
+        ``'f1'``, ``'precision'``, ``'recall'`` and ``'score_thresh'``: the score threshold with
+        the largest F1 = 2 · precision · recall / (precision + recall), and the figures there.
+        ``'coco'``: COCO's ``'mAP@[.5:.95]'``, ``'mAP@.5'`` and ``'mAP@.75'``, for which difficult
+        ground truths are crowds. Only where pycocotools is installed.
+        A figure that does not exist is None.
+    curves : tuple of two lists
+        Precision and recall of each class, as :func:`calc_detection_voc_prec_rec` returns them.
+        None for a class without a ground truth that counts.
+
+    Raises
+    ------
+    ValueError
+        If a label has no name, a name stands twice, and as :func:`eval_detection_voc`.
+    TypeError
+        If ``label_names`` is not a sequence of str, and as :func:`eval_detection_voc`.
+    """
+    n_class = len(check_label_names(label_names))
+    columns: Any = [*map(list, (pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels))]
+    labels = columns[4]
+    difficults: Any = [None] * len(labels) if gt_difficults is None else list(gt_difficults)
+    for i, (difficult, gt_label) in enumerate(zip(difficults, labels)):
+        if difficult is None:
+            difficults[i] = np.zeros(len(gt_label), bool)
+    columns.append(difficults)
+
+    voc = eval_detection_voc(*columns)
+    n_unseen = n_class - len(voc['ap'])  # the result ends with the largest label
+    if n_unseen < 0:
+        raise ValueError(
+            f'label {len(voc["ap"]) - 1} occurs: expected one of the {n_class} label_names'
+        )
+    ap = np.append(voc['ap'], [math.nan] * n_unseen)
+    prec, rec = (curve + [None] * n_unseen for curve in calc_detection_voc_prec_rec(*columns))
+    label, score, gt_label, gt_difficult = (np.concatenate([*columns[i], []]) for i in (1, 2, 4, 5))
+    classes = {}
+    for i, name in enumerate(label_names):
+        scores = np.sort(score[label == i])[::-1]
+        n_difficult = int(gt_difficult[gt_label == i].sum())
+        classes[name] = {
+            'ap': _none_if_nan(ap[i]),
+            'n_truth': int((gt_label == i).sum()) - n_difficult,
+            'n_difficult': n_difficult,
+            'n_detection': len(scores),
+            'best_f1': None if rec[i] is None else best_f1(prec[i], rec[i], scores),
+        }
+    summary: dict[str, Any] = {
+        'map': _none_if_nan(voc['map']),
+        'n_image': len(labels),
+        'classes': classes,
+    }
+    if importlib.util.find_spec('pycocotools') is not None:
+        coco = eval_detection_coco(*columns[:5], **{'gt_crowdeds': difficults})
+        summary['coco'] = {name: _none_if_nan(coco[key]) for name, key in _COCO_KEYS.items()}
+    return summary, (prec, rec)
+
+
+def best_f1(prec: Array, rec: Array, score: Array) -> dict[str, float] | None:
+    """Return the score threshold with the largest F1 and its figures, or None if F1 is 0.
+
+    Parameters
+    ----------
+    prec, rec, score : float arrays of shape (N,)
+        Precision, recall and score of the detections of a class, by falling score.
+
+    Returns
+    -------
+    dict or None
+        Keys ``'f1'``, ``'precision'``, ``'recall'`` and ``'score_thresh'``.
+    """
+    prec = np.nan_to_num(prec)
+    f1 = 2 * prec * rec / np.maximum(prec + rec, np.finfo(float).tiny)
+    f1[:-1][score[:-1] == score[1:]] = 0  # a threshold cannot separate equal scores
+    if not f1.any():
+        return None
+    i = f1.argmax()
+    figures = {'f1': f1[i], 'precision': prec[i], 'recall': rec[i], 'score_thresh': score[i]}
+    return {name: float(figure) for name, figure in figures.items()}
+
+
+def _none_if_nan(figure: Any) -> float | None:
+    return None if math.isnan(figure) else float(figure)
