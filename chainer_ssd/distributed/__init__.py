@@ -1,10 +1,12 @@
-"""What the losses and extensions ask of a communicator, which the caller hands in."""
+"""Collective calls over the ranks of a communicator, which the caller passes in."""
 
 from chainer_ssd.distributed.agreement import from_rank_0, gather_values, raise_together
+from chainer_ssd.distributed.communicator import Communicator
 from chainer_ssd.distributed.positive_count import PositiveCount, RanksOutOfStepError
 from chainer_ssd.distributed.shards import gather_shards, shard_of
 
 __all__ = [
+    'Communicator',
     'PositiveCount',
     'RanksOutOfStepError',
     'from_rank_0',

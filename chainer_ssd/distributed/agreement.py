@@ -1,38 +1,42 @@
-"""What every rank knows of all the others: one collective, and no rank left behind."""
+"""Exchange of values and errors between ranks, each in one collective call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainer_ssd.distributed.communicator import Communicator
 
 
-def gather_values(comm, value):
-    """Every rank's value, on every rank.
+def gather_values(comm: Communicator | None, value: Any) -> list[Any]:
+    """Return the values of all ranks, on every rank. A collective call.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase or None
-        None: one rank.
+        None means one rank.
     value : object
-        This rank's; pickled by MPI.
+        This rank's value. MPI pickles it.
 
     Returns
     -------
     list
-        One value for each rank, by rank.
+        One value per rank, by rank.
     """
     if comm is None:
         return [value]
-    return [
-        other
-        for _, other in sorted(comm.allreduce_obj([(comm.rank, value)]), key=lambda pair: pair[0])
-    ]
+    pairs = comm.allreduce_obj([(comm.rank, value)])
+    return [other for _, other in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def from_rank_0(comm, value):
-    """Rank 0's value, on every rank.
+def from_rank_0(comm: Communicator | None, value: Any) -> Any:
+    """Return rank 0's value, on every rank. A collective call.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase or None
-        None: one rank.
+        None means one rank.
     value : object
-        Rank 0's; pickled by MPI. Other ranks' values are not looked at.
+        Rank 0's value. MPI pickles it. The values of other ranks are ignored.
 
     Returns
     -------
@@ -42,20 +46,21 @@ def from_rank_0(comm, value):
     return value if comm is None else comm.bcast_obj(None if comm.rank else value)
 
 
-def raise_together(comm, error):
-    """Raises on every rank what failed on one. A collective call.
+def raise_together(comm: Communicator | None, error: Exception | None) -> None:
+    """Raise an error on every rank if one rank has an error. A collective call.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase or None
-        None: one rank.
+        None means one rank.
     error : Exception or None
-        What this rank met.
+        This rank's error.
 
     Raises
     ------
     RuntimeError
-        If any rank met an error: the same message on all, which names the ranks and what they met.
+        If any rank has an error. The message is the same on all ranks. It names each failed rank
+        and its error.
     """
     found = gather_values(comm, error and f'{type(error).__name__}: {error}')
     failed = [f'rank {rank}: {text}' for rank, text in enumerate(found) if text]

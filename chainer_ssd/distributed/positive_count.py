@@ -1,89 +1,96 @@
 """The number of positives, averaged over ranks."""
 
+from __future__ import annotations
+
 import weakref
+from typing import Any, NoReturn
 
 import chainer
 import numpy as np
 
+from chainer_ssd._array import Array
+from chainer_ssd.distributed.communicator import Communicator
+
 
 class RanksOutOfStepError(RuntimeError):
-    """Ranks asked for the mean of a count at different points of the training."""
+    """Error for ranks that average a count at different points of the training."""
 
 
 class PositiveCount:
-    """Averages the number of positives over the ranks of a communicator.
+    """Mean of the number of positives over the ranks of a communicator.
 
-    With the mean as normaliser, ChainerMN's averaged gradients are the single-process gradients of
-    the whole batch: mean over S ranks of (sum_r / (N / S)) = sum / N.
+    The losses divide by this mean. ChainerMN's averaged gradients then equal the gradients of one
+    process with the whole batch: mean over S ranks of (sum_r / (N / S)) = sum / N.
 
-    The count travels as float64 on a private duplicate of ``comm.mpi_comm``, so that no other
-    collective of the program can be mistaken for it. A communicator without ``mpi_comm`` is asked
-    for ``allreduce_obj`` instead, which pickles and shares the communicator with everybody else.
+    The count is one float64 on a private duplicate of ``comm.mpi_comm``, so no other collective
+    call of the program can receive it. A communicator without ``mpi_comm`` sums it by
+    ``allreduce_obj``, which pickles and has no private duplicate.
 
-    With the count travels where in the training the rank is: ``step``, and whether it trains or
-    evaluates. Ranks that differ exchange no wrong number but end alike.
+    Each rank also sends its step and whether it trains or evaluates. If ranks differ, all of them
+    raise the same error.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase
-        All its ranks must construct this together: duplicating is a collective call.
+        All its ranks construct this object together, because duplicating is a collective call.
 
     Attributes
     ----------
     rank, size : int
-        As of ``comm``.
+        Those of ``comm``.
     step : int
-        Updates done; :class:`chainer_ssd.MultiboxTrainChain` sets it before every loss.
+        Number of updates done. :class:`chainer_ssd.MultiboxTrainChain` sets it before each loss.
     """
 
-    _of = weakref.WeakKeyDictionary()
+    _instances: weakref.WeakKeyDictionary[Any, PositiveCount] = weakref.WeakKeyDictionary()
 
-    def __init__(self, comm):
+    def __init__(self, comm: Communicator) -> None:
         self.rank, self.size, self.step = comm.rank, comm.size, 0
         mpi_comm = getattr(comm, 'mpi_comm', None)
-        self._comm = comm if mpi_comm is None else None
-        self._mpi_comm = None if mpi_comm is None else mpi_comm.Dup()
+        self._comm: Any = comm if mpi_comm is None else None
+        self._mpi_comm: Any = None if mpi_comm is None else mpi_comm.Dup()
         self._local, self._sum = np.empty(3), np.empty(3)
 
     @classmethod
-    def of(cls, comm):
-        """The ``PositiveCount`` of ``comm``: itself, or made at first use and kept.
+    def of(cls, comm: PositiveCount | Communicator) -> PositiveCount:
+        """Return the ``PositiveCount`` of a communicator, and make it at the first call.
 
         Parameters
         ----------
         comm : PositiveCount or chainermn.CommunicatorBase
-            All ranks must ask for the first time together.
+            All ranks make the first call together. A ``PositiveCount`` is returned as it is.
 
         Returns
         -------
         PositiveCount
-            One for each communicator.
+            One object per communicator.
         """
-        if isinstance(comm, cls):
+        if isinstance(comm, PositiveCount):
             return comm
-        if comm not in cls._of:
-            cls._of[comm] = cls(comm)
-        return cls._of[comm]
+        if comm not in cls._instances:
+            cls._instances[comm] = cls(comm)
+        return cls._instances[comm]
 
-    def mean(self, n_positive):
-        """Averages over ranks. A collective call: every rank makes it, whatever its count.
+    def mean(self, n_positive: Array) -> float:
+        """Return the mean over ranks. A collective call: every rank makes it, even with 0.
 
         Parameters
         ----------
         n_positive : int or zero-dimensional array
-            This rank's number of positives; a CuPy array costs one copy to the host.
+            This rank's number of positives. A CuPy array costs one copy to the host.
 
         Returns
         -------
         float
-            The mean over ranks, the same on each.
+            The mean, equal on all ranks.
 
         Raises
         ------
         RanksOutOfStepError
-            On every rank, if they are not at the same point of the training.
+            On every rank, if the ranks are at different points of the training.
         """
-        # Equal s on all S ranks: S Σ s² = (Σ s)² (Cauchy and Schwarz), exact as s² < 2⁴⁰.
+        # All S ranks have the same s if and only if S Σ s² = (Σ s)² (Cauchy-Schwarz inequality).
+        # float64 is exact here, because s² < 2⁴⁰.
         s = (2 * self.step + bool(chainer.config.train)) % 2**20
         n_positive = float(n_positive)
         local, total = self._local, self._sum
@@ -91,31 +98,31 @@ class PositiveCount:
         if self._mpi_comm is None:
             total = self._comm.allreduce_obj(local.copy())
         else:
-            self._mpi_comm.Allreduce(local, total)  # MPI_SUM is mpi4py's default
+            self._mpi_comm.Allreduce(local, total)  # mpi4py's default operation is MPI_SUM
         count, sum_s, sum_s2 = total.tolist()
         if self.size * int(sum_s2) != int(sum_s) ** 2:
-            raise RanksOutOfStepError(self._out_of_step())
+            raise RanksOutOfStepError(self._describe_ranks())
         return count / self.size
 
-    def _out_of_step(self):
-        # All ranks come here together: one more collective tells each where the others are.
-        doing = 'training' if chainer.config.train else 'evaluation'
-        place = [(self.rank, f'in {doing} after {self.step} updates')]
-        places = (
-            self._comm.allreduce_obj(place)
+    def _describe_ranks(self) -> str:
+        # All ranks found the difference, so all of them make this second collective call.
+        mode = 'training' if chainer.config.train else 'evaluation'
+        local = [(self.rank, f'in {mode} after {self.step} updates')]
+        states = (
+            self._comm.allreduce_obj(local)
             if self._mpi_comm is None
-            else sum(self._mpi_comm.allgather(place), [])
+            else sum(self._mpi_comm.allgather(local), [])
         )
-        ranks = {}
-        for rank, place in sorted(places):
-            ranks.setdefault(place, []).append(rank)
+        ranks: dict[str, list[int]] = {}
+        for rank, state in sorted(states):
+            ranks.setdefault(state, []).append(rank)
         return (
             'ranks are out of step: expected all to count the positives of one iteration, '
-            'found ' + '; '.join(f'ranks {found} {place}' for place, found in ranks.items())
+            'found ' + '; '.join(f'ranks {found} {state}' for state, found in ranks.items())
         )
 
-    def __deepcopy__(self, memo):
-        return self  # a copied model speaks on the same communicator
+    def __deepcopy__(self, memo: Any) -> PositiveCount:
+        return self  # a copied model uses the same communicator
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError('PositiveCount holds an MPI communicator: it cannot be pickled')

@@ -1,63 +1,69 @@
-"""A data set shared out among ranks, and its parts put together again."""
+"""Split of a data set over ranks, and the results put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from chainer_ssd.distributed.agreement import gather_values, raise_together
+from chainer_ssd.distributed.communicator import Communicator
 
 
-def shard_of(comm, length):
-    """Which examples are this rank's: every n-th from its own on.
+def shard_of(comm: Communicator, length: int) -> range:
+    """Return the indices of this rank's examples: rank, rank + size, rank + 2 size, ...
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase
-        The ranks.
+        The communicator.
     length : int
-        How many examples there are.
+        Number of examples of the data set.
 
     Returns
     -------
     range
-        Indices; the ranks' numbers of them differ by at most one.
+        Indices. The numbers of examples of two ranks differ by at most one.
     """
     return range(comm.rank, length, comm.size)
 
 
-def gather_shards(comm, found, length):
-    """What the ranks found for their examples, on rank 0, in the order of the data set.
+def gather_shards(comm: Communicator, results: Mapping[int, Any], length: int) -> list[Any] | None:
+    """Return the results of all ranks on rank 0, in the order of the data set. A collective call.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase
-        Its ranks call this together.
-    found : dict of int to object
-        This rank's, by example; pickled by MPI.
+        All its ranks call this function together.
+    results : dict of int to object
+        This rank's results, by the index of the example. MPI pickles them.
     length : int
-        How many examples there are.
+        Number of examples of the data set.
 
     Returns
     -------
     list or None
-        One for each example on rank 0, None elsewhere.
+        One result per example on rank 0, None on the other ranks.
 
     Raises
     ------
     RuntimeError
-        On every rank, if an example is missing, or there twice: it names the example and the ranks.
+        On every rank, if an example has no result, or more than one. The message names the first
+        such example and its ranks.
     """
-    owners = {}
-    for rank, examples in enumerate(gather_values(comm, list(found))):
+    owners: dict[int, list[int]] = {}
+    for rank, examples in enumerate(gather_values(comm, list(results))):
         for example in examples:
             owners.setdefault(example, []).append(rank)
     wrong = sorted({*range(length)} ^ owners.keys() | {i for i in owners if len(owners[i]) > 1})
-    raise_together(
-        comm,
-        wrong
-        and ValueError(
+    error = None
+    if wrong:
+        error = ValueError(
             f'example {wrong[0]} of {length} comes from ranks {owners.get(wrong[0], [])}: expected '
-            f'each example from one rank; {len(wrong)} are wrong'
-        ),
-    )
-    parts = comm.gather_obj(found)
+            f'each example from one rank ({len(wrong)} are wrong)'
+        )
+    raise_together(comm, error)
+    parts = comm.gather_obj(dict(results))
     if comm.rank:
         return None
-    whole = {example: value for part in parts for example, value in part.items()}
-    return [whole[example] for example in range(length)]
+    merged = {example: result for part in parts for example, result in part.items()}
+    return [merged[example] for example in range(length)]

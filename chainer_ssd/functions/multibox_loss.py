@@ -1,57 +1,82 @@
 """The SSD training objective in ChainerCV's interface, and its definition."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import chainer
 
+from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._arguments import check_predictions, check_targets
-from chainer_ssd.functions._fused.node import FusedMultiboxLoss, serves
+from chainer_ssd.functions._argument_checks import check_predictions, check_targets
+from chainer_ssd.functions._fused.dispatch import node_serves
+from chainer_ssd.functions._fused.node import FusedMultiboxLoss
 from chainer_ssd.functions.objective import background_loss, n_hard_negative, selected_losses
 from chainer_ssd.ops import hard_negative_mining
 
 
-def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, comm=None):
-    """Localisation and confidence loss of SSD, with hard negative mining.
+def multibox_loss(
+    mb_locs: chainer.Variable | Array,
+    mb_confs: chainer.Variable | Array,
+    gt_mb_locs: Array,
+    gt_mb_labels: Array,
+    k: float,
+    comm: Any = None,
+) -> tuple[chainer.Variable, chainer.Variable]:
+    """Return the localization and confidence loss of SSD, with hard negative mining.
 
     Parameters
     ----------
     mb_locs : chainer.Variable or float array of shape (B, K, 4)
         Predicted offsets (dy, dx, dh, dw).
     mb_confs : chainer.Variable or float array of shape (B, K, C)
-        Predicted class logits, background first; the dtype of ``mb_locs``.
+        Predicted class logits, background first, in the dtype of ``mb_locs``.
     gt_mb_locs : float array of shape (B, K, 4)
-        Target offsets, as :func:`chainer_ssd.encode` makes them. Only positive rows are read.
+        Target offsets, as :func:`chainer_ssd.encode` returns them. Only rows of positives are
+        used.
     gt_mb_labels : integer array of shape (B, K)
         0 background, -1 ignored, 1 ... C - 1 foreground.
     k : float
-        Negatives mined for each positive: ceil(k · n_i) in image i (the paper's 3).
+        Negatives per positive: image i has ceil(k · n_i) hard negatives. The paper uses 3.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
-        Averages the number of positives over ranks, so that ChainerMN's averaged gradients are
-        those of one process on the whole batch, whatever the split. Every rank must call, also
-        one whose batch has no image (B = 0).
+        Averages the number of positives over ranks. Then ChainerMN's averaged gradients equal the
+        gradients of one process on the whole batch, whatever the split. Every rank must call,
+        also one whose batch has no image (B = 0). Default: one process.
 
     Returns
     -------
     loc_loss, conf_loss : chainer.Variable, scalars
-        Sum over positives of the Huber loss (δ = 1) / n, and sum over positives and hard negatives
-        of the softmax cross entropy / n, where n is the number of positives (its mean over
-        ranks). Both 0, connected to the predictions, where n is 0. float16 predictions give
-        float32 losses and float16 gradients.
+        Sum over positives of the Huber loss (δ = 1) / n, and sum over positives and hard
+        negatives of the softmax cross entropy / n. n is the number of positives, or its mean over
+        ranks. If n is 0, both losses are 0 and connected to the predictions. float16 predictions
+        give float32 losses and float16 gradients.
 
     Raises
     ------
     ValueError
-        If shapes disagree, ``k`` is negative, NaN or inf, a label is out of range, or a target
-        of a positive box is not finite; under ``chainer.config.debug`` also if a prediction is
-        not finite. Values on a GPU are looked at under debug only.
+        If shapes disagree, or ``k`` is negative, NaN or inf. If a label is out of range, or the
+        target of a positive box is not finite. Under ``chainer.config.debug`` also if a
+        prediction is not finite. Values on a GPU are checked under debug only.
     TypeError
         If dtypes disagree.
 
     Notes
     -----
-    Liu et al., "SSD: Single Shot MultiBox Detector" (2016), equations 1 to 3; ChainerCV's
-    ``multibox_loss``. Rows are selected, not multiplied by a mask: NaN in a row that is not
-    selected spreads neither to the loss nor to the gradients.
+    Liu et al., "SSD: Single Shot MultiBox Detector" (2016), equations 1 to 3, and ChainerCV's
+    ``multibox_loss``. Rows are gathered, not multiplied by a mask. So NaN in a row that is not
+    selected reaches neither the loss nor the gradients.
+
+    Examples
+    --------
+    One image with four default boxes and three classes. The first box is positive.
+
+    >>> import numpy as np
+    >>> mb_locs, mb_confs = np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 3), np.float32)
+    >>> gt_mb_locs, gt_mb_labels = np.zeros_like(mb_locs), np.array([[1, 0, 0, 0]])
+    >>> loc_loss, conf_loss = multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k=3)
+    >>> round(float(conf_loss.array), 4)  # 1 positive and 3 negatives, each log 3
+    4.3944
     """
     mb_locs, mb_confs = chainer.as_variable(mb_locs), chainer.as_variable(mb_confs)
     gt_mb_locs = chainer.as_variable(gt_mb_locs).array
@@ -61,10 +86,11 @@ def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, comm=None):
     not_background = check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)
 
     with chainer.using_device(chainer.backend.get_device_from_array(gt_mb_labels)):
-        if serves(mb_locs.array, mb_confs.array, gt_mb_locs, gt_mb_labels):  # the same, faster
+        if node_serves(mb_locs.array, mb_confs.array, gt_mb_locs, gt_mb_labels):
             return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, not_background, k, comm).apply(
                 (mb_locs, mb_confs)
             )
+        # The definition. The node computes the same.
         positive, ignored = gt_mb_labels > 0, gt_mb_labels < 0
         hard_negative = hard_negative_mining(
             background_loss(mb_confs.array), positive, n_hard_negative(gt_mb_labels, k), ignored
@@ -72,7 +98,7 @@ def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, comm=None):
         n_positive = float(positive.sum())
         if comm is not None:
             n_positive = PositiveCount.of(comm).mean(n_positive)
-        n = n_positive or 1.0  # without positives no row is selected: 0 / 1
+        normalizer = n_positive or 1.0  # without positives no row is selected, and the sums are 0
         return selected_losses(
-            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, n
+            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, normalizer
         )

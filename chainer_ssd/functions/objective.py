@@ -1,56 +1,87 @@
-"""What the definition is made of: whom it counts, how it ranks, what a selected row costs."""
+"""The parts of the loss: the ranking and number of negatives, and the loss of selected rows."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import chainer
 import chainer.functions as F
 
-from chainer_ssd._array import get_array_module
+from chainer_ssd._array import Array, get_array_module
 
 
-def rows(x):
-    """One row for each box of each image; a copy only if ``x`` is not contiguous.
+def as_rows(array: Array) -> Array:
+    """Return an array with one row per box, image by image.
 
     Parameters
     ----------
-    x : array of shape (B, K, D)
-        Numbers of boxes.
+    array : array of shape (B, K, D)
+        Values of each box.
 
     Returns
     -------
     array of shape (B · K, D)
-        Image by image.
+        A copy only if ``array`` is not contiguous.
     """
-    return x.reshape(-1, x.shape[2])
+    return array.reshape(-1, array.shape[2])
 
 
-def n_hard_negative(gt_mb_labels, k):
-    """How many hard negatives each image gets: it follows from the labels alone.
+def hard_negative_limit(n_positive: Array, n_negative: Array, k: float) -> Array:
+    """Return the number of hard negatives of each image from its numbers of boxes.
+
+    Parameters
+    ----------
+    n_positive : integer array of shape (B,)
+        Number of positives of each image.
+    n_negative : integer array of shape (B,)
+        Number of background boxes of each image.
+    k : float
+        Negatives per positive.
+
+    Returns
+    -------
+    int64 array of shape (B,)
+        min(ceil(k · n_positive), n_negative). The product is a float64.
+    """
+    xp = get_array_module(n_positive)
+    limit = xp.ceil(float(k) * n_positive)
+    return xp.minimum(limit, n_negative).astype('q')
+
+
+def n_hard_negative(gt_mb_labels: Array, k: float) -> Array:
+    """Return the number of hard negatives of each image. It depends on the labels only.
 
     Parameters
     ----------
     gt_mb_labels : integer array of shape (B, K)
         0 background, -1 ignored, else foreground.
     k : float
-        Negatives for each positive.
+        Negatives per positive.
 
     Returns
     -------
     int64 array of shape (B,)
-        min(ceil(k · n_i), number of background boxes of image i).
+        min(ceil(k · n_i), number of background boxes of image i), where n_i is the number of
+        positives.
+
+    See Also
+    --------
+    hard_negative_limit : The same rule for counts.
     """
-    xp = get_array_module(gt_mb_labels)
     n_positive = (gt_mb_labels > 0).sum(axis=1)
     n_negative = (gt_mb_labels == 0).sum(axis=1)
-    return xp.minimum(xp.ceil(k * n_positive.astype('d')), n_negative).astype('l')
+    return hard_negative_limit(n_positive, n_negative, k)
 
 
-def background_loss(mb_confs, maximum=None):
-    """Cross entropy of each box as background, by which negatives are ranked.
+def background_loss(mb_confs: Array, maximum: Array | None = None) -> Array:
+    """Return the cross entropy of each box with the background class, which ranks negatives.
 
     Parameters
     ----------
     mb_confs : float array of shape (B, K, C)
         Logits, background first.
     maximum : float array of shape (B, K, 1) or None
-        Their maxima, where they are known.
+        Maximum of each row, if it is known. Default: it is computed.
 
     Returns
     -------
@@ -58,7 +89,7 @@ def background_loss(mb_confs, maximum=None):
         At least float32.
     """
     xp = get_array_module(mb_confs)
-    # Contiguous: a sum's rounding follows the memory.
+    # Contiguous, because the rounding of a sum depends on the memory layout.
     mb_confs = xp.ascontiguousarray(mb_confs, xp.promote_types(mb_confs.dtype, 'f'))
     # −log softmax(x)_0 = log Σ_c exp(x_c − m) − (x_0 − m),  m = max_c x_c
     shifted = mb_confs - (mb_confs.max(axis=2, keepdims=True) if maximum is None else maximum)
@@ -66,8 +97,8 @@ def background_loss(mb_confs, maximum=None):
     return xp.log(xp.exp(shifted, out=shifted).sum(axis=2)) - background
 
 
-def select(x, mask):
-    """Rows of ``x`` where ``mask`` holds, at least float32.
+def select_rows(x: chainer.Variable, mask: Array) -> chainer.Variable:
+    """Return the rows of predictions where a mask is True, at least float32.
 
     Parameters
     ----------
@@ -79,15 +110,15 @@ def select(x, mask):
     Returns
     -------
     chainer.Variable of shape (N, D)
-        Its gradient is 0 in the rows that were not selected, whatever stands there.
+        The gradient is 0 in rows that are not selected, even if they hold NaN.
     """
     xp = get_array_module(mask)
     rows = F.reshape(x, (mask.size, x.shape[2]))[xp.flatnonzero(mask)]
     return F.cast(rows, xp.promote_types(x.dtype, 'f'))
 
 
-def huber_loss(x, t):
-    """Huber loss with δ = 1 of each row, also called smooth L1.
+def huber_loss(x: chainer.Variable, t: Array) -> chainer.Variable:
+    """Return the Huber loss with δ = 1 of each row, also called smooth L1.
 
     Parameters
     ----------
@@ -99,50 +130,60 @@ def huber_loss(x, t):
     Returns
     -------
     chainer.Variable of shape (N,)
-        Sums over the four.
+        Sums over the four offsets.
     """
     return F.huber_loss(x, t.astype(x.dtype, copy=False), 1)
 
 
-def softmax_cross_entropy(x, t):
-    """Softmax cross entropy of each row, right for logits of any size.
+def softmax_cross_entropy(x: chainer.Variable, t: Array) -> chainer.Variable:
+    """Return the softmax cross entropy of each row, exact for logits of any size.
 
     Parameters
     ----------
     x : chainer.Variable of shape (N, C)
         Logits.
     t : integer array of shape (N,)
-        Columns.
+        Column of the target class in each row.
 
     Returns
     -------
     chainer.Variable of shape (N,)
-        One loss a row.
+        One loss per row.
     """
-    # −log softmax(x)_t = log Σ_c exp(x_c − m) − (x_t − m): the shift cancels in the value and in
-    # the gradient, but not in the rounding
+    # −log softmax(x)_t = log Σ_c exp(x_c − m) − (x_t − m),  m = max_c x_c.
+    # Value and gradient do not depend on m, but their rounding does.
     x = x - x.array.max(axis=1, keepdims=True)
     return F.logsumexp(x, axis=1) - F.select_item(x, t.astype('i', copy=False))
 
 
-def selected_losses(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, n):
-    """Both losses of the rows that have been selected.
+def selected_losses(
+    mb_locs: chainer.Variable,
+    mb_confs: chainer.Variable,
+    gt_mb_locs: Array,
+    gt_mb_labels: Array,
+    positive: Array,
+    hard_negative: Array,
+    normalizer: Any,
+) -> tuple[chainer.Variable, chainer.Variable]:
+    """Return both losses of the selected rows.
 
     Parameters
     ----------
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels
         As in :func:`chainer_ssd.multibox_loss`.
-    positive, hard_negative : bool arrays of shape (B, K)
-        Rows of the localisation loss; rows that join them in the confidence loss.
-    n : float
-        What the sums are divided by.
+    positive : bool array of shape (B, K)
+        Rows of both losses.
+    hard_negative : bool array of shape (B, K)
+        Rows of the confidence loss only.
+    normalizer : float
+        Divisor of both sums.
 
     Returns
     -------
     loc_loss, conf_loss : chainer.Variable, scalars
         Differentiable any number of times.
     """
-    loc_loss = huber_loss(select(mb_locs, positive), gt_mb_locs[positive])
+    loc_loss = huber_loss(select_rows(mb_locs, positive), gt_mb_locs[positive])
     selected = positive | hard_negative
-    conf_loss = softmax_cross_entropy(select(mb_confs, selected), gt_mb_labels[selected])
-    return F.sum(loc_loss) / n, F.sum(conf_loss) / n
+    conf_loss = softmax_cross_entropy(select_rows(mb_confs, selected), gt_mb_labels[selected])
+    return F.sum(loc_loss) / normalizer, F.sum(conf_loss) / normalizer

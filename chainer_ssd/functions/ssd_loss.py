@@ -1,183 +1,164 @@
 """The SSD training objective in PaddlePaddle's interface."""
 
-import numbers
+from __future__ import annotations
+
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import chainer
 import chainer.functions as F
 
-from chainer_ssd._array import get_array_module
-from chainer_ssd._options import check_ratio
+from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._options import check_choice, check_fraction, check_integer, check_ratio
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._arguments import check_predictions, where_
-from chainer_ssd.functions._targets import (
-    as_array,
-    check_default_box,
-    check_gt_bbox,
-    check_gt_label,
-    check_rows,
-    make_targets,
-    split_images,
-    swap_xy,
-)
-from chainer_ssd.functions.objective import huber_loss, select, softmax_cross_entropy
-from chainer_ssd.ops import corner_to_center, hard_example_mining, hard_negative_mining
-from chainer_ssd.ops.matching import Matcher
-
-_CHOICES = {
-    'match_type': ('per_prediction', 'bipartite'),
-    'mining_type': ('max_negative', 'hard_example'),
-    'neg_overlap_mode': ('paddle', 'caffe'),
-    'reduce': ('no', 'image', 'sum'),
-}
-
-#: Below this IoU Paddle and Caffe take nothing, whatever the threshold.
-_MIN_IOU = 1e-6
+from chainer_ssd.functions._argument_checks import check_predictions
+from chainer_ssd.functions._paddle_steps import SelectedBoxes, make_targets, select_boxes
+from chainer_ssd.functions.objective import huber_loss, select_rows, softmax_cross_entropy
 
 
 def ssd_loss(
-    location,
-    confidence,
-    gt_box,
-    gt_label,
-    prior_box,
-    prior_box_var=None,
-    background_label=0,
-    overlap_threshold=0.5,
-    neg_pos_ratio=3.0,
-    neg_overlap=0.5,
-    loc_loss_weight=1.0,
-    conf_loss_weight=1.0,
-    match_type='per_prediction',
-    mining_type='max_negative',
-    normalize=True,
-    sample_size=None,
+    location: chainer.Variable | Array,
+    confidence: chainer.Variable | Array,
+    gt_box: Any,
+    gt_label: Any,
+    prior_box: Array,
+    prior_box_var: Array | None = None,
+    background_label: int = 0,
+    overlap_threshold: float = 0.5,
+    neg_pos_ratio: float = 3.0,
+    neg_overlap: float = 0.5,
+    loc_loss_weight: float = 1.0,
+    conf_loss_weight: float = 1.0,
+    match_type: str = 'per_prediction',
+    mining_type: str = 'max_negative',
+    normalize: bool = True,
+    sample_size: int | None = None,
     *,
-    gt_lens=None,
-    reduce='no',
-    neg_overlap_mode='paddle',
-    mine_with_loc_loss=False,
-    comm=None,
-):
-    """Matching, hard example mining, encoding and loss of SSD, as PaddlePaddle's ``ssd_loss``.
+    gt_lens: Any = None,
+    reduce: str = 'no',
+    neg_overlap_mode: str = 'paddle',
+    mine_with_loc_loss: bool = False,
+    comm: Any = None,
+) -> chainer.Variable:
+    """Return the loss of SSD with the arguments and the numbers of PaddlePaddle's ``ssd_loss``.
 
-    Boxes are (x_min, y_min, x_max, y_max), in any unit that ``gt_box`` and ``prior_box`` share.
-    Per argument: what it is; where PaddlePaddle 1.8.5 does otherwise than its document says, or
-    we otherwise than it does, that too.
+    The function matches, mines and encodes. Boxes are (x_min, y_min, x_max, y_max), in any unit
+    that ``gt_box`` and ``prior_box`` share. Each argument lists where PaddlePaddle 1.8.5 differs
+    from its document, and where this function differs from PaddlePaddle.
 
     Parameters
     ----------
     location : chainer.Variable or float array of shape (N, Np, 4)
-        Predicted offsets (dx, dy, dw, dh); Paddle's document calls them (xmin, ymin, xmax, ymax).
-        (Np, 4) is one image: so Paddle's example has it, while Paddle itself raises. Paddle
-        documents float32 and float64, and fails on float64; here float16, too, is right.
+        Predicted offsets (dx, dy, dw, dh). Paddle's document calls them (xmin, ymin, xmax, ymax).
+        (Np, 4) is one image, as in Paddle's example, where Paddle itself raises. Paddle documents
+        float32 and float64 and fails on float64. Here float16 is supported, too.
     confidence : chainer.Variable or float array of shape (N, Np, C) or (Np, C)
-        Predicted class logits, in the dtype of ``location``. Paddle's CPU softmax takes logits
-        that lie more than 64 below the largest for 64 below; here they count as they are.
+        Predicted class logits, in the dtype of ``location``. Paddle's CPU softmax clips logits
+        that are more than 64 below the largest. Here they are not clipped.
     gt_box : list of N arrays of shape (R_i, 4), or array of shape (Ng, 4) with ``gt_lens``
-        Ground truths; Paddle's is a LoDTensor of shape (Ng, 4). For one image the array alone
-        will do, and an array (N, R, 4) is a list of its images. Cast to the dtype of
-        ``prior_box``. An image without any is all background (Paddle raises).
+        Ground truths, cast to the dtype of ``prior_box``. Paddle's is a LoDTensor of shape
+        (Ng, 4). One array is enough for one image. An array (N, R, 4) is a list of its images.
+        An image without ground truth is all background. Paddle raises there.
     gt_label : list of N arrays of shape (R_i,) or (R_i, 1), or one array as ``gt_box``
-        Columns of ``confidence``, never shifted by one: integers, or integral floats as in
-        Paddle's document.
+        Columns of ``confidence``, not shifted by one. Integers, or integral floats as in Paddle's
+        document.
     prior_box : float array of shape (Np, 4)
         Default boxes.
     prior_box_var : float array of shape (Np, 4) or (4,), or None
-        Variances of (dx, dy, dw, dh). None, the documented default: all 1; Paddle raises.
+        Variances of (dx, dy, dw, dh). Default: all 1, as documented. Paddle raises without them.
     background_label : int
-        Column of the background. A ``gt_label`` equal to it is an error here; Paddle trains it.
+        Column of the background. A ``gt_label`` equal to it is an error here. Paddle trains it.
     overlap_threshold : float
         With ``match_type='per_prediction'``, a default box left by the bipartite matching takes
-        the ground truth of largest IoU if that is at least this (and 1e-6, as in Paddle and
-        Caffe). A number in [0, 1].
+        the ground truth with the largest IoU, if that IoU is at least this number in [0, 1]. It
+        must also be at least 1e-6, as in Paddle and Caffe.
     neg_pos_ratio : float
-        With ``mining_type='max_negative'``, negatives for each positive: in image i
-        floor(neg_pos_ratio · n_i), multiplied in float32, as Paddle and Caffe do without saying.
+        With ``mining_type='max_negative'``, image i has floor(neg_pos_ratio · n_i) negatives. The
+        product is a float32, as in Paddle and Caffe, which do not document it.
     neg_overlap : float
-        Documented as the largest overlap of a negative. In Paddle it has no effect, since the
-        overlap it looks at is 0 for every unmatched box; see ``neg_overlap_mode``.
+        Documented as the largest overlap of a negative. In Paddle it has no effect, because Paddle
+        sets the overlap of every unmatched box to 0. See ``neg_overlap_mode``.
     loc_loss_weight, conf_loss_weight : float
-        Weights of the localisation and the confidence loss.
+        Weights of the localization and the confidence loss.
     match_type : {'per_prediction', 'bipartite'}
         ``'bipartite'`` stops after each ground truth has its best free default box.
     mining_type : {'max_negative', 'hard_example'}
-        ``'max_negative'``: the unmatched boxes of largest confidence loss. ``'hard_example'``: of
-        all boxes the ``sample_size`` of largest loss, per image; matched boxes that are not
-        among them are released to neither side. Paddle's ``ssd_loss`` refuses the latter with
-        ValueError; its operator ``mine_hard_examples`` and Caffe define it.
+        ``'max_negative'`` selects the unmatched boxes with the largest confidence loss.
+        ``'hard_example'`` selects, per image, the ``sample_size`` boxes with the largest loss.
+        Matched boxes that it does not select are neither positive nor negative. Paddle's
+        ``ssd_loss`` raises ValueError for it. Paddle's operator ``mine_hard_examples`` and Caffe
+        define it.
     normalize : bool
-        Documented as division by the number of output locations; Paddle divides, and so do we, by
-        the number of matched boxes of the whole batch after mining. Where that is 0, Paddle's
-        loss is NaN; ours is 0, connected to the predictions.
+        Documented as a division by the number of output locations. Paddle and this function
+        divide by the number of matched boxes of the whole batch after mining. If that is 0,
+        Paddle's loss is NaN. Here it is 0, connected to the predictions.
     sample_size : int or None
-        Boxes that ``'hard_example'`` keeps in each image; it must be given there, and is not
-        looked at elsewhere.
+        Number of boxes that ``'hard_example'`` keeps in each image. Required there, not used
+        elsewhere.
     gt_lens : sequence of N integers or None
-        Numbers of ground truths per image, where ``gt_box`` and ``gt_label`` are one array each:
-        what the LoD says in Paddle.
+        Number of ground truths of each image, if ``gt_box`` and ``gt_label`` are one array each.
+        It replaces Paddle's LoD.
     reduce : {'no', 'image', 'sum'}
-        ``'no'``: one loss for each box, (N · Np, 1), as documented; ``'image'``: their sums (N, 1),
-        as Paddle in fact returns them; ``'sum'``: the scalar to train on.
+        ``'no'`` returns one loss for each box, (N · Np, 1), as documented. ``'image'`` returns
+        their sums (N, 1), as Paddle does. ``'sum'`` returns the scalar to train on.
     neg_overlap_mode : {'paddle', 'caffe'}
-        ``'paddle'``: ``neg_overlap`` changes nothing; a warning says so if it is not the default.
-        ``'caffe'``: with ``mining_type='max_negative'``, unmatched boxes whose best IoU is at
+        With ``'paddle'``, ``neg_overlap`` has no effect, and a value other than the default warns.
+        With ``'caffe'`` and ``mining_type='max_negative'``, unmatched boxes whose best IoU is at
         least ``neg_overlap`` are never negatives.
     mine_with_loc_loss : bool
-        Whether ``'hard_example'`` ranks by the sum of both losses, unweighted, as Caffe does, and
-        Paddle's operator if it is given ``LocLoss``; else by the confidence loss alone.
+        Whether ``'hard_example'`` ranks by the unweighted sum of both losses. Caffe does, and so
+        does Paddle's operator with ``LocLoss``. Default: by the confidence loss alone.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
-        Averages the normaliser over ranks, so that ChainerMN's averaged gradients are those of
-        one process on the whole batch, also with ``normalize=False`` (there by the number of
-        ranks). Every rank must call, also one whose batch has no image.
+        Averages the normalizer over ranks. Then ChainerMN's averaged gradients equal the
+        gradients of one process on the whole batch. With ``normalize=False`` the normalizer is
+        one by the number of ranks. Every rank must call, also one whose batch has no image.
 
     Returns
     -------
     chainer.Variable
-        (N · Np, 1), (N, 1) or a scalar, see ``reduce``: conf_loss_weight · softmax cross entropy +
-        loc_loss_weight · smooth L1 of the boxes selected, over the normaliser. float16
-        predictions give float32 losses.
+        Shape (N · Np, 1), (N, 1) or (), see ``reduce``. The weighted sum of softmax cross entropy
+        and smooth L1 of the selected boxes, divided by the normalizer. float16 predictions give
+        float32 losses.
 
     Raises
     ------
     ValueError
-        If a choice is unknown, ``sample_size`` is missing or an option out of range, shapes or
-        numbers of images disagree, or a ground truth, a label or a default box is not valid (the
-        message names rank, image, row and value); under ``chainer.config.debug`` also if a
-        prediction is not finite.
+        If an option is not valid, or ``sample_size`` is missing. If shapes or numbers of images
+        disagree. If a ground truth, a label or a default box is not valid. The message names rank,
+        image, row and value. Under ``chainer.config.debug`` also if a prediction is not finite.
     TypeError
-        If dtypes are not what they should be.
+        If a dtype is not valid, or ``sample_size`` is not an integer.
+
+    Warns
+    -----
+    UserWarning
+        If ``neg_overlap`` has no effect and is not the default.
 
     Notes
     -----
-    The five steps of Paddle's document: IoU and bipartite matching; target labels and their
-    confidence loss; mining; targets; the weighted sum. What Paddle does was read in
-    ``fluid/layers/detection.py`` and the operators it calls, and run; what Caffe does, in
-    ``bbox_util.cpp`` of its ssd branch. With ``neg_overlap_mode='caffe'`` (and, for hard examples,
-    ``mine_with_loc_loss=True``) losses, matches and negatives are Caffe's.
+    Paddle's document has five steps: IoU and bipartite matching, target labels and their
+    confidence loss, mining, targets, and the weighted sum. What Paddle does was read in
+    ``fluid/layers/detection.py`` and its operators, and measured. What Caffe does was read in
+    ``bbox_util.cpp`` of its ssd branch. With ``neg_overlap_mode='caffe'``, losses, matches and
+    negatives are Caffe's. Hard examples also need ``mine_with_loc_loss=True`` for that.
     """
-    _check_choices(
-        match_type=match_type,
-        mining_type=mining_type,
-        reduce=reduce,
-        neg_overlap_mode=neg_overlap_mode,
-    )
-    _check_share('overlap_threshold', overlap_threshold)
-    _check_share('neg_overlap', neg_overlap)
+    check_choice('match_type', match_type, ('per_prediction', 'bipartite'))
+    check_choice('mining_type', mining_type, ('max_negative', 'hard_example'))
+    check_choice('reduce', reduce, ('no', 'image', 'sum'))
+    check_choice('neg_overlap_mode', neg_overlap_mode, ('paddle', 'caffe'))
+    check_fraction('overlap_threshold', overlap_threshold)
+    check_fraction('neg_overlap', neg_overlap)
     check_ratio('neg_pos_ratio', neg_pos_ratio)
     check_ratio('loc_loss_weight', loc_loss_weight)
     check_ratio('conf_loss_weight', conf_loss_weight)
-    if mining_type == 'hard_example' and (
-        not isinstance(sample_size, numbers.Integral) or sample_size <= 0
-    ):
-        raise ValueError(
-            f"sample_size = {sample_size!r}: mining_type='hard_example' expects a positive integer"
-        )
-    band = neg_overlap_mode == 'caffe' and mining_type == 'max_negative'
-    if neg_overlap != 0.5 and not band:
+    if mining_type == 'hard_example':
+        if sample_size is None:
+            raise ValueError("sample_size = None: mining_type='hard_example' needs an integer >= 1")
+        check_integer('sample_size', sample_size, 1)
+    has_band = neg_overlap_mode == 'caffe' and mining_type == 'max_negative'
+    if neg_overlap != 0.5 and not has_band:
         warnings.warn(
-            f'neg_overlap = {neg_overlap} changes nothing, as in PaddlePaddle: it needs '
+            f'neg_overlap = {neg_overlap} has no effect, as in PaddlePaddle: it needs '
             "neg_overlap_mode='caffe' and mining_type='max_negative'",
             stacklevel=2,
         )
@@ -187,11 +168,13 @@ def ssd_loss(
     check_predictions(location.array, confidence.array, None, comm, ('location', 'confidence'))
 
     device = chainer.backend.get_device_from_array(location.array)
+    n_image, n_box, n_class = confidence.shape
     with chainer.using_device(device):
-        targets = paddle_targets(
+        targets = make_targets(
             device,
-            *location.shape[:2],
-            confidence.shape[2],
+            n_image,
+            n_box,
+            n_class,
             gt_box,
             gt_label,
             gt_lens,
@@ -200,11 +183,11 @@ def ssd_loss(
             background_label,
             float(overlap_threshold),
             match_type,
-            float(neg_overlap) if band else None,
+            float(neg_overlap) if has_band else None,
             comm,
         )
-        column = (targets.mb_labels + background_label) % confidence.shape[2]
-        mined = mine(
+        column = (targets.mb_labels + background_label) % n_class
+        boxes = select_boxes(
             location.array,
             confidence.array,
             targets,
@@ -214,21 +197,21 @@ def ssd_loss(
             sample_size,
             mine_with_loc_loss,
         )
-        n = _normalizer(mined.positive, normalize, comm)
-        if n == 0:  # hard examples without one match, on any rank
-            n, mined = 1.0, Mined(mined.positive, mined.hard_negative & False)
+        normalizer = _count_normalizer(boxes.positive, normalize, comm)
+        if normalizer == 0:  # no rank has a match, but 'hard_example' may select negatives
+            normalizer, boxes = 1.0, SelectedBoxes(boxes.positive, boxes.hard_negative & False)
 
+        selected = boxes.positive | boxes.hard_negative
+        conf_loss = softmax_cross_entropy(select_rows(confidence, selected), column[selected])
+        loc = select_rows(location, boxes.positive)
+        loc_loss = huber_loss(loc, targets.mb_locs[boxes.positive])
         xp = get_array_module(column)
-        selected = mined.positive | mined.hard_negative
-        conf_loss = softmax_cross_entropy(select(confidence, selected), column[selected])
-        loc = select(location, mined.positive)
-        loc_loss = huber_loss(loc, targets.mb_locs[mined.positive])
         loss = xp.zeros(column.size, loc.dtype)
         for weight, mask, rows in (
             (conf_loss_weight, selected, conf_loss),
-            (loc_loss_weight, mined.positive, loc_loss),
+            (loc_loss_weight, boxes.positive, loc_loss),
         ):
-            loss = F.scatter_add(loss, xp.flatnonzero(mask), float(weight) / n * rows)
+            loss = F.scatter_add(loss, xp.flatnonzero(mask), float(weight) / normalizer * rows)
         if reduce == 'no':
             return F.reshape(loss, (column.size, 1))
         if reduce == 'image':
@@ -236,112 +219,9 @@ def ssd_loss(
         return F.sum(loss)
 
 
-class Mined(NamedTuple):
-    """The boxes (N, Np) that stay matched, and those that speak for the background."""
-
-    positive: Any
-    hard_negative: Any
-
-
-def paddle_targets(
-    device,
-    n_image,
-    n_box,
-    n_class,
-    gt_box,
-    gt_label,
-    gt_lens,
-    prior_box,
-    prior_box_var,
-    background_label,
-    overlap_threshold,
-    match_type,
-    neg_overlap,
-    comm,
-):
-    """The targets of a batch, with classes counted from the background round: a label of
-    ``mb_labels`` that is 0 or more stands for column (label + background_label) mod C."""
-    if not isinstance(background_label, numbers.Integral) or not 0 <= background_label < n_class:
-        raise ValueError(
-            f'{where_(comm)}background_label = {background_label!r}: expected one of '
-            f'the {n_class} columns of confidence'
-        )
-    prior = device.send(check_default_box('prior_box', as_array(prior_box), comm))
-    xp = get_array_module(prior)
-    if len(prior) != n_box:
-        raise ValueError(
-            f'{where_(comm)}prior_box has shape {prior.shape} and location '
-            f'{(n_image, n_box, 4)}: expected {n_box} default boxes'
-        )
-    variance = xp.ones(4, 'f') if prior_box_var is None else device.send(as_array(prior_box_var))
-    if variance.shape not in ((4,), prior.shape):
-        raise ValueError(
-            f'{where_(comm)}prior_box_var has shape {variance.shape}: expected '
-            f'{prior.shape} as prior_box, or (4,)'
-        )
-    rows = variance.reshape(-1, 4)
-    check_rows('prior_box_var', rows, rows > 0, 'positive numbers', comm)
-
-    gt_bboxes, gt_labels = split_images(gt_box, gt_label, gt_lens, n_image, comm)
-    for i in range(n_image):
-        bbox = check_gt_bbox(f'gt_box[{i}]', gt_bboxes[i], prior.dtype, comm)
-        label = check_gt_label(
-            f'gt_label[{i}]', gt_labels[i], len(bbox), n_class, comm, background_label
-        )
-        gt_bboxes[i] = device.send(bbox)
-        # Classes round from the background on, so foreground from 0 on, as encode wants it.
-        gt_labels[i] = device.send((label - background_label) % n_class - 1)
-
-    prior = swap_xy(prior)
-    matcher = Matcher.of_corners(prior, max(overlap_threshold, _MIN_IOU), match_type, neg_overlap)
-    return make_targets(
-        matcher, corner_to_center(prior), gt_bboxes, gt_labels, swap_xy(variance), comm
-    )
-
-
-def mine(
-    location,
-    confidence,
-    targets,
-    column,
-    mining_type,
-    neg_pos_ratio,
-    sample_size,
-    mine_with_loc_loss,
-):
-    """Which boxes of a batch enter the loss, from arrays."""
-    xp = get_array_module(location)
-    positive, ignored = targets.mb_labels > 0, targets.mb_labels < 0
-    with chainer.no_backprop_mode():
-        rows = confidence.reshape(column.size, confidence.shape[2])
-        rows = chainer.as_variable(rows.astype(xp.promote_types(rows.dtype, 'f'), copy=False))
-        loss = softmax_cross_entropy(rows, column.ravel()).array.reshape(column.shape)
-        if mine_with_loc_loss:
-            loc = select(chainer.as_variable(location), positive)
-            loss[positive] += huber_loss(loc, targets.mb_locs[positive]).array
-
-    if mining_type == 'hard_example':
-        selected = hard_example_mining(loss, sample_size)
-        return Mined(positive & selected, selected & ~positive)
-    # floor(ratio · n_i), in float32; one that asks for more than there are asks for all
-    ratio = xp.float32(min(neg_pos_ratio, column.shape[1]))
-    n_negative = xp.floor(ratio * positive.sum(axis=1).astype('f')).astype('l')
-    return Mined(positive, hard_negative_mining(loss, positive, n_negative, ignored))
-
-
-def _normalizer(positive, normalize, comm):
+def _count_normalizer(positive: Array, normalize: bool, comm: Any) -> float:
+    """Return the divisor of the loss: the number of positives, or its mean over ranks."""
     if not normalize:
         return 1.0 if comm is None else 1.0 / comm.size
-    n = float(positive.sum())
-    return n if comm is None else PositiveCount.of(comm).mean(n)
-
-
-def _check_choices(**choices):
-    for name, choice in choices.items():
-        if choice not in _CHOICES[name]:
-            raise ValueError(f'{name} = {choice!r}: expected one of {_CHOICES[name]}')
-
-
-def _check_share(name, value):
-    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ValueError(f'{name} = {value!r}: expected a number in [0, 1]')
+    n_positive = float(positive.sum())
+    return n_positive if comm is None else PositiveCount.of(comm).mean(n_positive)

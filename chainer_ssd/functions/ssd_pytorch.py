@@ -1,175 +1,171 @@
 """The SSD training objective in ssd.pytorch's interface."""
 
+from __future__ import annotations
+
 import math
-import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import chainer
 
-from chainer_ssd._options import check_ratio
-from chainer_ssd.functions._arguments import check_predictions, where_
-from chainer_ssd.functions._targets import (
-    as_array,
-    check_default_box,
-    check_gt_bbox,
-    check_gt_label,
-    check_images,
-    make_targets,
-    swap_xy,
-)
+from chainer_ssd._options import check_fraction, check_integer, check_ratio
+from chainer_ssd._validation import check_bbox, check_default_bbox
+from chainer_ssd.functions._argument_checks import check_predictions, rank_prefix
+from chainer_ssd.functions._ground_truth import as_array, check_gt_label, check_n_image
+from chainer_ssd.functions._targets import Targets, encode_batch
 from chainer_ssd.functions.multibox_loss import multibox_loss
-from chainer_ssd.ops.matching import Matcher
+from chainer_ssd.ops import Matcher, swap_xy
 
 
 class MultiBoxLoss:
-    """The objective of SSD with the constructor and the call of ssd.pytorch's ``MultiBoxLoss``.
+    """The loss of SSD with the constructor and the call of ssd.pytorch's ``MultiBoxLoss``.
 
-    Matching is ssd.pytorch's own: each ground truth claims its best default box, later ones
-    overwriting earlier ones, and even if it overlaps nothing; then every default box takes its best
-    ground truth from ``overlap_thresh`` on.
+    Matching is ssd.pytorch's own. Each ground truth takes its best default box, even at IoU 0, and
+    later ground truths overwrite earlier ones. Then every default box whose best IoU is at least
+    ``overlap_thresh`` takes that ground truth.
 
     Parameters
     ----------
     num_classes : int
-        Columns of the logits: foreground classes and the background.
+        Number of columns of the logits: foreground classes and the background.
     overlap_thresh : float
-        Least IoU of a match, in [0, 1].
+        Smallest IoU of a match, in [0, 1].
     prior_for_matching : object
-        Changes nothing, here as in ssd.pytorch: default boxes are always what is matched.
+        No effect, as in ssd.pytorch: default boxes are always matched.
     bkg_label : int
-        0, the column of the background. ssd.pytorch keeps any other value and goes on with 0;
-        here it is an error.
+        Column of the background. Only 0 is valid. ssd.pytorch accepts other values and uses 0.
     neg_mining : object
-        Changes nothing, here as in ssd.pytorch: hard negatives are always mined.
+        No effect, as in ssd.pytorch: hard negatives are always mined.
     neg_pos : float
-        Negatives for each positive: ceil(neg_pos · n_i) in image i, at most K - 1.
+        Negatives per positive: image i has ceil(neg_pos · n_i) hard negatives, at most K - 1.
     neg_overlap : object
-        Changes nothing, here as in ssd.pytorch: there is no band between positive and negative.
+        No effect, as in ssd.pytorch: there is no band between positive and negative.
     encode_target : object
-        Changes nothing, here as in ssd.pytorch: targets are always encoded.
+        No effect, as in ssd.pytorch: targets are always encoded.
     use_gpu : object
-        Changes nothing: the arrays say where they are (in ssd.pytorch True moves the targets to
-        the GPU).
+        No effect: the loss runs on the device of the predictions. In ssd.pytorch, True moves the
+        targets to the GPU.
     variance : sequence of 2 floats
-        Scales of (dx, dy) and of (dw, dh); in ssd.pytorch an entry of its configuration.
+        Scales of (dx, dy) and of (dw, dh). In ssd.pytorch they are part of the configuration.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
-        Averages the number of positives over ranks, so that ChainerMN's averaged gradients are
-        those of one process on the whole batch. Every rank must call, also one without images.
+        Averages the number of positives over ranks. Then ChainerMN's averaged gradients equal the
+        gradients of one process on the whole batch. Every rank must call, also one without images.
 
     Raises
     ------
     ValueError
-        If ``bkg_label`` is not 0, or a number is out of its range.
+        If ``bkg_label`` is not 0, or a number is out of range.
+    TypeError
+        If ``num_classes`` is not an integer.
 
     Notes
     -----
-    ssd.pytorch, ``layers/modules/multibox_loss.py`` and ``layers/box_utils.py``, with the two
-    indexing faults mended that stop it on today's PyTorch. An image without ground truth, which
-    stops ssd.pytorch, is all background here. ssd.pytorch shifts all logits by the batch's
-    largest where it ranks negatives, so that small ones underflow; here each box has its own.
+    ssd.pytorch, ``layers/modules/multibox_loss.py`` and ``layers/box_utils.py``. Two indexing
+    errors that stop it on current versions of PyTorch are corrected. An image without ground truth
+    is all background, where ssd.pytorch raises. To rank negatives, ssd.pytorch subtracts the
+    largest logit of the batch from all logits, so that small ones underflow. Here each box has its
+    own maximum.
     """
 
     def __init__(
         self,
-        num_classes,
-        overlap_thresh,
-        prior_for_matching,
-        bkg_label,
-        neg_mining,
-        neg_pos,
-        neg_overlap,
-        encode_target,
-        use_gpu=True,
+        num_classes: int,
+        overlap_thresh: float,
+        prior_for_matching: Any,
+        bkg_label: int,
+        neg_mining: Any,
+        neg_pos: float,
+        neg_overlap: Any,
+        encode_target: Any,
+        use_gpu: Any = True,
         *,
-        variance=(0.1, 0.2),
-        comm=None,
-    ):
-        if not isinstance(num_classes, numbers.Integral) or num_classes < 1:
-            raise ValueError(f'num_classes = {num_classes!r}: expected a positive integer')
-        if not isinstance(overlap_thresh, numbers.Real) or not 0 <= overlap_thresh <= 1:
-            raise ValueError(f'overlap_thresh = {overlap_thresh!r}: expected a number in [0, 1]')
+        variance: Sequence[float] = (0.1, 0.2),
+        comm: Any = None,
+    ) -> None:
+        self.num_classes = check_integer('num_classes', num_classes, 1)
+        self.overlap_thresh = float(check_fraction('overlap_thresh', overlap_thresh))
         if bkg_label != 0:
             raise ValueError(
-                f'bkg_label = {bkg_label!r}: expected 0, the only background that ssd.pytorch knows'
+                f'bkg_label = {bkg_label!r}: expected 0, the only background that ssd.pytorch uses'
             )
-        check_ratio('neg_pos', neg_pos)
+        self.neg_pos = check_ratio('neg_pos', neg_pos)
         if len(variance) != 2 or not all(0 < v < math.inf for v in variance):
-            raise ValueError(f'variance = {variance!r}: expected 2 positive numbers')
-        self.num_classes, self.overlap_thresh = num_classes, float(overlap_thresh)
-        self.neg_pos, self.variance, self.comm = neg_pos, variance, comm
+            raise ValueError(f'variance = {variance!r}: expected 2 finite positive numbers')
+        self.variance, self.comm = variance, comm
 
-    def __call__(self, predictions, targets):
-        """The losses of a batch.
+    def __call__(
+        self, predictions: tuple[Any, Any, Any], targets: Sequence[Any]
+    ) -> tuple[chainer.Variable, chainer.Variable]:
+        """Return both losses of a batch.
 
         Parameters
         ----------
         predictions : tuple
-            ``(loc, conf, priors)``: offsets (dx, dy, dw, dh) of shape (B, K, 4) and logits of
-            shape (B, K, num_classes), chainer.Variable or float array of one dtype; default
-            boxes (cx, cy, w, h) of shape (K, 4), of which more than K may be handed over: the
-            first K count, as in ssd.pytorch.
+            ``(loc, conf, priors)``. Offsets (dx, dy, dw, dh) have shape (B, K, 4) and logits
+            (B, K, num_classes). Both are chainer.Variable or float arrays of one dtype. Default
+            boxes (cx, cy, w, h) have shape (K, 4). If there are more than K of them, the first K
+            are used, as in ssd.pytorch.
         targets : list of B arrays of shape (R_i, 5)
-            Rows (x_min, y_min, x_max, y_max, label) in the unit of ``priors``, [0, 1] in
-            ssd.pytorch; labels count foreground classes from 0 and are whole numbers.
+            Rows (x_min, y_min, x_max, y_max, label) in the unit of ``priors``, which is [0, 1] in
+            ssd.pytorch. Labels count foreground classes from 0 and are integers or integral floats.
 
         Returns
         -------
         loss_l, loss_c : chainer.Variable, scalars
             Sum over positives of smooth L1 / N, and sum over positives and hard negatives of the
-            softmax cross entropy / N, where N is the number of positives in the batch. Both 0,
-            connected to the predictions, where N is 0 (NaN in ssd.pytorch).
+            softmax cross entropy / N. N is the number of positives in the batch. If N is 0, both
+            are 0 and connected to the predictions. ssd.pytorch's are NaN there.
 
         Raises
         ------
         ValueError
             If shapes or the number of images disagree, or a ground truth, a label or a default
-            box is not valid (the message names rank, image, row and value); under
+            box is not valid. The message names rank, image, row and value. Under
             ``chainer.config.debug`` also if a prediction is not finite.
         TypeError
-            If dtypes are not what they should be.
+            If a dtype is not valid.
         """
         loc, conf, priors = predictions
         loc, conf = chainer.as_variable(loc), chainer.as_variable(conf)
         check_predictions(loc.array, conf.array, None, self.comm, ('loc', 'conf'))
         if conf.shape[2] != self.num_classes:
             raise ValueError(
-                f'{where_(self.comm)}conf has shape {conf.shape}: expected '
-                f'{self.num_classes} columns, as num_classes says'
+                f'{rank_prefix(self.comm)}conf has shape {conf.shape}: expected '
+                f'{self.num_classes} columns, the value of num_classes'
             )
         device = chainer.backend.get_device_from_array(loc.array)
         with chainer.using_device(device):
-            matched = self._match(device, *loc.shape[:2], priors, targets)
-            # Past the matching the two interfaces are one: the cap of K − 1 negatives is never
-            # reached, since with one positive there are no more.
+            n_image, n_box, _ = loc.shape
+            matched = self._make_targets(device, n_image, n_box, priors, targets)
+            # multibox_loss needs no limit of K − 1 negatives: an image with hard negatives has at
+            # least one positive, so it has at most K − 1 negatives.
             return multibox_loss(
                 loc, conf, matched.mb_locs, matched.mb_labels, self.neg_pos, self.comm
             )
 
-    def _match(self, device, n_image, n_box, priors, targets):
-        """The targets of a batch on ``device``; index and mb_labels as ``ops`` has them."""
-        priors = check_default_box('priors', as_array(priors), self.comm, centered=True)
+    def _make_targets(
+        self, device: Any, n_image: int, n_box: int, priors: Any, targets: Sequence[Any]
+    ) -> Targets:
+        """Return the targets of a batch on ``device``, or raise if an argument is invalid."""
+        where = rank_prefix(self.comm)
+        priors = check_default_bbox(as_array(priors), f'{where}priors', order='xy')
         if len(priors) < n_box:
             raise ValueError(
-                f'{where_(self.comm)}priors has shape {priors.shape}: expected '
+                f'{where}priors has shape {priors.shape}: expected '
                 f'({n_box}, 4), one for each row of loc'
             )
         default_bbox = swap_xy(device.send(priors)[:n_box])
         targets = list(map(as_array, targets))
-        check_images('targets', targets, n_image, self.comm)
+        check_n_image('targets', targets, n_image, self.comm)
         bboxes, labels = [], []
         for i, target in enumerate(targets):
+            name = f'{where}targets[{i}]'
             target = target.reshape(0, 5) if target.shape == (0,) else target  # the empty list
             if target.ndim != 2 or target.shape[1] != 5:
-                raise ValueError(
-                    f'{where_(self.comm)}targets[{i}] has shape {target.shape}: expected (R, 5)'
-                )
-            name = f'targets[{i}]'
-            bboxes.append(
-                device.send(check_gt_bbox(name, target[:, :4], default_bbox.dtype, self.comm))
-            )
-            labels.append(
-                device.send(
-                    check_gt_label(name, target[:, 4], len(target), self.num_classes - 1, self.comm)
-                )
-            )
+                raise ValueError(f'{name} has shape {target.shape}: expected (R, 5)')
+            bbox = check_bbox(target[:, :4], name, order='xy', dtype=default_bbox.dtype)
+            label = check_gt_label(target[:, 4], len(target), self.num_classes - 1, name)
+            bboxes.append(device.send(bbox))
+            labels.append(device.send(label))
         matcher = Matcher(default_bbox, self.overlap_thresh, 'argmax')
-        return make_targets(matcher, default_bbox, bboxes, labels, self.variance, self.comm)
+        return encode_batch(matcher, default_bbox, bboxes, labels, self.variance, self.comm)

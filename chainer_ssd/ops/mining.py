@@ -1,39 +1,52 @@
-"""Mining: which of the many easy boxes may speak in the loss."""
+"""Selection of the boxes with the largest losses: hard negatives and hard examples."""
 
-import numbers
+from __future__ import annotations
 
-from chainer_ssd._array import get_array_module
+from typing import Any
+
+from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._options import check_integer
 
 
-def hard_negative_mining(conf_loss, positive, n_negative, ignored=None):
-    """Per image, the negatives of largest confidence loss.
+def hard_negative_mining(
+    conf_loss: Array, positive: Array, n_negative: Array, ignored: Array | None = None
+) -> Array:
+    """Return a mask of the negatives with the largest confidence loss of each image.
 
     Parameters
     ----------
     conf_loss : float array of shape (B, K)
-        Confidence loss of each default box, above -inf. What stands at boxes that are not
-        negatives is not looked at.
+        Confidence loss of each default box, above -inf. Values of boxes that are not negatives
+        have no effect.
     positive : bool array of shape (B, K)
-        Matched default boxes, never chosen.
+        Matched default boxes. They are never selected.
     n_negative : integer array of shape (B,)
-        How many each image gets, or all of its negatives if those are fewer.
+        Number of negatives to select in each image. All, if the image has fewer.
     ignored : bool array of shape (B, K) or None
-        Boxes that are neither; never chosen, and take no place.
+        Boxes that are neither positive nor negative. They are never selected and do not count.
 
     Returns
     -------
     bool array of shape (B, K)
-        ``hard_negative``. Ties go to the lower index; NaN counts as the largest loss.
+        ``hard_negative``. Ties go to the lower index. NaN counts as the largest loss.
 
     Raises
     ------
     ValueError
-        If shapes disagree.
+        If shapes disagree, or a mask is not bool.
 
     Notes
     -----
     Liu et al. (2016), section 2.2, "Hard negative mining". The rank is an argsort of an argsort, as
-    in ChainerCV's ``multibox_loss``; here both sorts are stable.
+    in ChainerCV's ``multibox_loss``, but with stable sorts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> conf_loss = np.array([[0.1, 2.0, 9.0, 2.0, 3.0]])
+    >>> positive = np.array([[False, False, True, False, False]])
+    >>> hard_negative_mining(conf_loss, positive, np.array([2])).tolist()
+    [[False, True, False, False, True]]
     """
     xp = get_array_module(conf_loss)
     if ignored is None:
@@ -45,56 +58,64 @@ def hard_negative_mining(conf_loss, positive, n_negative, ignored=None):
             f'{conf_loss.shape[:1]}, one for each image'
         )
     negative = ~(positive | ignored)
-    rank = _rank(xp, xp.where(negative, conf_loss, -xp.inf))
+    rank = _rank_by_loss(xp, xp.where(negative, conf_loss, -xp.inf))
     return negative & (rank < n_negative[:, None])
 
 
-def hard_example_mining(loss, sample_size):
-    """Per image, the boxes of largest loss, positive or negative.
+def hard_example_mining(loss: Array, sample_size: int) -> Array:
+    """Return a mask of the boxes with the largest loss of each image, positive or negative.
 
     Parameters
     ----------
     loss : float array of shape (B, K)
         Loss of each default box.
     sample_size : int
-        How many boxes each image keeps, or all if there are fewer.
+        Number of boxes to select in each image. All, if there are fewer.
 
     Returns
     -------
     bool array of shape (B, K)
-        ``selected``. Ties go to the lower index; NaN counts as the largest loss.
+        ``selected``. Ties go to the lower index. NaN counts as the largest loss.
 
     Raises
     ------
     ValueError
-        If ``sample_size`` is not a positive integer, or ``loss`` is not of two dimensions.
+        If ``sample_size`` is less than 1, or ``loss`` does not have two dimensions.
+    TypeError
+        If ``sample_size`` is not an integer.
 
     Notes
     -----
     Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining"
-    (2016), without its suppression step, as Caffe's ``MineHardExamples`` and Paddle's operator
-    define it. Positives that are not selected are released: they become neither side's.
+    (2016), without its suppression step, as in Caffe's ``MineHardExamples`` and Paddle's operator.
+    A positive that is not selected is neither positive nor negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hard_example_mining(np.array([[0.1, 2.0, 9.0, 2.0, 3.0]]), 2).tolist()
+    [[False, False, True, False, True]]
     """
-    if not isinstance(sample_size, numbers.Integral) or sample_size <= 0:
-        raise ValueError(f'sample_size = {sample_size!r}: expected a positive integer')
+    check_integer('sample_size', sample_size, 1)
     _check_shapes('loss', loss)
-    return _rank(get_array_module(loss), loss) < sample_size
+    return _rank_by_loss(get_array_module(loss), loss) < sample_size
 
 
-def _rank(xp, loss):
-    # The place of each box when its image's boxes stand by falling loss. A stable rising sort of
-    # the reversed row, read backwards, puts ties at the lower index and NaN first.
+def _rank_by_loss(xp: Any, loss: Array) -> Array:
+    """Return the rank of each box in its image, 0 for the largest loss."""
+    # A stable ascending sort of the reversed row, reversed again, puts NaN first and ties in the
+    # order of the index.
     last = loss.shape[1] - 1
     order = last - xp.argsort(loss[:, ::-1], axis=1, kind='stable')[:, ::-1]
     return xp.argsort(order, axis=1, kind='stable')
 
 
-def _check_shapes(name_of_loss, loss, **masks):
+def _check_shapes(name_of_loss: str, loss: Array, **masks: Array) -> None:
     if loss.ndim != 2:
         raise ValueError(f'{name_of_loss} has shape {loss.shape}: expected (B, K)')
     for name, mask in masks.items():
         if mask.shape != loss.shape or mask.dtype != bool:
             raise ValueError(
                 f'{name} has shape {mask.shape} and dtype {mask.dtype}: '
-                f'expected {loss.shape} bool, as {name_of_loss}'
+                f'expected {loss.shape} bool, like {name_of_loss}'
             )

@@ -1,10 +1,27 @@
-"""Supervision of training jobs of any kind: it knows Chainer and ranks, but no boxes."""
+"""Supervision of training jobs of any kind. This room knows Chainer and ranks, but no boxes."""
 
 from chainer_ssd.runtime.cosine_shift import CosineShift
+from chainer_ssd.runtime.interruption import interruptible
 from chainer_ssd.runtime.mean_over_ranks import MeanOverRanks
 from chainer_ssd.runtime.nan_policy import NaNPolicy
-from chainer_ssd.runtime.snapshot import Snapshot
+from chainer_ssd.runtime.snapshot import (
+    Snapshot,
+    newest_snapshot,
+    remove_snapshots,
+    snapshot_files,
+)
 from chainer_ssd.runtime.time_report import TimeReport
 from chainer_ssd.runtime.watchdog import Watchdog
 
-__all__ = ['CosineShift', 'MeanOverRanks', 'NaNPolicy', 'Snapshot', 'TimeReport', 'Watchdog']
+__all__ = [
+    'CosineShift',
+    'MeanOverRanks',
+    'NaNPolicy',
+    'Snapshot',
+    'TimeReport',
+    'Watchdog',
+    'interruptible',
+    'newest_snapshot',
+    'remove_snapshots',
+    'snapshot_files',
+]

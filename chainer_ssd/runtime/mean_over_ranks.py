@@ -1,40 +1,57 @@
-"""What a log says of all ranks together."""
+"""Trainer extension that averages reported values over ranks."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import chainer
-from chainer.training import Extension, get_trigger
+from chainer.training import Extension, Trainer, get_trigger
 
-from chainer_ssd.distributed import gather_values
+from chainer_ssd.distributed import Communicator, gather_values
 
 
 class MeanOverRanks(Extension):
-    """Trainer extension that turns what the main model reports into means over all ranks.
+    """Trainer extension that replaces what the main model reports by the means over all ranks.
 
-    The values of an interval are collected on each rank, where they lie, and leave the observation;
-    at its end their mean over iterations and ranks takes their place. A ``LogReport`` with the same
-    trigger, on any rank, then logs what one process with the whole batch would log: the mean of
-    the ranks' losses is the loss of the whole batch.
+    The extension removes the ``main/`` values of each iteration from the observation and adds them
+    up, without a copy to the host. At the end of the interval it puts their means over iterations
+    and ranks back. A ``LogReport`` with the same trigger, on any rank, then logs what one process
+    with the whole batch would log.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase
-        Every rank extends its trainer with it.
+        Communicator of the run. Every rank extends its trainer with this extension.
     interval : tuple
-        ``(number, 'iteration' or 'epoch')``, the log's trigger.
+        The log's trigger: ``(number, 'iteration')`` or ``(number, 'epoch')``.
+
+    Notes
+    -----
+    ``chainermn.extensions.ObservationAggregator`` averages one key only. With an interval, it
+    leaves the values of the other iterations in the observation. A log then averages local values
+    and the mean. It does not save its values. If a snapshot divides an interval, a resumed run
+    lacks the first part of it.
     """
 
     trigger = 1, 'iteration'
     priority = chainer.training.PRIORITY_EDITOR  # before the log
 
-    def __init__(self, comm, interval):
-        self.comm, self._due = comm, get_trigger(interval)
+    def __init__(self, comm: Communicator, interval: tuple[int, str]) -> None:
+        self.comm, self._interval_trigger = comm, get_trigger(interval)
         self._summary = chainer.DictSummary()
 
-    def __call__(self, trainer):
-        """Called by the trainer after each iteration; a collective call at an interval's end."""
+    def __call__(self, trainer: Trainer) -> None:
+        """Add up the values of an iteration. A collective call at the end of an interval.
+
+        Parameters
+        ----------
+        trainer : chainer.training.Trainer
+            The trainer. Its observation is changed.
+        """
         observation = trainer.observation
         names = [name for name in observation if name.startswith('main/')]
         self._summary.add({name: observation.pop(name) for name in names})
-        if self._due(trainer):
+        if self._interval_trigger(trainer):
             local = {name: float(mean) for name, mean in self._summary.compute_mean().items()}
             ranks = gather_values(self.comm, local)
             observation.update(
@@ -42,8 +59,14 @@ class MeanOverRanks(Extension):
             )
             self._summary = chainer.DictSummary()
 
-    def serialize(self, serializer):
-        """Saves or loads what was collected since the last interval."""
+    def serialize(self, serializer: Any) -> None:
+        """Save or load the values of the current interval.
+
+        Parameters
+        ----------
+        serializer : chainer.AbstractSerializer
+            Chainer's serializer or deserializer.
+        """
         self._summary.serialize(serializer['summary'])
-        if hasattr(self._due, 'serialize'):
-            self._due.serialize(serializer['due'])
+        if hasattr(self._interval_trigger, 'serialize'):
+            self._interval_trigger.serialize(serializer['due'])

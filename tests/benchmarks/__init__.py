@@ -1,24 +1,26 @@
-"""Speed and memory, side by side in one run: ``python -m tests.benchmarks [loss match ...]``.
+"""Speed and memory of implementations, compared in one process.
 
-A bench module ``bench_<name>.py`` holds one public function::
+Usage: ``python -m tests.benchmarks [loss match ...]``.
+
+Each module ``bench_<name>.py`` has one public generator. It yields one case at a time, so that the
+arrays of a case are freed before the next::
 
     def cases():
-        '''Yields one Case after the other, so that each frees its arrays before the next.'''
         yield Case(
             title='loss forward + backward, VOC300: B=32, K=8,732, C=21',
-            ways={'ChainerCV\'s way': f, 'ours': g, 'floor': h},  # zero-argument callables
-            reference='ChainerCV\'s way',  # "times faster" is said of this one
-            asked='11 x at least, aim 13 x',  # said under the title; '' if nothing was
-            floor='floor',  # the way that nothing can beat, or None
-            logits=nbytes,  # peak memory is said relative to it; None: not measured
-            per_call=32,  # items that one call handles: gives items per second; None: left out
+            functions={"ChainerCV's computation": f, 'fused node': g, 'floor': h},
+            reference="ChainerCV's computation",
+            goal='at least 11 x, aim 13 x',
+            floor='floor',
+            input_bytes=nbytes,
+            items_per_call=32,
         )
 
-``Case`` comes from ``tests.benchmarks._timing``, which calls all ways of a case in turn, round
-after round, so that what else the machine does falls on all alike, and takes median, minimum and
-maximum of the rounds. Time is processor time of this process, all threads together: what other
-programs take from the clock is not counted. What a way needs is made before its case is yielded,
-is warm when it is timed, and is checked there to give the answer of the others: a fast wrong
-answer is no figure. ``__main__.py`` finds the modules by their names, pins every thread pool to
-one thread before NumPy is imported, and writes one text table and, with ``--plot FILE``, a plot.
+``tests.benchmarks._timing`` calls all functions of a case in turn, round after round. Other load on
+the machine then affects all of them equally. It reports median, minimum and maximum over rounds.
+Times are processor times of this process, summed over threads, so other processes do not count.
+
+A benchmark module prepares the inputs before it yields a case. It also checks that all functions
+return the same result. ``__main__.py`` limits all thread pools to one thread before it imports
+NumPy. It writes a table and, with ``--plot FILE``, a plot.
 """

@@ -2,7 +2,7 @@
 
 import os
 
-# Before NumPy is imported, which reads them once.
+# NumPy reads them at its import.
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
     os.environ[name] = '1'
 
@@ -23,9 +23,9 @@ MODULES = sorted(path.stem[len('bench_') :] for path in Path(__file__).parent.gl
 def main():
     parser = argparse.ArgumentParser(prog='python -m tests.benchmarks')
     parser.add_argument('modules', nargs='*', metavar='module', help=f'all of {MODULES}')
-    parser.add_argument('--seconds', type=float, default=5, help='for each comparison')
-    parser.add_argument('--out', type=Path, help='where the table is written, too')
-    parser.add_argument('--plot', type=Path, help='a picture of it (needs matplotlib)')
+    parser.add_argument('--seconds', type=float, default=5, help='duration of each comparison')
+    parser.add_argument('--out', type=Path, help='also write the table to this file')
+    parser.add_argument('--plot', type=Path, help='write a plot to this file (needs matplotlib)')
     args = parser.parse_args()
     for name in args.modules:
         if name not in MODULES:
@@ -38,18 +38,18 @@ def main():
         f'{platform.machine()} {_report.processor()}'
     ]
     print(text[0], flush=True)
-    done = []
+    results = []
     for name in args.modules or MODULES:
         for case in importlib.import_module(f'tests.benchmarks.bench_{name}').cases():
-            done.append((case, _timing.compare(case, args.seconds)))
-            text.append(_report.table(*done[-1]))
+            results.append((case, _timing.compare(case, args.seconds)))
+            text.append(_report.table(*results[-1]))
             print(text[-1], flush=True)
-            done[-1] = (case._replace(ways={}), done[-1][1])  # their arrays may go
+            results[-1] = (case._replace(functions={}), results[-1][1])  # frees the arrays
             del case
     if args.out:
         args.out.write_text('\n'.join(text) + '\n', encoding='utf-8')
     if args.plot:
-        _report.plot(done, args.plot)
+        _report.plot(results, args.plot)
 
 
 main()

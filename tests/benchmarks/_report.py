@@ -1,4 +1,4 @@
-"""What was measured, as text and as a picture."""
+"""Results as a table and as a plot."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ COLUMNS = '{:<36} {:>9} {:>9} {:>9} {:>9}  {:>7} {:>15} {:>9}'
 
 
 def table(case, timings):
-    """One comparison as text.
+    """Return one comparison as a table.
 
     Parameters
     ----------
     case : Case
-        What was compared.
+        The comparison.
     timings : dict of str to Timing
-        What came out.
+        Its result.
 
     Returns
     -------
@@ -25,62 +25,71 @@ def table(case, timings):
     lines = [
         '',
         case.title,
-        *([f'asked: {case.asked}'] if case.asked else []),
+        *([f'goal: {case.goal}'] if case.goal else []),
         COLUMNS.format(
-            'way', 'median ms', 'min', 'max', 'x faster', 'x floor', 'peak MB (x in)', 'items/s'
+            'function',
+            'median ms',
+            'min',
+            'max',
+            'x faster',
+            'x floor',
+            'peak MB (x in)',
+            'items/s',
         ),
     ]
     for name, t in timings.items():
-        known = t.peak is not None and 'torch' not in name
+        has_peak = t.peak_bytes is not None and 'torch' not in name
         lines.append(
             COLUMNS.format(
                 name,
                 *(f'{1e3 * value:.2f}' for value in (t.median, t.minimum, t.maximum)),
-                f'{t.times_faster:.2f}',
-                '' if t.times_floor is None else f'{t.times_floor:.2f}',
-                f'{t.peak / 1e6:.1f} ({t.peak / case.logits:.2f})' if known else '',
-                f'{case.per_call / t.median:.0f}' if case.per_call else '',
+                f'{t.speedup:.2f}',
+                '' if t.floor_ratio is None else f'{t.floor_ratio:.2f}',
+                f'{t.peak_bytes / 1e6:.1f} ({t.peak_bytes / case.input_bytes:.2f})'
+                if has_peak
+                else '',
+                f'{case.items_per_call / t.median:.0f}' if case.items_per_call else '',
             ).rstrip()
         )
     return '\n'.join(lines)
 
 
-def plot(done, path):
-    """Draws medians as bars, minimum to maximum as lines, one row for each comparison.
+def plot(results, path):
+    """Draw medians as bars and ranges as lines, one row of the figure per comparison.
 
     Parameters
     ----------
-    done : list of (Case, dict of str to Timing)
-        What was measured.
+    results : list of (Case, dict of str to Timing)
+        Comparisons and their timings.
     path : pathlib.Path
         File to write.
     """
     require('matplotlib', 'plot').use('Agg')
     pyplot = require('matplotlib.pyplot', 'plot')
-    bars = sum(len(timings) for _, timings in done)
+    bars = sum(len(timings) for _, timings in results)
     figure, axes = pyplot.subplots(
-        len(done),
-        figsize=(9, 0.32 * bars + 0.8 * len(done)),
+        len(results),
+        figsize=(9, 0.32 * bars + 0.8 * len(results)),
         squeeze=False,
-        gridspec_kw={'height_ratios': [len(timings) + 1 for _, timings in done]},
+        gridspec_kw={'height_ratios': [len(timings) + 1 for _, timings in results]},
     )
-    for axis, (case, timings) in zip(axes[:, 0], done):
+    for axis, (case, timings) in zip(axes[:, 0], results):
         names, values = list(timings), list(timings.values())
         medians = [1e3 * t.median for t in values]
         spread = [
             [1e3 * (t.median - t.minimum) for t in values],
             [1e3 * (t.maximum - t.median) for t in values],
         ]
-        colours = [
+        colors = [
             'tab:gray' if name in (case.floor, case.reference) else 'tab:blue' for name in names
         ]
-        axis.barh(names, medians, xerr=spread, color=colours, ecolor='black', capsize=2)
+        axis.barh(names, medians, xerr=spread, color=colors, ecolor='black', capsize=2)
         axis.invert_yaxis()
         axis.set_title(case.title, fontsize=9, loc='left')
         axis.tick_params(labelsize=8)
         for row, t in enumerate(values):
             axis.annotate(
-                f' {1e3 * t.median:.3g} ms, {t.times_faster:.3g} x',
+                f' {1e3 * t.median:.3g} ms, {t.speedup:.3g} x',
                 (1e3 * t.maximum, row),
                 va='center',
                 fontsize=8,
@@ -92,7 +101,7 @@ def plot(done, path):
 
 
 def processor():
-    """The processor's name, as Linux says it."""
+    """Return the processor's name, or an empty string if Linux does not report it."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:

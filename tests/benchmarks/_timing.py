@@ -1,102 +1,107 @@
-"""Ways of doing the same thing, called in turn and compared; their peaks of memory."""
+"""Time and peak memory of functions that compute the same, called in turn."""
 
 import statistics
 import time
 import tracemalloc
 from typing import Any, Callable, NamedTuple, Optional
 
-from chainer_ssd.functions._fused import memory as _warm_memory
+from chainer_ssd.functions._fused import memory
 
 
 class Case(NamedTuple):
-    """One comparison; what the fields are is said in ``tests.benchmarks``."""
+    """One comparison."""
 
     title: str
-    ways: dict[str, Callable[[], Any]]
+    #: Functions without arguments, by name.
+    functions: dict[str, Callable[[], Any]]
+    #: Name of the function to which the others are compared.
     reference: str
-    asked: str = ''
+    #: Printed below the title, if not empty.
+    goal: str = ''
+    #: Name of a function that does the least possible work, or None.
     floor: Optional[str] = None
-    logits: Optional[int] = None
-    per_call: Optional[int] = None
+    #: Peak memory is reported relative to this. None: not measured.
+    input_bytes: Optional[int] = None
+    #: Items that one call processes, for items per second. None: not reported.
+    items_per_call: Optional[int] = None
 
 
 class Timing(NamedTuple):
-    """Seconds, and bytes beyond what was there before the call."""
+    """Times in seconds, and bytes beyond those before the call."""
 
     median: float
     minimum: float
     maximum: float
-    #: Median over rounds of the reference's time in the round by this way's: what else the machine
-    #: does in a round falls on both.
-    times_faster: float
-    #: Median over rounds of this way's time by the floor's; None without a floor.
-    times_floor: Optional[float]
-    peak: Optional[int]
+    #: Median over rounds of the reference's time, divided by this function's time in that round.
+    speedup: float
+    #: Median over rounds of this function's time, divided by the floor's. None without a floor.
+    floor_ratio: Optional[float]
+    peak_bytes: Optional[int]
 
 
 def compare(case, seconds=5):
-    """Calls all ways in turn, round after round, for about ``seconds``, at least seven rounds.
+    """Call all functions in turn and return their timings.
 
     Parameters
     ----------
     case : Case
         What to compare.
     seconds : float
-        How long.
+        Approximate duration. There are at least seven rounds.
 
     Returns
     -------
     dict of str to Timing
-        In the order of ``case.ways``.
+        In the order of ``case.functions``.
     """
-    for way in case.ways.values():  # warm: caches, buffers, lazy imports
-        way()
-    names, rounds, end = list(case.ways), [], time.perf_counter() + seconds
+    for function in case.functions.values():  # warm up: caches, buffers, lazy imports
+        function()
+    names, rounds, end = list(case.functions), [], time.perf_counter() + seconds
     while len(rounds) < 7 or time.perf_counter() < end:
-        names.append(names.pop(0))  # everybody comes after everybody: caches are shared
-        rounds.append({name: _seconds(case.ways[name]) for name in names})
-    return {name: _timing(case, name, rounds) for name in case.ways}
+        names.append(names.pop(0))  # each function follows each other one, because of the caches
+        rounds.append({name: _measure_seconds(case.functions[name]) for name in names})
+    return {name: _summarize(case, name, rounds) for name in case.functions}
 
 
-def peak_memory(way):
-    """The most bytes that one call holds beyond what was there before it.
+def measure_peak_bytes(function):
+    """Return the peak number of bytes that one call holds beyond those before the call.
 
     Parameters
     ----------
-    way : callable
-        Called once; what it returns counts, since it is alive at the end, and what it keeps for
-        the next call. NumPy reports its arrays to ``tracemalloc``; torch does not.
+    function : callable
+        Called once. Its result counts, and so does the memory that it keeps for the next call.
+        NumPy reports its arrays to ``tracemalloc``, torch does not.
 
     Returns
     -------
     int
         Bytes.
     """
-    _warm_memory._dead.clear()
+    memory.clear()
     tracemalloc.start()
     try:
-        result = way()
+        result = function()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         del result
 
 
-def _seconds(way):
-    start = time.process_time()  # of all our threads, but not of other processes
-    result = way()
-    taken = time.process_time() - start
-    del result  # freeing is not the way's affair, nor the next one's
-    return taken
+def _measure_seconds(function):
+    start = time.process_time()  # all threads of this process
+    result = function()
+    seconds = time.process_time() - start
+    del result  # after the measurement, so that no function pays for it
+    return seconds
 
 
-def _timing(case, name, rounds):
-    own = [taken[name] for taken in rounds]
+def _summarize(case, name, rounds):
+    own = [seconds[name] for seconds in rounds]
     return Timing(
         statistics.median(own),
         min(own),
         max(own),
-        statistics.median(taken[case.reference] / taken[name] for taken in rounds),
-        case.floor and statistics.median(taken[name] / taken[case.floor] for taken in rounds),
-        peak_memory(case.ways[name]) if case.logits else None,
+        statistics.median(seconds[case.reference] / seconds[name] for seconds in rounds),
+        case.floor and statistics.median(seconds[name] / seconds[case.floor] for seconds in rounds),
+        measure_peak_bytes(case.functions[name]) if case.input_bytes else None,
     )

@@ -1,4 +1,4 @@
-"""The loss, forward and backward: ChainerCV's way, torchvision's, our definition, our node."""
+"""The loss, forward and backward: ChainerCV, torchvision, the definition and the fused node."""
 
 import chainer
 import chainer.functions as F
@@ -8,38 +8,38 @@ from chainer_ssd import multibox_loss
 from tests.benchmarks._timing import Case
 
 SHAPES = [
-    ('VOC300', 32, 8732, 21, '11 x at least, aim 13 x'),
-    ('COCO300', 32, 8732, 81, '6 x at least, aim 8 x'),
-    ('VOC512', 8, 24564, 21, '13 x at least, aim 16 x'),
+    ('VOC300', 32, 8732, 21, 'at least 11 x faster (aim 13 x)'),
+    ('COCO300', 32, 8732, 81, 'at least 6 x faster (aim 8 x)'),
+    ('VOC512', 8, 24564, 21, 'at least 13 x faster (aim 16 x)'),
 ]
 K = 3
 
 
 def cases():
-    """One case for each shape."""
-    for name, batch, n_box, n_class, asked in SHAPES:
+    """Yield one case per shape."""
+    for name, batch, n_box, n_class, goal in SHAPES:
         arrays = make(batch, n_box, n_class)
-        ways = {
-            "ChainerCV's way": lambda a=arrays: gradients(chainercv_multibox_loss, *a),
-            'our definition': lambda a=arrays: with_config('never', *a),
-            'our node': lambda a=arrays: with_config('auto', *a),
+        functions = {
+            "ChainerCV's computation": lambda a=arrays: gradients(chainercv_multibox_loss, *a),
+            'definition': lambda a=arrays: with_config('never', *a),
+            'fused node': lambda a=arrays: with_config('auto', *a),
             'floor': Floor(*arrays[:2]),
         }
-        ways.update(torch_ways(*arrays))
-        check(ways)
+        functions.update(torch_functions(*arrays))
+        check(functions)
         yield Case(
             title=f'loss forward + backward, {name}: B={batch}, K={n_box:,}, C={n_class}',
-            ways=ways,
-            reference="ChainerCV's way",
+            functions=functions,
+            reference="ChainerCV's computation",
             floor='floor',
-            logits=arrays[1].nbytes,
-            asked=f"our node against ChainerCV's way {asked}; times the floor 2.4 at most, aim "
-            '1.7; peak 1.25 x the logits at most, aim 1.05 x',
+            input_bytes=arrays[1].nbytes,
+            goal=f'fused node: {goal}, at most 2.4 x the floor (aim 1.7 x), peak at most 1.25 x '
+            'the logits (aim 1.05 x)',
         )
 
 
 def make(batch, n_box, n_class, seed=0):
-    """Predictions of a network that has learned something, and 10 to 60 positives in an image."""
+    """Return predictions like those of a trained network, and 10 to 60 positives per image."""
     rng = np.random.default_rng(seed)
     mb_locs = rng.standard_normal((batch, n_box, 4), 'f')
     mb_confs = rng.standard_normal((batch, n_box, n_class), 'f')
@@ -53,7 +53,7 @@ def make(batch, n_box, n_class, seed=0):
 
 
 def gradients(loss, mb_locs, mb_confs, gt_mb_locs, gt_mb_labels):
-    """Both losses and both gradients."""
+    """Return both losses and both gradients."""
     mb_locs, mb_confs = chainer.Variable(mb_locs), chainer.Variable(mb_confs)
     loc_loss, conf_loss = loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, K)
     (loc_loss + conf_loss).backward()
@@ -61,13 +61,13 @@ def gradients(loss, mb_locs, mb_confs, gt_mb_locs, gt_mb_labels):
 
 
 def with_config(use_fused_multibox, *arrays):
-    """Our loss, by the definition or by the node."""
+    """Return losses and gradients of the definition or of the node."""
     with chainer.using_config('use_fused_multibox', use_fused_multibox):
         return gradients(multibox_loss, *arrays)
 
 
 def chainercv_multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k):
-    """The computation that ChainerCV makes: all boxes, products with masks, a double argsort."""
+    """ChainerCV's computation: all boxes, products with masks, and an argsort of an argsort."""
     n_image, n_box = gt_mb_labels.shape
     flat_label = gt_mb_labels.reshape(-1)
     positive = gt_mb_labels > 0
@@ -85,7 +85,7 @@ def chainercv_multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k):
 
 
 class Floor:
-    """One exp of the logits, streamed through a block in the cache; one warm write of gradients."""
+    """The least work: one exp of all logits, block by block, and one write of used memory."""
 
     def __init__(self, mb_locs, mb_confs):
         self.confs = mb_confs.reshape(-1)
@@ -97,11 +97,11 @@ class Floor:
             part = self.confs[i : i + len(self.block)]
             np.exp(part, out=self.block[: len(part)])
         for out in self.out:
-            out.view('u1').fill(0)  # the faster of NumPy's ways to write
+            out.view('u1').fill(0)  # memset, NumPy's fastest write
 
 
-def torch_ways(*arrays):
-    """torchvision's computation, rendered in plain torch, where torch is installed."""
+def torch_functions(*arrays):
+    """Return torchvision's computation in plain torch, if torch is installed."""
     try:
         import torch
         import torch.nn.functional as T
@@ -112,7 +112,7 @@ def torch_ways(*arrays):
     label = label.long()
     mb_locs, mb_confs = mb_locs.requires_grad_(), mb_confs.requires_grad_()
 
-    def way():
+    def compute():
         mb_locs.grad = mb_confs.grad = None
         positive = label > 0
         n_positive = max(1, int(positive.sum()))
@@ -135,13 +135,13 @@ def torch_ways(*arrays):
             mb_confs.grad.numpy(),
         )
 
-    return {"torchvision's computation in torch": way}
+    return {"torchvision's computation in torch": compute}
 
 
-def check(ways):
-    """All ways but the floor give the same losses and gradients."""
-    expected = ways['our definition']()
-    for name, way in ways.items():
+def check(functions):
+    """Assert that all functions except the floor return the same losses and gradients."""
+    expected = functions['definition']()
+    for name, function in functions.items():
         if name != 'floor':
-            for a, b in zip(way(), expected):
+            for a, b in zip(function(), expected):
                 np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * abs(b).max(), err_msg=name)

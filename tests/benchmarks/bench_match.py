@@ -1,4 +1,4 @@
-"""Targets of one image: ChainerCV's encoder and our two transforms."""
+"""Targets of one image: ChainerCV's encoder and the two transforms of this package."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from tests.benchmarks._timing import Case
 
 SIZES = [
     (1, ''),
-    (5, '3.5 x at least, aim 8 x'),
-    (20, '5 x at least, aim 9 x'),
-    (100, '9 x at least, aim 12 x'),
+    (5, 'at least 3.5 x faster (aim 8 x)'),
+    (20, 'at least 5 x faster (aim 9 x)'),
+    (100, 'at least 9 x faster (aim 12 x)'),
     (500, ''),
 ]
 DEFAULT_BBOX = generate_default_bbox(**SSD300_SPEC)
@@ -18,29 +18,33 @@ N_IMAGE = 4
 
 
 def cases():
-    """One case for each number of ground truths."""
+    """Yield one case per number of ground truths."""
     match, encode = MatchTransform(DEFAULT_BBOX), EncodeTransform(DEFAULT_BBOX)
-    for n_truth, asked in SIZES:
+    for n_truth, goal in SIZES:
         images = [make(n_truth, seed) for seed in range(N_IMAGE if n_truth < 500 else 1)]
-        ways = {
-            "ChainerCV's way": lambda images=images: [chainercv_encode(*image) for image in images],
-            'ours': lambda images=images: [encode(match((None, *image)))[1:] for image in images],
+        functions = {
+            "ChainerCV's computation": lambda images=images: [
+                chainercv_encode(*image) for image in images
+            ],
+            'chainer_ssd': lambda images=images: [
+                encode(match((None, *image)))[1:] for image in images
+            ],
         }
-        for theirs, ours in zip(*(way() for way in ways.values())):
-            np.testing.assert_array_equal(ours[1], theirs[1])
-            positive = ours[1] > 0
-            np.testing.assert_allclose(ours[0][positive], theirs[0][positive], atol=1e-4)
+        for expected, found in zip(*(function() for function in functions.values())):
+            np.testing.assert_array_equal(found[1], expected[1])
+            positive = found[1] > 0
+            np.testing.assert_allclose(found[0][positive], expected[0][positive], atol=1e-4)
         yield Case(
             title=f'match + encode: R={n_truth}, K={len(DEFAULT_BBOX):,}',
-            ways=ways,
-            reference="ChainerCV's way",
-            asked=asked,
-            per_call=len(images),
+            functions=functions,
+            reference="ChainerCV's computation",
+            goal=goal,
+            items_per_call=len(images),
         )
 
 
 def make(n_truth, seed):
-    """Boxes of 20 to 250 pixels anywhere in an image of 300, and their labels."""
+    """Return boxes of 20 to 250 pixels in an image of 300 pixels, and their labels."""
     rng = np.random.default_rng((n_truth, seed))
     size = np.exp(rng.uniform(np.log(20), np.log(250), (n_truth, 2)))
     start = rng.uniform(0, 1, (n_truth, 2)) * (300 - size)
@@ -49,7 +53,7 @@ def make(n_truth, seed):
 
 
 def chainercv_encode(bbox, label, default_bbox=DEFAULT_BBOX):
-    """The computation that ChainerCV makes: (K, R, 2) corners, argmax of all for each match."""
+    """ChainerCV's computation: corners of shape (K, R, 2), one argmax of all pairs per match."""
     iou = chainercv_bbox_iou(center_to_corner(default_bbox), bbox)
     index = np.full(len(default_bbox), -1)
     free = iou.copy()
@@ -60,8 +64,8 @@ def chainercv_encode(bbox, label, default_bbox=DEFAULT_BBOX):
         index[box] = truth
         free[box] = 0
         free[:, truth] = 0
-    more = (index < 0) & (iou.max(axis=1) >= 0.5)
-    index[more] = iou[more].argmax(axis=1)
+    above = (index < 0) & (iou.max(axis=1) >= 0.5)
+    index[above] = iou[above].argmax(axis=1)
 
     matched = bbox[index]
     size = matched[:, 2:] - matched[:, :2]
@@ -75,9 +79,9 @@ def chainercv_encode(bbox, label, default_bbox=DEFAULT_BBOX):
 
 
 def chainercv_bbox_iou(a, b):
-    """IoU by way of (A, B, 2) corners."""
+    """Return IoU from corners of shape (A, B, 2)."""
     start = np.maximum(a[:, None, :2], b[:, :2])
     stop = np.minimum(a[:, None, 2:], b[:, 2:])
-    both = np.prod(stop - start, axis=2) * (start < stop).all(axis=2)
+    intersection = np.prod(stop - start, axis=2) * (start < stop).all(axis=2)
     area_a, area_b = (np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (a, b))
-    return both / (area_a[:, None] + area_b - both)
+    return intersection / (area_a[:, None] + area_b - intersection)

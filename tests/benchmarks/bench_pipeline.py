@@ -1,4 +1,4 @@
-"""A training example from its JPEG file to the network's input and targets, on one core."""
+"""Training examples from a JPEG file to the network's input and targets, on one core."""
 
 import random as python_random
 import tempfile
@@ -19,36 +19,36 @@ MEAN = np.array((123, 117, 104), 'f')[:, None, None]
 
 
 def cases():
-    """All of it, and without the file."""
+    """Yield one case with JPEG files and one with decoded images."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         write_voc(Path(folder))
         files = VOCBboxDataset(folder, 'trainval', dtype=np.uint8)
         memory = [files[i] for i in range(len(files))]
-        for title, asked, dataset, get in (
-            ('JPEG file', '4 x at least, aim 5 x images/s', files, read(Path(folder), memory)),
+        for title, goal, dataset, get in (
+            ('JPEG file', 'at least 4 x images/s (aim 5 x)', files, read(Path(folder), memory)),
             ('decoded image', '', memory, memory.__getitem__),
         ):
-            ours = RandomTransformDataset(dataset, SSDAugmentation(SIZE))
+            transformed = RandomTransformDataset(dataset, SSDAugmentation(SIZE))
             for transform in MatchTransform(DEFAULT_BBOX), EncodeTransform(DEFAULT_BBOX):
-                ours = TransformDataset(ours, transform)
-            ways = {
-                "ChainerCV's way": lambda get=get: chainercv_way(get),
-                'ours': lambda ours=ours: [ours[i] for i in range(N_IMAGE)],
+                transformed = TransformDataset(transformed, transform)
+            functions = {
+                "ChainerCV's computation": lambda get=get: chainercv_pipeline(get),
+                'chainer_ssd': lambda data=transformed: [data[i] for i in range(N_IMAGE)],
             }
-            check(ways)
+            check(functions)
             yield Case(
                 title=f'pipeline: {title} of {WIDTH} x {HEIGHT}, R={N_TRUTH}, to the input of '
                 f'{SIZE} x {SIZE} and the targets of K={len(DEFAULT_BBOX):,}',
-                ways=ways,
-                reference="ChainerCV's way",
-                asked=asked,
-                per_call=N_IMAGE,
+                functions=functions,
+                reference="ChainerCV's computation",
+                goal=goal,
+                items_per_call=N_IMAGE,
             )
 
 
 def write_voc(root):
-    """Images as rich in detail as photographs (some 100 kB each), with boxes, in VOC's layout."""
+    """Write images with as much detail as photographs, about 100 kB each, and boxes, as VOC."""
     for name in 'Annotations', 'ImageSets/Main', 'JPEGImages':
         (root / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def write_voc(root):
 
 
 def read(root, annotations):
-    """Reads images as ChainerCV does; the annotations are at hand, as they are in ours."""
+    """Return a function that reads an image as ChainerCV does, without reading its annotation."""
 
     def get(i):
         with Image.open(root / f'JPEGImages/{i}.jpg') as image:
@@ -84,11 +84,11 @@ def read(root, annotations):
     return get
 
 
-def check(ways):
-    """Both give sound inputs and targets, alike on average, though not the same choices."""
+def check(functions):
+    """Assert that all results are valid and similar on average. Random choices differ."""
     means = []
-    for way in ways.values():
-        examples = way()
+    for function in functions.values():
+        examples = function()
         for img, mb_loc, mb_label in examples:
             assert img.shape == (3, SIZE, SIZE) and img.dtype == np.float32
             assert mb_loc.shape == DEFAULT_BBOX.shape and mb_label.shape == DEFAULT_BBOX.shape[:1]
@@ -98,8 +98,8 @@ def check(ways):
     assert abs(means[0] + MEAN.mean() - means[1]) < 30
 
 
-def chainercv_way(get, n_image=N_IMAGE, size=SIZE, default_bbox=DEFAULT_BBOX):
-    """The computation that ChainerCV makes: every step on the whole image, in floats."""
+def chainercv_pipeline(get, n_image=N_IMAGE, size=SIZE, default_bbox=DEFAULT_BBOX):
+    """ChainerCV's computation: every step on the whole image, in floats."""
     random, examples = python_random.Random(0), []
     for i in range(n_image):
         img, bbox, label = get(i)
@@ -132,7 +132,7 @@ def chainercv_way(get, n_image=N_IMAGE, size=SIZE, default_bbox=DEFAULT_BBOX):
 
 
 def distort(img, random):
-    """Each change by itself, in float64, and to HSV and back for each of two."""
+    """Apply each change separately, in float64, with a conversion to HSV and back for two."""
     pixels = img.transpose(1, 2, 0).astype(np.uint8)
 
     def linear(pixels, factor=1, shift=0):
@@ -161,33 +161,32 @@ def distort(img, random):
 
 
 def expand(img, bbox, random):
-    """The ground is built, and the image copied onto it."""
+    """Create a larger image of the mean color and copy the image into it."""
     height, width = img.shape[1:]
     ratio = random.uniform(1, 4)
-    ground = np.empty((3, int(height * ratio), int(width * ratio)), np.float32)
-    ground[:] = MEAN
-    y = random.randint(0, ground.shape[1] - height)
-    x = random.randint(0, ground.shape[2] - width)
-    ground[:, y : y + height, x : x + width] = img
-    return ground, bbox + np.array((y, x, y, x), 'f')
+    canvas = np.empty((3, int(height * ratio), int(width * ratio)), np.float32)
+    canvas[:] = MEAN
+    y = random.randint(0, canvas.shape[1] - height)
+    x = random.randint(0, canvas.shape[2] - width)
+    canvas[:, y : y + height, x : x + width] = img
+    return canvas, bbox + np.array((y, x, y, x), 'f')
 
 
 def crop(img, bbox, label, random):
-    """A part for each of six constraints, of which every box has to reach the minimum; one is
-    chosen."""
+    """Crop to one of up to seven regions: the image, and one per IoU constraint of all boxes."""
     height, width = img.shape[1:]
-    parts = [(0, 0, height, width)]
+    regions = [(0, 0, height, width)]
     for min_iou in 0.1, 0.3, 0.5, 0.7, 0.9, 0:
         for _ in range(50):
             scale = random.uniform(0.3, 1)
             ratio = random.uniform(max(1 / 2, scale**2), min(2, 1 / scale**2))
             h, w = int(height * scale / np.sqrt(ratio)), int(width * scale * np.sqrt(ratio))
             y, x = random.randrange(height - h), random.randrange(width - w)
-            part = y, x, y + h, x + w
-            if chainercv_bbox_iou(bbox, np.array(part)[None]).min() >= min_iou:
-                parts.append(part)
+            region = y, x, y + h, x + w
+            if chainercv_bbox_iou(bbox, np.array(region)[None]).min() >= min_iou:
+                regions.append(region)
                 break
-    start, stop = np.array(random.choice(parts)).reshape(2, 2)
+    start, stop = np.array(random.choice(regions)).reshape(2, 2)
     center = (bbox[:, :2] + bbox[:, 2:]) / 2
     inside = ((start < center) & (center < stop)).all(axis=1)
     bbox = np.concatenate(

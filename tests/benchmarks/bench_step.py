@@ -1,6 +1,6 @@
-"""What share of a training step the loss and the data pipeline take, before and after.
+"""The fractions of a training step that the loss and the data pipeline take.
 
-Before: both as ChainerCV has them; after: as we have them. A share is 1 / (x faster).
+One case has both as in ChainerCV, the other as in this package. A fraction is 1 / (x faster).
 """
 
 import tempfile
@@ -22,40 +22,40 @@ from chainer_ssd import (
 from chainer_ssd.links import SSD300
 from tests.benchmarks._timing import Case
 from tests.benchmarks.bench_loss import K, chainercv_multibox_loss, gradients, make
-from tests.benchmarks.bench_pipeline import HEIGHT, WIDTH, chainercv_way, read, write_voc
+from tests.benchmarks.bench_pipeline import HEIGHT, WIDTH, chainercv_pipeline, read, write_voc
 
 N_FG_CLASS = 20
 
 
 def cases():
-    """A small network and a large one, each before and after."""
+    """Yield cases with a small and a large network."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         write_voc(Path(folder))
         for Model, batch in (SSDMini, 8), (SSD300, 2):
-            for when, loss, pipeline in (
-                ("ChainerCV's way", chainercv_multibox_loss, theirs),
-                ('ours', multibox_loss, ours),
+            for name, loss, pipeline in (
+                ("ChainerCV's computation", chainercv_multibox_loss, make_chainercv_pipeline),
+                ('chainer_ssd', multibox_loss, make_pipeline),
             ):
                 model = Model(N_FG_CLASS)
                 examples = pipeline(Path(folder), model, batch)
                 n_box = len(model.coder.default_bbox)
                 arrays = make(batch, n_box, N_FG_CLASS + 1)
                 yield Case(
-                    title=f'training step, {Model.__name__}, {when}: B={batch}, K={n_box:,}, '
+                    title=f'training step, {Model.__name__}, {name}: B={batch}, K={n_box:,}, '
                     f'C={N_FG_CLASS + 1}, from JPEG files of {WIDTH} x {HEIGHT}',
-                    ways={
-                        'whole step': step(model, loss, examples),
+                    functions={
+                        'whole step': make_step(model, loss, examples),
                         'its data pipeline': examples,
                         'its loss': lambda loss=loss, arrays=arrays: gradients(loss, *arrays),
                     },
                     reference='whole step',
-                    per_call=batch,
+                    items_per_call=batch,
                 )
 
 
-def step(model, loss, examples):
-    """A whole iteration: examples, forward, loss, backward, update."""
+def make_step(model, loss, examples):
+    """Return a function for one iteration: examples, forward, loss, backward, update."""
     chain = Chain(model, loss)
     optimizer = chainer.optimizers.MomentumSGD(1e-6).setup(chain)
     return lambda: optimizer.update(chain, *chainer.dataset.concat_examples(examples()))
@@ -75,15 +75,15 @@ class Chain(chainer.Chain):
         return loc_loss + conf_loss
 
 
-def theirs(folder, model, batch):
-    """ChainerCV's pipeline."""
+def make_chainercv_pipeline(folder, model, batch):
+    """Return a function that loads a batch with ChainerCV's computation."""
     files = VOCBboxDataset(folder, 'trainval')
     get = read(folder, [files[i] for i in range(batch)])
-    return lambda: chainercv_way(get, batch, model.insize, model.coder.default_bbox)
+    return lambda: chainercv_pipeline(get, batch, model.insize, model.coder.default_bbox)
 
 
-def ours(folder, model, batch):
-    """Our pipeline."""
+def make_pipeline(folder, model, batch):
+    """Return a function that loads a batch with this package."""
     dataset = RandomTransformDataset(
         VOCBboxDataset(folder, 'trainval'), SSDAugmentation(model.insize)
     )

@@ -1,4 +1,4 @@
-"""That the benchmarks compare what they say; their figures come from ``make bench``."""
+"""The benchmarks measure what they report. ``make bench`` prints their figures."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from tests.benchmarks import _report, _timing, bench_loss
 
 
-def test_compare_tells_slow_from_fast():
+def test_compare_distinguishes_slow_from_fast():
     def spin(seconds):
         end = time.process_time() + seconds
         while time.process_time() < end:
@@ -17,28 +17,28 @@ def test_compare_tells_slow_from_fast():
         'a title',
         {'slow': lambda: spin(0.008), 'fast': lambda: spin(0.001)},
         'slow',
-        asked='a wish',
+        goal='a goal',
         floor='fast',
-        per_call=4,
+        items_per_call=4,
     )
     timings = _timing.compare(case, seconds=0)
     fast = timings['fast']
     assert fast.minimum <= fast.median <= fast.maximum
-    assert 3 < fast.times_faster < 9 and timings['slow'].times_faster == 1
-    assert fast.times_floor == 1 and 3 < timings['slow'].times_floor < 9
+    assert 3 < fast.speedup < 9 and timings['slow'].speedup == 1
+    assert fast.floor_ratio == 1 and 3 < timings['slow'].floor_ratio < 9
     table = _report.table(case, timings)
-    assert 'a title' in table and 'a wish' in table and 'slow' in table
+    assert 'a title' in table and 'a goal' in table and 'slow' in table
 
 
-def test_peak_memory_counts_what_is_returned_and_what_was_let_go():
-    assert 3e6 <= _timing.peak_memory(lambda: (bytes(10**6), bytes(2 * 10**6))) < 3.1e6
-    assert 2e6 <= _timing.peak_memory(lambda: len(bytes(2 * 10**6))) < 2.1e6
+def test_peak_memory_includes_results_and_freed_memory():
+    assert 3e6 <= _timing.measure_peak_bytes(lambda: (bytes(10**6), bytes(2 * 10**6))) < 3.1e6
+    assert 2e6 <= _timing.measure_peak_bytes(lambda: len(bytes(2 * 10**6))) < 2.1e6
 
 
 def test_the_losses_agree(monkeypatch):
     monkeypatch.setattr(bench_loss, 'SHAPES', [('small', 2, 300, 5, '')])
-    (case,) = bench_loss.cases()  # checks its ways
-    wrong = dict(case.ways, wrong=lambda: [2 * x for x in case.ways['our node']()])
+    (case,) = bench_loss.cases()  # checks its functions
+    wrong = dict(case.functions, wrong=lambda: [2 * x for x in case.functions['fused node']()])
     with pytest.raises(AssertionError, match='wrong'):
         bench_loss.check(wrong)
 

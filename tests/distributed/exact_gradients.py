@@ -1,4 +1,4 @@
-"""Run on n ranks: averaged gradients equal those of one process on the whole batch.
+"""Tests on n ranks that averaged gradients equal those of one process with the whole batch.
 
 ``mpiexec -n N python -m mpi4py exact_gradients.py N`` prints a line for each case.
 """
@@ -16,7 +16,7 @@ N_BOX, N_CLASS = 18, 4
 
 
 class Model(chainer.Chain):
-    """One convolution: its gradients depend on every image, and nothing normalises over them."""
+    """One convolution. It has no normalization over the batch, so gradients can be compared."""
 
     def __init__(self):
         super().__init__()
@@ -29,18 +29,18 @@ class Model(chainer.Chain):
         return h[:, :, :4], h[:, :, 4:]
 
 
-def make(rng, share):
-    """Images and targets; ``share[i]`` of image i's boxes are positive."""
-    batch = len(share)
+def make_batch(rng, fractions):
+    """Return images and targets. ``fractions[i]`` of image i's boxes are positive."""
+    batch = len(fractions)
     imgs = rng.normal(size=(batch, 3, 3, 3)).astype('f')
     gt_mb_locs = rng.normal(size=(batch, N_BOX, 4)).astype('f')
     gt_mb_labels = rng.integers(1, N_CLASS, (batch, N_BOX)).astype('i')
-    gt_mb_labels[rng.random((batch, N_BOX)) >= np.reshape(share, (-1, 1))] = 0
+    gt_mb_labels[rng.random((batch, N_BOX)) >= np.reshape(fractions, (-1, 1))] = 0
     gt_mb_labels[rng.random((batch, N_BOX)) < 0.05] = -1
     return imgs, gt_mb_locs, gt_mb_labels
 
 
-# What each rank's images hold; ranks beyond the list repeat it.
+# Fractions of positives of each rank's images. Further ranks repeat the list.
 CASES = {
     'unequal positives': [(0.1, 0.1), (0.8, 0.5), (0.3, 0.0)],
     'one rank without positives': [(0.5, 0.2), (0.0, 0.0), (0.3, 0.1)],
@@ -55,13 +55,13 @@ def gradients(chain):
     return {name: param.grad.copy() for name, param in chain.namedparams()}
 
 
-# Relative to a gradient's largest entry; in float16 some roundings of 5e-4.
+# Relative to a gradient's largest entry. A rounding in float16 is 5e-4.
 TOLERANCES = {'float32': 1e-5, 'float16': 4e-3}
 
 
-def check(comm, case, shares, dtype):
-    rng = np.random.default_rng(0)  # the same on every rank, so that each knows the whole batch
-    parts = [make(rng, share) for share in shares]
+def check(comm, case, fractions, dtype):
+    rng = np.random.default_rng(0)  # equal on all ranks, so that each has the whole batch
+    parts = [make_batch(rng, each) for each in fractions]
     parts = [(imgs.astype(dtype), *targets) for imgs, *targets in parts]
     tolerance = TOLERANCES[dtype]
     with chainer.using_config('dtype', np.dtype(dtype)):
@@ -100,9 +100,11 @@ def main():
     comm = chainermn.create_communicator('naive')
     assert comm.size == int(sys.argv[1]), f'{comm.size} ranks run, not {sys.argv[1]}'
     assert comm.size > 1, 'one rank shows nothing'
-    for dtype, (case, shares) in itertools.product(TOLERANCES, CASES.items()):
+    for dtype, (case, fractions) in itertools.product(TOLERANCES, CASES.items()):
         worst = comm.gather_obj(
-            check(comm, case, [shares[rank % len(shares)] for rank in range(comm.size)], dtype)
+            check(
+                comm, case, [fractions[rank % len(fractions)] for rank in range(comm.size)], dtype
+            )
         )
         if comm.rank == 0:
             print(f'equal: {case}, {dtype} ({max(worst):.1e})', flush=True)

@@ -1,4 +1,4 @@
-"""Run on n ranks: the other interfaces' averaged gradients equal those of one process.
+"""Tests on n ranks that the other interfaces' averaged gradients equal those of one process.
 
 ``mpiexec -n N python -m mpi4py exact_interfaces.py N`` prints a line for each loss and case.
 """
@@ -19,7 +19,7 @@ VARIANCE = np.array([0.1, 0.1, 0.2, 0.2], 'f')
 
 
 class Model(chainer.Chain):
-    """One linear layer: its gradients depend on every image, and nothing normalises over them."""
+    """One linear layer. It has no normalization over the batch, so gradients can be compared."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +32,7 @@ class Model(chainer.Chain):
 
 
 def make(rng, lens):
-    """Images, and the boxes (x_min, y_min, x_max, y_max) and classes, from 0, of each."""
+    """Return images, and the boxes (x_min, y_min, x_max, y_max) and classes of each."""
     x = rng.normal(scale=2, size=(len(lens), 6)).astype('f')
     bboxes, labels = [], []
     for n in lens:
@@ -83,7 +83,7 @@ LOSSES = {
     'MultiBoxLoss': ssd_pytorch,
 }
 
-# How many ground truths each rank's images have; ranks beyond the list repeat it.
+# Numbers of ground truths of each rank's images. Further ranks repeat the list.
 CASES = {
     'unequal counts': [(1, 2), (5, 4), (3, 1)],
     'one rank without ground truth': [(3, 2), (0, 0), (1, 0)],
@@ -100,7 +100,7 @@ def gradients(model, loss):
 
 
 def check(comm, name, case):
-    rng = np.random.default_rng(0)  # the same on every rank, so that each knows the whole batch
+    rng = np.random.default_rng(0)  # equal on all ranks, so that each has the whole batch
     parts = [make(rng, CASES[case][rank % len(CASES[case])]) for rank in range(comm.size)]
     x, bboxes, labels = zip(*parts)
     whole = np.concatenate(x), sum(bboxes, []), sum(labels, [])

@@ -1,15 +1,17 @@
-"""What may go wrong in job.py, and what is said of it. ``{rank}`` and ``{after}`` are filled in."""
+"""Failures of job.py, and the watchdog's message for each.
+
+``{rank}`` and ``{after}`` are replaced by the failed rank and its number of iterations.
+"""
 
 from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """``name`` as job.py knows it; the message that must be said; seconds it may take."""
+    """One failure: its text in the table, its name in job.py, and the watchdog's message."""
 
-    row: str
+    text: str
     name: str
     message: str
-    waits: bool = False  # found by the timeout, not at once
     options: tuple = ()
 
 
@@ -27,20 +29,21 @@ FAULTS = {
         Fault(
             'exception in a transform, MultiprocessIterator',
             'transform-worker',
-            'rank {rank}, after iteration .*: thread prefetch_loop: ValueError: this image is broken',
-            options=WORKERS,
+            'rank {rank}, after iteration .*: thread prefetch_loop: '
+            'ValueError: this image is broken',
+            WORKERS,
         ),
         Fault(
             'data worker killed',
             'transform-kill',
             r'rank {rank}, after iteration .*: data worker \d+ died \(SIGKILL\)',
-            options=WORKERS,
+            WORKERS,
         ),
         Fault(
             'exit in a data worker',
             'transform-exit',
             r'rank {rank}, after iteration .*: data worker \d+ died \(status 3\)',
-            options=WORKERS,
+            WORKERS,
         ),
         Fault(
             'exception in a thread',
@@ -48,31 +51,27 @@ FAULTS = {
             'rank {rank}, after iteration .*: thread reader: ZeroDivisionError',
         ),
         Fault('sys.exit()', 'exit', AT + 'SystemExit'),
-        Fault('SIGKILL of a rank', 'kill', 'rank {rank} died without a word'),
-        Fault('SIGSTOP of a rank', 'stop', 'rank {rank} has been silent for .*; last seen ', True),
+        Fault('SIGKILL of a rank', 'kill', 'rank {rank} died: its connection closed'),
+        Fault('SIGSTOP of a rank', 'stop', 'rank {rank} has sent no heartbeat for .*; last seen '),
         Fault(
             'a rank sleeps in an update',
             'hang',
-            'rank {rank} after iteration {after} in update_core',
-            True,
+            'no progress for .*: rank {rank} after iteration {after} in update_core',
         ),
         Fault(
             'a rank loops in an update',
             'loop',
-            'rank {rank} after iteration {after} in update_core',
-            True,
+            'no progress for .*: rank {rank} after iteration {after} in update_core',
         ),
         Fault(
             'a rank sleeps in an extension',
             'sleep',
-            'rank {rank} after iteration {after} in __call__',
-            True,
+            'no progress for .*: rank {rank} after iteration {after} in __call__',
         ),
         Fault(
-            'a collective that one rank alone calls',
+            'a collective call of one rank only',
             'object',
-            'all ranks wait for each other; .*rank {rank} after iteration {after} in allreduce_obj',
-            True,
+            'all ranks block each other; .*rank {rank} after iteration {after} in allreduce_obj',
         ),
         Fault('NaN on one rank', 'nan', 'after iteration {after}: FloatingPointError: iteration'),
     ]

@@ -1,7 +1,7 @@
-"""A small training over MPI in which something may go wrong, and which may be resumed.
+"""A small training over MPI that can fail on request, and that can be resumed.
 
-``mpiexec -n N python -m mpi4py job.py OUT [options]``; rank 0 ends by writing OUT/weights.npz.
-Dropout draws from NumPy's global generator, the model's own noise from Python's, the data from
+``mpiexec -n N python -m mpi4py job.py OUT [options]``. At the end, rank 0 writes OUT/weights.npz.
+Dropout uses NumPy's global random state, and the model's own noise uses Python's. The data uses
 (seed, epoch, index) in worker processes.
 """
 
@@ -20,16 +20,14 @@ import numpy as np
 
 from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.links import MultiboxTrainChain
-from chainer_ssd.runtime.nan_policy import NaNPolicy
-from chainer_ssd.runtime.snapshot.snapshot import Snapshot
-from chainer_ssd.runtime.watchdog.watchdog import Watchdog
-from chainer_ssd.transforms.random_transform_dataset import RandomTransformDataset
+from chainer_ssd.runtime import NaNPolicy, Snapshot, Watchdog
+from chainer_ssd.transforms import RandomTransformDataset
 
 N_BOX, N_CLASS, N_IMAGE = 18, 4, 23
 
 
 class Model(chainer.Chain):
-    """Two layers, with dropout and noise between them."""
+    """Two layers with dropout and noise between them."""
 
     def __init__(self):
         super().__init__()
@@ -44,21 +42,24 @@ class Model(chainer.Chain):
 
 
 class Fault:
-    """What goes wrong: ``NAME@RANK@ITERATION``; transforms are told the iteration by a file."""
+    """Extension that fails at ``KIND@RANK@ITERATION``. A file starts faults in transforms."""
 
     def __init__(self, text, rank, out):
-        self.what, at, iteration = (text or 'none@0@0').split('@')
-        self.here, self.iteration = int(at) == rank, int(iteration)
-        self.flag = os.path.join(out, 'now')
+        self.kind, fault_rank, iteration = (text or 'none@0@0').split('@')
+        self.is_on_this_rank, self.iteration = int(fault_rank) == rank, int(iteration)
+        self.start_file = os.path.join(out, 'start')
 
-    def is_due(self, name, iteration):
-        return self.here and self.what == name and iteration >= self.iteration
+    def is_due(self, kind, iteration):
+        return self.is_on_this_rank and self.kind == kind and iteration >= self.iteration
 
     def __call__(self, trainer):
-        """As an extension of the trainer."""
         iteration = trainer.updater.iteration
-        if self.here and iteration >= self.iteration and self.what.startswith('transform'):
-            open(self.flag, 'w').close()
+        if (
+            self.is_on_this_rank
+            and iteration >= self.iteration
+            and self.kind.startswith('transform')
+        ):
+            open(self.start_file, 'w').close()
         if self.is_due('extension', iteration):
             raise OSError('the disk is gone')
         if self.is_due('exit', iteration):
@@ -73,20 +74,24 @@ class Fault:
             time.sleep(3600)
         if self.is_due('object', iteration):  # an extension that only this rank runs
             trainer.updater.get_optimizer('main').communicator.allreduce_obj(6.0)
-        if self.is_due('barrier', iteration):  # the same, not by way of ChainerMN
+        if self.is_due('barrier', iteration):  # the same without ChainerMN
             trainer.updater.get_optimizer('main').communicator.mpi_comm.Barrier()
         if self.is_due('pause', iteration) and iteration == self.iteration:
             end = time.monotonic() + 8
-            while time.monotonic() < end:  # as an evaluation: long, and busy
+            while time.monotonic() < end:  # long and busy, like an evaluation
                 np.sort(np.random.RandomState(0).rand(100_000))
 
     def transform(self, example, rng):
-        if self.here and self.what.startswith('transform') and os.path.exists(self.flag):
-            if self.what in ('transform', 'transform-worker'):
+        if (
+            self.is_on_this_rank
+            and self.kind.startswith('transform')
+            and os.path.exists(self.start_file)
+        ):
+            if self.kind in ('transform', 'transform-worker'):
                 raise ValueError('this image is broken')
-            if self.what == 'transform-kill':
+            if self.kind == 'transform-kill':
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self.what == 'transform-exit':
+            if self.kind == 'transform-exit':
                 sys.exit(3)
         x, loc, label = example
         return x + rng.normal(scale=0.1, size=x.shape).astype('f'), loc, label
@@ -115,7 +120,7 @@ def make_trainer(args, comm, fault, policy):
     chain = MultiboxTrainChain(Model(), comm=PositiveCount(comm))
     optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
     optimizer.setup(chain)
-    optimizer.update()  # the first sends rank 0's weights round, and no more
+    optimizer.update()  # the first call only broadcasts rank 0's weights
     if args.nan != 'ignore':
         optimizer.add_hook(policy)
     updater = Updater(iterator, optimizer, fault=fault)
@@ -136,7 +141,7 @@ class Updater(chainer.training.StandardUpdater):
             while True:
                 pass
         if self.fault.is_due('nan', self.iteration) and self.iteration == self.fault.iteration:
-            self.fault.here = False
+            self.fault.is_on_this_rank = False
             target = self.get_optimizer('main').target
             self.loss_func = lambda *arrays: target(*arrays) * np.float32('nan')
         super().update_core()

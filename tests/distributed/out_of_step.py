@@ -1,7 +1,7 @@
-"""Run on n ranks: ranks at different iterations end with one and the same error.
+"""Tests on n ranks that ranks at different iterations raise the same error.
 
-``mpiexec -n N python -m mpi4py out_of_step.py``; the last rank evaluates while the others
-train, and then has made an update more than they, as if resumed from another snapshot.
+``mpiexec -n N python -m mpi4py out_of_step.py``. First, the last rank evaluates while the others
+train. Then it has made one more update, as if it had resumed from another snapshot.
 """
 
 import chainer
@@ -10,14 +10,14 @@ import numpy as np
 
 from chainer_ssd import MultiboxTrainChain
 from chainer_ssd.distributed import RanksOutOfStepError, gather_values
-from tests.distributed.exact_gradients import Model, make
+from tests.distributed.exact_gradients import Model, make_batch
 
 
 def main():
     comm = chainermn.create_communicator('naive')
     assert comm.size > 1, 'one rank shows nothing'
     last = comm.rank == comm.size - 1
-    batch = make(np.random.default_rng(comm.rank), (0.3, 0.4))
+    batch = make_batch(np.random.default_rng(comm.rank), (0.3, 0.4))
 
     chain = MultiboxTrainChain(Model(), comm=comm)
     optimizer = chainer.optimizers.SGD().setup(chain)

@@ -10,20 +10,20 @@ from chainer_ssd.distributed import PositiveCount, RanksOutOfStepError
 
 
 class Communicator:
-    """Two ranks of which the other always counted 4; without ``mpi_comm``, as a user's may be.
+    """Two ranks without ``mpi_comm``, as a user's class may be. The other rank always counts 4.
 
-    The other rank stands where this one does, unless ``step`` says otherwise.
+    The other rank is at the same step as this one, or at ``step`` if it is given.
     """
 
     rank, size = 1, 2
 
     def __init__(self, step=None):
-        self.asked, self.step = [], step
+        self.counts, self.step = [], step
 
     def allreduce_obj(self, value):
         if isinstance(value, list):
             return value + [(0, f'in training after {self.step} updates')]
-        self.asked.append(value[0])
+        self.counts.append(value[0])
         s = value[1] if self.step is None else 2 * self.step + 1
         return value + np.array([4, s, s * s])
 
@@ -41,13 +41,13 @@ def arrays(n_positive):
 
 
 @pytest.mark.parametrize(('local', 'mean'), [(6, 5.0), (0, 2.0), (1, 2.5)])
-def test_a_communicator_without_mpi_is_asked_for_objects(local, mean):
+def test_without_mpi_the_count_is_summed_as_an_object(local, mean):
     comm = Communicator()
     assert PositiveCount(comm).mean(np.array(local)) == mean
-    assert comm.asked == [local]
+    assert comm.counts == [local]
 
 
-def test_one_is_made_for_a_communicator_and_kept():
+def test_a_communicator_has_one_count():
     comm = Communicator()
     count = PositiveCount.of(comm)
     assert PositiveCount.of(comm) is count
@@ -56,14 +56,14 @@ def test_one_is_made_for_a_communicator_and_kept():
 
 
 @pytest.mark.parametrize('step', [0, 7, 100_000, 3_000_000])
-def test_ranks_in_step_are_left_in_peace(step):
+def test_ranks_at_the_same_step_raise_no_error(step):
     count = PositiveCount(Communicator(step % 2**19))
     count.step = step
     assert count.mean(2) == 3
 
 
 @pytest.mark.parametrize(('step', 'train'), [(6, True), (8, True), (7, False), (3_000_000, True)])
-def test_ranks_out_of_step_get_an_error_that_says_where_they_are(step, train):
+def test_the_error_for_ranks_out_of_step_names_their_steps(step, train):
     count = PositiveCount(Communicator(7))
     count.step = step
     found = f'ranks .0. in training after 7 updates; ranks .1. in {"training" if train else "eval"}'
@@ -72,7 +72,7 @@ def test_ranks_out_of_step_get_an_error_that_says_where_they_are(step, train):
             count.mean(2)
 
 
-def test_a_copied_model_shares_it_and_pickle_refuses_it():
+def test_a_copied_model_has_the_same_count_and_pickle_refuses_it():
     count = PositiveCount(Communicator())
     chain = MultiboxTrainChain(chainer.Chain(), comm=count)
     assert copy.deepcopy(chain).comm is count
@@ -87,13 +87,13 @@ def test_the_loss_is_divided_by_the_mean(wrap):
     alone = multibox_loss(*arrays(6), 3)
     for a, b in zip(with_comm, alone):
         np.testing.assert_allclose(a.array * 5, b.array * 6, rtol=1e-6)
-    assert comm.asked == [6]
+    assert comm.counts == [6]
 
 
 def test_a_rank_without_positives_takes_part():
     comm = Communicator()
     loc_loss, conf_loss = multibox_loss(*arrays(0), 3, comm)
-    assert comm.asked == [0]
+    assert comm.counts == [0]
     assert loc_loss.array == 0 and conf_loss.array == 0
 
 
@@ -102,7 +102,7 @@ def test_a_rank_without_images_takes_part():
     empty = tuple(array[:0] for array in arrays(0))
     chain = MultiboxTrainChain(None, comm=comm)
     loss = chain(np.zeros((0, 3, 8, 8), 'f'), *empty[2:])
-    assert comm.asked == [0]
+    assert comm.counts == [0]
     assert loss.array == 0
 
 

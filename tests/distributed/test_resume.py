@@ -1,4 +1,4 @@
-"""Kill and resume: the final weights are those of a run that was never killed, bit for bit."""
+"""Killed and resumed runs end with the weights of an uninterrupted run, bit for bit."""
 
 import json
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.distributed.processes import find_ranks
+
 JOB = Path(__file__).with_name('job.py')
 OPTIONS = '--iterations', 30, '--snapshot', 3, '--workers', 1, '--watchdog', 20
 
@@ -21,13 +23,13 @@ def weights(out):
 
 
 @pytest.fixture(scope='session')
-def unbroken(tmp_path_factory, start_mpiexec):
-    """The weights of a run of n ranks that nobody kills."""
+def uninterrupted(tmp_path_factory, start_mpiexec):
+    """Return ``run(n)`` -> the weights of an uninterrupted run on n ranks."""
     known = {}
 
     def run(n):
         if n not in known:
-            out = tmp_path_factory.mktemp(f'unbroken{n}')
+            out = tmp_path_factory.mktemp(f'uninterrupted{n}')
             process = start_mpiexec(n, JOB, out, *OPTIONS)
             printed = process.communicate(timeout=120)[0]
             assert process.returncode == 0, printed
@@ -37,30 +39,15 @@ def unbroken(tmp_path_factory, start_mpiexec):
     return run
 
 
-def ranks_of(out):
-    """Process ids of the ranks (not of their data workers) of the job that writes to ``out``."""
-    found, parents = [], {}
-    for pid in filter(str.isdigit, os.listdir('/proc')):
-        try:
-            command = Path('/proc', pid, 'cmdline').read_bytes().split(b'\0')
-            stat = Path('/proc', pid, 'stat').read_text()
-            parents[int(pid)] = int(stat.rsplit(')')[1].split()[1])
-        except (OSError, IndexError):
-            continue
-        if b'mpi4py' in command and str(out).encode() in command and b'-n' not in command[1:3]:
-            found.append(int(pid))
-    return sorted(pid for pid in found if parents[pid] not in found)
-
-
 def kill_and_resume(start_mpiexec, out, n, seed):
-    """Kills a rank, or the whole job, at a random moment; resumes; returns what was said."""
+    """Kill a rank or the whole job at a random moment, resume, and return the printed text."""
     rng = random.Random(seed)
     process = start_mpiexec(n, JOB, out, *OPTIONS, '--slow', 0.05)
     end = time.monotonic() + 60
     while not list(out.glob('*.json')) and time.monotonic() < end and process.poll() is None:
         time.sleep(0.01)
-    time.sleep(rng.uniform(0, 1.2))  # snapshots are being written some of that time
-    ranks = ranks_of(out)
+    time.sleep(rng.uniform(0, 1.2))  # a part of that time, snapshots are being written
+    ranks = find_ranks(out)
     for pid in ranks if rng.random() < 0.3 else rng.sample(ranks, min(1, len(ranks))):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -70,7 +57,7 @@ def kill_and_resume(start_mpiexec, out, n, seed):
         killed = process.communicate(timeout=60)[0]
     except subprocess.TimeoutExpired:
         process.kill()
-        raise AssertionError('the job outlived its rank') from None
+        raise AssertionError('the job did not end with its rank') from None
     assert process.returncode != 0 and ranks, f'nothing was killed: {killed}'
     resumed = start_mpiexec(n, JOB, out, *OPTIONS, '--resume')
     printed = resumed.communicate(timeout=120)[0]
@@ -88,8 +75,8 @@ def check_equal(out, expected):
 
 @pytest.mark.mpi
 @pytest.mark.parametrize('seed', range(3))
-def test_killed_and_resumed(start_mpiexec, unbroken, tmp_path, seed):
-    expected = unbroken(2)
+def test_killed_and_resumed(start_mpiexec, uninterrupted, tmp_path, seed):
+    expected = uninterrupted(2)
     printed = kill_and_resume(start_mpiexec, tmp_path, 2, seed)
     assert 'resumed from' in printed and 'resumed from None' not in printed
     check_equal(tmp_path, expected)
@@ -98,26 +85,26 @@ def test_killed_and_resumed(start_mpiexec, unbroken, tmp_path, seed):
 @pytest.mark.mpi
 @pytest.mark.slow
 @pytest.mark.parametrize('seed', range(3, 53))
-def test_killed_and_resumed_again_and_again(start_mpiexec, unbroken, tmp_path, seed):
+def test_killed_and_resumed_again_and_again(start_mpiexec, uninterrupted, tmp_path, seed):
     n = 2 + seed % 2
-    expected = unbroken(n)
+    expected = uninterrupted(n)
     kill_and_resume(start_mpiexec, tmp_path, n, seed)
     check_equal(tmp_path, expected)
 
 
 @pytest.mark.mpi
-def test_torn_files_are_passed_over(start_mpiexec, unbroken, tmp_path):
-    expected = unbroken(2)
+def test_damaged_generations_are_skipped(start_mpiexec, uninterrupted, tmp_path):
+    expected = uninterrupted(2)
     process = start_mpiexec(2, JOB, tmp_path, *OPTIONS)
     assert process.communicate(timeout=120) and process.returncode == 0
-    torn = tmp_path / 'snapshot_00000030_rank1.npz'
-    torn.write_bytes(torn.read_bytes()[:-100])
+    damaged = tmp_path / 'snapshot_00000030_rank1.npz'
+    damaged.write_bytes(damaged.read_bytes()[:-100])
     (tmp_path / 'snapshot_00000027_rank0.json').write_text('{')
     resumed = start_mpiexec(2, JOB, tmp_path, *OPTIONS, '--resume')
     printed = resumed.communicate(timeout=120)[0]
     assert 'resumed from 24' in printed
-    assert 'iteration 30 passed over: rank 1: ' in printed and 'is torn' in printed
-    assert 'iteration 27 passed over: rank 0: ' in printed
+    assert 'iteration 30 skipped: rank 1: ' in printed and 'is damaged' in printed
+    assert 'iteration 27 skipped: rank 0: ' in printed
     check_equal(tmp_path, expected)
     kept = sorted({json.loads(path.read_text())['iteration'] for path in tmp_path.glob('*.json')})
     assert kept == [24, 27, 30]

@@ -1,45 +1,53 @@
-"""Ranks as threads of one process: a communicator for what needs no MPI."""
+"""Ranks as threads of one process: a communicator for code that needs no MPI."""
 
 import threading
 
+DEADLINE_SECONDS = 90
+
 
 class Communicator:
-    """What ``chainer_ssd.distributed.agreement`` asks for."""
+    """The members of ``chainer_ssd.distributed.Communicator``."""
 
-    def __init__(self, rank, size, meeting, table):
-        self.rank, self.size, self._meeting, self._table = rank, size, meeting, table
+    def __init__(self, rank, size, barrier, values):
+        self.rank, self.size, self._barrier, self._values = rank, size, barrier, values
 
     def allreduce_obj(self, value):
-        values = self._swap(value)
+        values = self._gather(value)
         total = values[0]
         for other in values[1:]:
             total = total + other
         return total
 
     def bcast_obj(self, value):
-        return self._swap(value)[0]
+        return self._gather(value)[0]
 
-    def _swap(self, value):
-        self._table[self.rank] = value
-        self._meeting.wait(20)  # or BrokenBarrierError: a rank was left behind
-        values = list(self._table)
-        self._meeting.wait(20)
+    def gather_obj(self, value):
+        values = self._gather(value)
+        return None if self.rank else values
+
+    def _gather(self, value):
+        self._values[self.rank] = value
+        self._barrier.wait(DEADLINE_SECONDS / 3)  # BrokenBarrierError: a rank did not arrive
+        values = list(self._values)
+        self._barrier.wait(DEADLINE_SECONDS / 3)
         return values
 
 
 def run_ranks(size, program):
-    """``program(comm)`` on each rank: what it returned or raised, by rank."""
-    meeting, table, results = threading.Barrier(size), [None] * size, [None] * size
+    """Run ``program(comm)`` on each rank. Return what it returned or raised, by rank."""
+    barrier, values, results = threading.Barrier(size), [None] * size, [None] * size
 
     def run(rank):
         try:
-            results[rank] = program(Communicator(rank, size, meeting, table))
+            results[rank] = program(Communicator(rank, size, barrier, values))
         except Exception as error:
             results[rank] = error
 
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(DEADLINE_SECONDS)
+    blocked = [rank for rank, thread in enumerate(threads) if thread.is_alive()]
+    assert not blocked, f'ranks {blocked} are still blocked after {DEADLINE_SECONDS} s'
     return results

@@ -1,4 +1,4 @@
-"""Oracles of the other frameworks' interfaces: loops over plain Python numbers."""
+"""Reference implementations of the other interfaces, as loops over Python numbers."""
 
 from tests import reference
 
@@ -9,7 +9,7 @@ def yxyx(box):
 
 
 def offsets(prior, variance, box):
-    """(dx, dy, dw, dh) of two boxes (x_min, y_min, x_max, y_max)."""
+    """Return (dx, dy, dw, dh) between two boxes (x_min, y_min, x_max, y_max)."""
     y_min, x_min, y_max, x_max = yxyx(prior)
     center = (y_min + y_max) / 2, (x_min + x_max) / 2, y_max - y_min, x_max - x_min
     (found,), _ = reference.encode(
@@ -42,7 +42,7 @@ def ssd_loss(
     neg_overlap_mode,
     mine_with_loc_loss,
 ):
-    """Losses, for each image one for each box; and who is matched and who a hard negative."""
+    """Return per image: the loss of each box, matches, positives and hard negatives."""
     n_box = len(prior_box)
     matches, positives, negatives, losses = [], [], [], []
     for i in range(len(location)):
@@ -95,7 +95,7 @@ def ssd_loss(
 
 
 def multi_box_loss(loc, conf, priors, targets, overlap_thresh, neg_pos, variance):
-    """(loss_l, loss_c) of ssd.pytorch."""
+    """Return (loss_l, loss_c) of ssd.pytorch."""
     loss_l = loss_c = 0.0
     n = 0
     corner = [(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) for cx, cy, w, h in priors]

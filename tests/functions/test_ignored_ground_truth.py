@@ -1,4 +1,4 @@
-"""VOC's ``difficult`` and COCO's ``iscrowd``, from the file to the gradients."""
+"""Objects that VOC marks as ``difficult`` and COCO as ``iscrowd``, from file to gradients."""
 
 import chainer
 import numpy as np
@@ -32,8 +32,8 @@ def coco(root, return_flag):
 
 @pytest.mark.parametrize('make', [voc, coco])
 @pytest.mark.parametrize('return_flag', [True, False])
-def test_what_is_ignored_is_neither_positive_nor_negative(tmp_path, xp, make, return_flag):
-    # A box on the object; one on the ignored one, one that it covers half; one elsewhere
+def test_ignored_objects_are_neither_positive_nor_negative(tmp_path, xp, make, return_flag):
+    # One box on the object, one on the ignored object, one that it covers half, and one elsewhere.
     default_bbox = np.array(
         [(20, 20, 20, 20), (30, 50, 20, 20), (30, 50, 10, 20), (5, 70, 8, 8)], 'f'
     )

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd import encode, match, multibox_loss
-from chainer_ssd.ops import corner_to_center
+from chainer_ssd.ops import corner_to_center, swap_xy
 from tests import reference
 from tests.conftest import GOLDEN
 from tests.helpers import assert_close, to_numpy
@@ -29,19 +29,21 @@ CHAINERCV_CASES = [
 
 @pytest.fixture(params=['auto', 'never'], autouse=True)
 def use_fused_multibox(request):
-    """Every test meets the node and the definition."""
+    """Run every test with the node and with the definition."""
     with chainer.using_config('use_fused_multibox', request.param):
         yield
 
 
-def make(seed=0, batch=3, n_box=40, n_class=5, dtype='f', share=0.1):
-    """Predictions and targets with positives, background and ignored boxes."""
+def make(seed=0, batch=3, n_box=40, n_class=5, dtype='f', positive_fraction=0.1):
+    """Return predictions and targets with positives, background and ignored boxes."""
     rng = np.random.default_rng(seed)
     mb_locs = rng.normal(size=(batch, n_box, 4)).astype(dtype)
     mb_confs = rng.normal(scale=2, size=(batch, n_box, n_class)).astype(dtype)
     gt_mb_locs = rng.normal(size=(batch, n_box, 4)).astype(dtype)
     kind = rng.random((batch, n_box))
-    gt_mb_labels = np.where(kind < share, rng.integers(1, n_class, (batch, n_box)), 0).astype('i')
+    gt_mb_labels = np.where(
+        kind < positive_fraction, rng.integers(1, n_class, (batch, n_box)), 0
+    ).astype('i')
     gt_mb_labels[kind > 0.95] = -1
     return mb_locs, mb_confs, gt_mb_locs, gt_mb_labels
 
@@ -53,32 +55,27 @@ def loss_and_gradients(mb_locs, mb_confs, *rest):
     return loc_loss, conf_loss, mb_locs.grad, mb_confs.grad
 
 
-def yxyx(array):
-    """Columns in yxyx order of an array in xyxy order, and the other way round."""
-    return array[..., [1, 0, 3, 2]]
-
-
 @pytest.mark.parametrize('case', CHAINERCV_CASES)
 def test_equals_chainercv(case, xp):
     golden = np.load(GOLDEN / f'{case}.npz')
-    default_bbox = corner_to_center(yxyx(golden['in.prior']))
-    variance = yxyx(golden['in.prior_var'])
+    default_bbox = corner_to_center(swap_xy(golden['in.prior']))
+    variance = swap_xy(golden['in.prior_var'])
     split = np.cumsum(golden['in.gt_lens'])[:-1]
     targets = []
     for bbox, label in zip(
-        np.split(yxyx(golden['in.gt_box']), split), np.split(golden['in.gt_label'], split)
+        np.split(swap_xy(golden['in.gt_box']), split), np.split(golden['in.gt_label'], split)
     ):
         targets.append(encode(default_bbox, bbox, label - 1, match(default_bbox, bbox), variance))
     gt_mb_locs, gt_mb_labels = map(np.stack, zip(*targets))
     positive = gt_mb_labels > 0
 
     np.testing.assert_array_equal(gt_mb_labels, golden['chainercv.mb_label'])
-    if case != 'ssd300':  # the largest case keeps norms only
-        assert_close(gt_mb_locs[positive], yxyx(golden['chainercv.mb_loc'])[positive], 2e-5)
+    if case != 'ssd300':  # the file of the largest case has norms only
+        assert_close(gt_mb_locs[positive], swap_xy(golden['chainercv.mb_loc'])[positive], 2e-5)
 
     k = float(golden['in.neg_pos_ratio']) if 'in.neg_pos_ratio' in golden else 3
     loc_loss, conf_loss, loc_grad, conf_grad = loss_and_gradients(
-        xp.asarray(yxyx(golden['in.loc'])),
+        xp.asarray(swap_xy(golden['in.loc'])),
         xp.asarray(golden['in.conf']),
         xp.asarray(gt_mb_locs),
         xp.asarray(gt_mb_labels),
@@ -86,14 +83,14 @@ def test_equals_chainercv(case, xp):
     )
     assert_close(conf_loss, golden['chainercv.conf_loss'], 2e-5)
     if case == 'no_overlap_gt':
-        # ChainerCV encodes every unmatched box against the last ground truth. Here one of them has
-        # no height: log(h / 0) = inf, and inf times the mask's 0 is NaN. Its gradients are finite.
+        # ChainerCV encodes every unmatched box with the last ground truth. Here one of them has
+        # no height: log(h / 0) = inf, and inf · 0 of the mask is NaN. Its gradients are finite.
         assert np.isnan(golden['chainercv.loc_loss'])
         assert np.isfinite(to_numpy(loc_loss))
     else:
         assert_close(loc_loss, golden['chainercv.loc_loss'], 2e-5)
 
-    loc_grad, conf_grad = yxyx(to_numpy(loc_grad)), to_numpy(conf_grad)
+    loc_grad, conf_grad = swap_xy(to_numpy(loc_grad)), to_numpy(conf_grad)
     if case != 'ssd300':
         assert_close(loc_grad, golden['chainercv.gloc'], 2e-5)
         assert_close(conf_grad, golden['chainercv.gconf'], 2e-5)
@@ -103,18 +100,18 @@ def test_equals_chainercv(case, xp):
             assert_close(norm, golden[f'chainercv.{name}_l2'], 2e-5)
 
 
-# The fixture holds for all examples of a test alike.
+# The fixture does not depend on the example.
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
     batch=st.integers(0, 3),
     n_box=st.integers(1, 30),
     n_class=st.integers(2, 6),
-    share=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    positive_fraction=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     k=st.sampled_from([0, 0.3, 1.5, 3, 1000]),
 )
-def test_equals_the_loop(seed, batch, n_box, n_class, share, k):
-    arrays = make(seed, batch, n_box, n_class, 'd', share)
+def test_equals_the_reference(seed, batch, n_box, n_class, positive_fraction, k):
+    arrays = make(seed, batch, n_box, n_class, 'd', positive_fraction)
     loc_loss, conf_loss = multibox_loss(*arrays, k)
     expected = reference.multibox_loss(*(a.tolist() for a in arrays), k)
     np.testing.assert_allclose(
@@ -137,7 +134,9 @@ def test_dtypes(xp, dtype, rtol):
 
 
 def test_float16_sums_do_not_overflow(xp):
-    mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(batch=8, n_box=4000, dtype='f2', share=0.5)
+    mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(
+        batch=8, n_box=4000, dtype='f2', positive_fraction=0.5
+    )
     loc_loss, conf_loss = multibox_loss(
         xp.asarray(mb_locs * 100),
         xp.asarray(mb_confs * 30),
@@ -149,7 +148,7 @@ def test_float16_sums_do_not_overflow(xp):
 
 
 def away_from_kinks(seed):
-    """float64 inputs with no Huber kink, mining boundary or tie within reach of eps."""
+    """Return float64 inputs that are far from kinks of the Huber loss and from ties."""
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(seed, 2, 12, 4, 'd', 0.25)
     distance = np.abs(mb_locs - gt_mb_locs)
     mb_locs[np.abs(distance - 1) < 0.1] += 0.3
@@ -174,7 +173,7 @@ def test_gradients(xp, k):
     )
 
 
-def test_gradients_of_gradients(xp):
+def test_double_backprop(xp):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = map(xp.asarray, away_from_kinks(6))
     rng = np.random.default_rng(0)
 
@@ -193,10 +192,10 @@ def test_gradients_of_gradients(xp):
     )
 
 
-@pytest.mark.parametrize('share_of_ignored', [0, 0.5])
-def test_without_positives_both_are_a_connected_zero(xp, share_of_ignored):
-    mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(share=0)
-    gt_mb_labels[np.random.default_rng(0).random(gt_mb_labels.shape) < share_of_ignored] = -1
+@pytest.mark.parametrize('ignored_fraction', [0, 0.5])
+def test_without_positives_both_losses_are_connected_zeros(xp, ignored_fraction):
+    mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(positive_fraction=0)
+    gt_mb_labels[np.random.default_rng(0).random(gt_mb_labels.shape) < ignored_fraction] = -1
     loc_loss, conf_loss, loc_grad, conf_grad = loss_and_gradients(
         *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
     )
@@ -217,13 +216,13 @@ def test_a_batch_without_images_is_legal(xp):
     assert loc_grad.shape == (0, 7, 4)
 
 
-@pytest.mark.parametrize('poison', [np.nan, np.inf, -np.inf])
-def test_what_is_not_selected_does_not_spread(xp, poison):
+@pytest.mark.parametrize('special', [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_selected_have_no_effect(xp, special):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make()
     clean = loss_and_gradients(*map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3)
-    mb_locs[gt_mb_labels <= 0] = poison
-    gt_mb_locs[gt_mb_labels <= 0] = poison
-    mb_confs[gt_mb_labels < 0] = poison
+    mb_locs[gt_mb_labels <= 0] = special
+    gt_mb_locs[gt_mb_labels <= 0] = special
+    mb_confs[gt_mb_labels < 0] = special
     with np.errstate(invalid='ignore'):
         found = loss_and_gradients(
             *map(xp.asarray, (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
@@ -232,7 +231,7 @@ def test_what_is_not_selected_does_not_spread(xp, poison):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
-def test_nan_is_visible_where_it_is_selected(xp):
+def test_nan_of_a_selected_row_is_in_the_loss(xp):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make()
     mb_confs[0, np.flatnonzero(gt_mb_labels[0] == 0)[3], 1] = np.nan  # the hardest negative
     with np.errstate(invalid='ignore'):
@@ -246,7 +245,7 @@ def test_nan_is_visible_where_it_is_selected(xp):
 @pytest.mark.parametrize('scale', [1e3, 1e4])
 def test_large_logits(xp, dtype, scale):
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels = make(dtype='d')
-    mb_confs = np.round(mb_confs * scale)  # whole numbers: float32 holds them exactly
+    mb_confs = np.round(mb_confs * scale)  # integers are exact in float32
     expected = reference.multibox_loss(
         *(a.tolist() for a in (mb_locs, mb_confs, gt_mb_locs, gt_mb_labels)), 3
     )
@@ -261,7 +260,7 @@ def test_large_logits(xp, dtype, scale):
     assert np.isfinite(to_numpy(grad)).all()
 
 
-def test_a_small_loss_between_large_logits_is_not_rounded_away(xp):
+def test_a_small_loss_of_large_logits_is_accurate(xp):
     mb_confs = np.zeros((1, 1, 2), 'f')
     mb_confs[0, 0] = 9990, 10000
     arrays = np.zeros((1, 1, 4), 'f'), mb_confs, np.zeros((1, 1, 4), 'f'), np.array([[1]], 'i')
@@ -278,7 +277,7 @@ def test_float16_logits_of_12_and_more(xp):
     np.testing.assert_allclose(to_numpy(grad)[0], [(1, -1), (-0.5, 0.5)], atol=1e-3)
 
 
-def test_variables_and_lists_of_columns_are_the_callers_own(xp):
+def test_arguments_are_not_modified(xp):
     arrays = tuple(map(xp.asarray, make()))
     before = [to_numpy(a).copy() for a in arrays]
     as_variables = multibox_loss(*map(chainer.Variable, arrays), 3)
@@ -305,7 +304,7 @@ POSITIVE = tuple(int(axis[0]) for axis in np.nonzero(GT_MB_LABELS > 0))
         ({'k': -1}, ValueError, 'k = -1'),
         ({'k': float('nan')}, ValueError, 'k = nan'),
         ({'k': float('inf')}, ValueError, 'k = inf'),
-        ({'k': 'three'}, ValueError, 'k = three'),
+        ({'k': 'three'}, ValueError, "k = 'three'"),
         ({'mb_locs': MB_LOCS[:, :-1]}, ValueError, r'\(3, 39, 4\).*\(3, 40, 5\)'),
         ({'mb_locs': MB_LOCS[..., :3]}, ValueError, r'expected \(B, K, 4\) and \(B, K, C\)'),
         ({'mb_confs': MB_CONFS[..., 0]}, ValueError, r'expected \(B, K, 4\) and \(B, K, C\)'),
@@ -331,7 +330,7 @@ POSITIVE = tuple(int(axis[0]) for axis in np.nonzero(GT_MB_LABELS > 0))
         ),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, error, message):
+def test_invalid_arguments(arguments, error, message):
     valid = {
         'mb_locs': MB_LOCS,
         'mb_confs': MB_CONFS,
@@ -344,7 +343,7 @@ def test_a_wrong_argument_is_named(arguments, error, message):
 
 
 @pytest.mark.parametrize('name', ['mb_locs', 'mb_confs'])
-def test_debug_names_predictions_that_are_not_finite(xp, name):
+def test_predictions_that_are_not_finite_raise_under_debug(xp, name):
     arrays = dict(zip(('mb_locs', 'mb_confs', 'gt_mb_locs', 'gt_mb_labels'), make()))
     arrays[name][1, 2:4, 0] = np.nan
     arrays = {key: xp.asarray(array) for key, array in arrays.items()}
@@ -353,8 +352,8 @@ def test_debug_names_predictions_that_are_not_finite(xp, name):
             multibox_loss(**arrays, k=3)
 
 
-def test_float_rounding_of_the_ratio_is_chainercvs():
-    # 0.28 · 25 is 7.000000000000001 in floats, and its ceiling 8.
+def test_the_number_of_negatives_is_rounded_as_in_chainercv():
+    # 0.28 · 25 is 7.000000000000001 in float64, and its ceiling is 8.
     labels = np.zeros((1, 40), 'i')
     labels[0, :25] = 1
     mb_confs = np.random.default_rng(0).normal(size=(1, 40, 2)).astype('f')

@@ -1,4 +1,4 @@
-"""The answers of the peers themselves: ``tests/golden`` holds inputs and what each said."""
+"""The losses equal those of the peers. ``tests/golden`` holds inputs and the peers' results."""
 
 import warnings
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from chainer_ssd import MultiBoxLoss, encode, match, multibox_loss, ssd_loss
-from chainer_ssd.functions.ssd_loss import mine, paddle_targets
-from chainer_ssd.ops import corner_to_center
+from chainer_ssd.functions._paddle_steps import make_targets, select_boxes
+from chainer_ssd.ops import corner_to_center, swap_xy
 from tests.conftest import GOLDEN
 from tests.helpers import assert_close, to_numpy
 
@@ -80,7 +80,7 @@ RTOL = 2e-5
 
 
 def load(case):
-    """The arrays of a case, and its options by the names that ``ssd_loss`` has for them."""
+    """Return the arrays of a case, and its options by the names of ``ssd_loss``."""
     golden = dict(np.load(GOLDEN / f'{case}.npz'))
     names = {'use_loc_loss': 'mine_with_loc_loss'}
     data = {'loc', 'conf', 'prior', 'prior_var', 'gt_box', 'gt_label', 'gt_lens'}
@@ -102,7 +102,7 @@ def run_ssd_loss(xp, golden, **options):
     )
     with warnings.catch_warnings():
         if 'neg_overlap_mode' not in options:
-            warnings.filterwarnings('ignore', 'neg_overlap = 0.3 changes nothing')
+            warnings.filterwarnings('ignore', 'neg_overlap = 0.3 has no effect')
         loss = ssd_loss(
             location,
             confidence,
@@ -128,9 +128,9 @@ def run_mining(
     mine_with_loc_loss=False,
     **rest,
 ):
-    """The matched indices, before and after mining, and the hard negatives."""
+    """Return the matches before and after mining, the hard negatives, and the targets."""
     conf = golden['in.conf']
-    targets = paddle_targets(
+    targets = make_targets(
         chainer.get_device('@numpy'),
         *conf.shape,
         golden['in.gt_box'],
@@ -145,7 +145,7 @@ def run_mining(
         None,
     )
     column = (targets.mb_labels + background_label) % conf.shape[2]
-    mined = mine(
+    boxes = select_boxes(
         golden['in.loc'],
         conf,
         targets,
@@ -156,14 +156,14 @@ def run_mining(
         mine_with_loc_loss,
     )
     index = np.maximum(targets.index, -1)
-    return index, np.where(mined.positive, index, -1), mined.hard_negative, targets
+    return index, np.where(boxes.positive, index, -1), boxes.hard_negative, targets
 
 
 def check_gradients(golden, peer, loc_grad, conf_grad):
     for name, grad in (('gloc', to_numpy(loc_grad)), ('gconf', to_numpy(conf_grad))):
         if f'{peer}.{name}' in golden:
             assert_close(grad, golden[f'{peer}.{name}'], RTOL)
-        else:  # the largest case keeps the norms
+        else:  # the file of the largest case has norms only
             norm = np.linalg.norm(grad.reshape(len(grad), -1).astype('d'), axis=1)
             assert_close(norm, golden[f'{peer}.{name}_l2'], RTOL)
 
@@ -185,9 +185,9 @@ def test_ssd_loss_equals_paddle(case, reduce, xp):
 
 
 @pytest.mark.parametrize('case', PADDLE_CASES)
-def test_matches_and_negatives_equal_paddles(case):
+def test_matches_and_negatives_equal_paddle(case):
     golden, options = load(case)
-    options.pop('neg_overlap', None)  # inert in Paddle
+    options.pop('neg_overlap', None)  # no effect in Paddle
     index, updated, hard_negative, targets = run_mining(golden, **options)
     np.testing.assert_array_equal(index, golden['paddle.match_idx'])
     np.testing.assert_array_equal(updated, golden['paddle.upd_match_idx'])
@@ -203,7 +203,7 @@ def test_matches_and_negatives_equal_paddles(case):
 @pytest.mark.parametrize('case', CAFFE_CASES)
 def test_ssd_loss_equals_caffe(case, xp):
     golden, options = load(case)
-    for weight in 'loc_loss_weight', 'conf_loss_weight':  # Caffe's losses stand unweighted
+    for weight in 'loc_loss_weight', 'conf_loss_weight':  # Caffe's losses are not weighted
         options.pop(weight, None)
     options.update(neg_overlap_mode='caffe', mine_with_loc_loss=True)
     for name, loc_weight, conf_weight in (('loc_loss', 1, 0), ('conf_loss', 0, 1)):
@@ -227,8 +227,8 @@ def test_ssd_loss_equals_caffe(case, xp):
 
 
 @pytest.mark.parametrize('case', ['bipartite', 'thresh_0_7_neg_0_3'])
-def test_the_band_of_caffe_is_not_paddles(case):
-    # The two cases where both answer and the band is not empty.
+def test_negatives_differ_with_the_band_of_caffe(case):
+    # The two cases of both peers in which the band is not empty.
     golden, options = load(case)
     options.pop('neg_overlap', None)
     paddle = run_mining(golden, **options)[2]
@@ -272,7 +272,7 @@ def test_multi_box_loss_equals_ssd_pytorch(case, xp):
     (loss_l + loss_c).backward()
     check_gradients(golden, 'ssd_pytorch', loc.grad, conf.grad)
 
-    matched = criterion._match(chainer.get_device('@numpy'), *loc.shape[:2], priors, targets)
+    matched = criterion._make_targets(chainer.get_device('@numpy'), *loc.shape[:2], priors, targets)
     np.testing.assert_array_equal(matched.mb_labels, golden['ssd_pytorch.cls_target'])
     positive = matched.mb_labels > 0
     if 'ssd_pytorch.loc_target' in golden:
@@ -283,28 +283,27 @@ def test_multi_box_loss_equals_ssd_pytorch(case, xp):
 @pytest.mark.parametrize('case', TORCHVISION_CASES)
 def test_argmax_and_multibox_loss_equal_torchvision(case, xp):
     golden, options = load(case)
-    swap = [1, 0, 3, 2]
-    default_bbox = corner_to_center(golden['in.prior'][:, swap])
+    default_bbox = corner_to_center(swap_xy(golden['in.prior']))
     targets = []
     for i, (bbox, label) in enumerate(
-        zip(split(golden, golden['in.gt_box'][:, swap]), split(golden, golden['in.gt_label']))
+        zip(split(golden, swap_xy(golden['in.gt_box'])), split(golden, golden['in.gt_label']))
     ):
         index = match(default_bbox, bbox, options.get('overlap_threshold', 0.5), 'argmax')
         np.testing.assert_array_equal(index, golden['torchvision.match_idx'][i])
         targets.append(
-            encode(default_bbox, bbox, label - 1, index, golden['in.prior_var'][:, swap])
+            encode(default_bbox, bbox, label - 1, index, swap_xy(golden['in.prior_var']))
         )
     gt_mb_locs, gt_mb_labels = (xp.asarray(np.stack(a)) for a in zip(*targets))
-    mb_locs = chainer.Variable(xp.asarray(golden['in.loc'][..., swap]))
+    mb_locs = chainer.Variable(xp.asarray(swap_xy(golden['in.loc'])))
     mb_confs = chainer.Variable(xp.asarray(golden['in.conf']))
     loc_loss, conf_loss = multibox_loss(
         mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, options.get('neg_pos_ratio', 3)
     )
     (loc_loss + conf_loss).backward()
-    loc_grad, conf_grad = to_numpy(mb_locs.grad[..., swap]), to_numpy(mb_confs.grad)
+    loc_grad, conf_grad = to_numpy(swap_xy(mb_locs.grad)), to_numpy(mb_confs.grad)
     if case in TORCHVISION_COUNTS_TWICE:
-        # torchvision's mask of the first k · n_i ranks reaches past the negatives. There stand the
-        # positives, in no order, and enter its sum a second time.
+        # torchvision's mask of the first k · n_i ranks includes more boxes than there are
+        # negatives. The next ranks are positives, in no order, and these are summed twice.
         positive = to_numpy(gt_mb_labels) > 0
         surplus = options.get('neg_pos_ratio', 3) * positive.sum(1) - (~positive).sum(1)
         times = np.sum(golden['torchvision.gconf'] * conf_grad, axis=2) / np.sum(
@@ -323,20 +322,20 @@ def test_argmax_and_multibox_loss_equal_torchvision(case, xp):
 
 
 @pytest.mark.parametrize('case', MXNET_CASES)
-def test_targets_equal_mxnets(case):
-    # MXNet's threshold is a strict one; no box of these cases lies on it.
+def test_targets_equal_mxnet(case):
+    # MXNet's matches are above the threshold, not at it. No box of these cases is at it.
     golden, options = load(case)
     options.setdefault('neg_overlap', 0.5)
     index, updated, hard_negative, targets = run_mining(golden, **options)
-    ours = np.where(index >= 0, targets.mb_labels, np.where(hard_negative, 0, -1))
-    np.testing.assert_array_equal(ours, golden['mxnet.cls_target'])
+    found = np.where(index >= 0, targets.mb_labels, np.where(hard_negative, 0, -1))
+    np.testing.assert_array_equal(found, golden['mxnet.cls_target'])
     if 'mxnet.loc_target' in golden:
         assert_close(targets.mb_locs[index >= 0], golden['mxnet.loc_target'][index >= 0], RTOL)
     if 'mxnet.loc_mask' in golden:
         np.testing.assert_array_equal(golden['mxnet.loc_mask'][..., 0] > 0, index >= 0)
 
 
-def test_every_answer_is_asked_for():
+def test_every_result_in_the_files_is_tested():
     for path in sorted(GOLDEN.glob('*.npz')):
         with np.load(path) as golden:
             peers = {key.partition('.')[0] for key in golden} if 'in.loc' in golden else set()

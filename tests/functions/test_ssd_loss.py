@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd import encode, match, multibox_loss, ssd_loss
-from chainer_ssd.functions.ssd_loss import mine, paddle_targets
-from chainer_ssd.ops import corner_to_center
+from chainer_ssd.functions._paddle_steps import make_targets, select_boxes
+from chainer_ssd.ops import corner_to_center, swap_xy
 from tests.functions import reference_interfaces as reference
 from tests.helpers import assert_close, to_numpy
 
@@ -32,8 +32,10 @@ DEFAULTS = dict(
 
 
 def random_boxes(rng, n, empty=False):
-    """Boxes (x_min, y_min, x_max, y_max) between small whole numbers: ties and exact thresholds
-    are frequent, and no rounding comes near them."""
+    """Return boxes (x_min, y_min, x_max, y_max) of small integers.
+
+    Ties and exact thresholds are frequent, and rounding does not change them.
+    """
     corner = rng.integers(0, 7, (n, 2))
     return np.concatenate([corner, corner + rng.integers(0 if empty else 1, 5, (n, 2))], 1)
 
@@ -48,7 +50,7 @@ def make(
     scale=1,
     empty_priors=True,
 ):
-    """The positional arguments of ssd_loss."""
+    """Return the positional arguments of ssd_loss."""
     rng = np.random.default_rng(seed)
     foreground = [c for c in range(n_class) if c != background_label]
     location = rng.normal(scale=3, size=(len(lens), n_box, 4)).astype(dtype)
@@ -67,9 +69,11 @@ def on(xp, arguments):
     ]
 
 
-def quietly(*arguments, **options):
+def without_warnings(*arguments, **options):
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', UserWarning)  # an inert neg_overlap, many ground truths
+        warnings.simplefilter(
+            'ignore', UserWarning
+        )  # neg_overlap has no effect, or many ground truths
         return ssd_loss(*arguments, **options)
 
 
@@ -86,7 +90,7 @@ def expected(arguments, **options):
 def gradients(arguments, **options):
     location, confidence, *rest = arguments
     location, confidence = chainer.Variable(location), chainer.Variable(confidence)
-    loss = quietly(location, confidence, *rest, **options)
+    loss = without_warnings(location, confidence, *rest, **options)
     F.sum(loss).backward()
     return loss, location.grad, confidence.grad
 
@@ -117,19 +121,19 @@ OPTIONS = st.fixed_dictionaries(
     n_class=st.integers(3, 5),
     options=OPTIONS,
 )
-def test_equals_the_loop(seed, lens, n_box, n_class, options):
+def test_equals_the_reference(seed, lens, n_box, n_class, options):
     arguments = make(seed, lens, n_box, n_class, options['background_label'])
     losses, matches, positives, negatives = expected(arguments, **options)
 
-    per_box = quietly(*arguments, reduce='no', **options)
+    per_box = without_warnings(*arguments, reduce='no', **options)
     assert per_box.shape == (len(lens) * n_box, 1)
     np.testing.assert_allclose(per_box.array[:, 0], np.ravel(losses), rtol=1e-11, atol=1e-12)
-    per_image = quietly(*arguments, reduce='image', **options)
+    per_image = without_warnings(*arguments, reduce='image', **options)
     assert per_image.shape == (len(lens), 1)
     np.testing.assert_allclose(
         per_image.array[:, 0], list(map(sum, losses)), rtol=1e-11, atol=1e-12
     )
-    total = quietly(*arguments, reduce='sum', **options)
+    total = without_warnings(*arguments, reduce='sum', **options)
     assert total.shape == ()
     np.testing.assert_allclose(float(total.array), sum(map(sum, losses)), rtol=1e-11, atol=1e-12)
 
@@ -141,7 +145,7 @@ def test_equals_the_loop(seed, lens, n_box, n_class, options):
     )
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', UserWarning)  # more ground truths than default boxes
-        targets = paddle_targets(
+        targets = make_targets(
             chainer.get_device('@numpy'),
             len(lens),
             n_box,
@@ -159,7 +163,7 @@ def test_equals_the_loop(seed, lens, n_box, n_class, options):
         )
     assert targets.index.tolist() == matches
     column = (targets.mb_labels + options['background_label']) % n_class
-    mined = mine(
+    boxes = select_boxes(
         location,
         confidence,
         targets,
@@ -169,7 +173,7 @@ def test_equals_the_loop(seed, lens, n_box, n_class, options):
         options['sample_size'],
         options['mine_with_loc_loss'],
     )
-    for masks, sets in ((mined.positive, positives), (mined.hard_negative, negatives)):
+    for masks, sets in ((boxes.positive, positives), (boxes.hard_negative, negatives)):
         assert [set(np.flatnonzero(mask)) for mask in masks] == sets
 
 
@@ -184,10 +188,10 @@ def test_equals_the_loop(seed, lens, n_box, n_class, options):
     ],
     ids=lambda options: ','.join(options) or 'defaults',
 )
-def test_many_boxes_on_every_array_module(xp, options):
+def test_many_boxes(xp, options):
     arguments = make(1, (12, 0, 30, 4), 300, 6, options.get('background_label', 0))
     losses = expected(arguments, **options)[0]
-    loss = quietly(*on(xp, arguments), reduce='no', **options)
+    loss = without_warnings(*on(xp, arguments), reduce='no', **options)
     assert_close(loss, np.reshape(losses, (-1, 1)), 1e-12)
 
 
@@ -208,13 +212,13 @@ def test_many_boxes_on_every_array_module(xp, options):
     ids=lambda options: ','.join(options) or 'defaults',
 )
 def test_gradients(xp, options):
-    # The difference between hardest boxes is far larger than eps; no offset is at Huber's kink.
+    # Losses differ by far more than eps, and no offset is at a kink of the Huber loss.
     location, confidence, *rest = make(3, (3, 0, 2), 12, 4, options.get('background_label', 0))
     rest = on(xp, rest)
     shape = {'image': (3, 1), 'sum': ()}.get(options.get('reduce'), (36, 1))
     grad = xp.asarray(np.random.default_rng(0).normal(size=shape))
     gradient_check.check_backward(
-        lambda *x: quietly(*x, *rest, **options),
+        lambda *x: without_warnings(*x, *rest, **options),
         (xp.asarray(location), xp.asarray(confidence)),
         grad,
         eps=1e-5,
@@ -224,13 +228,13 @@ def test_gradients(xp, options):
     )
 
 
-def test_gradients_of_gradients(xp):
+def test_double_backprop(xp):
     location, confidence, *rest = make(3, (3, 0, 2), 12, 4)
     rest = on(xp, rest)
     rng = np.random.default_rng(0)
     directions = (rng.normal(size=location.shape), rng.normal(size=confidence.shape))
     gradient_check.check_double_backward(
-        lambda *x: quietly(*x, *rest),
+        lambda *x: without_warnings(*x, *rest),
         (xp.asarray(location), xp.asarray(confidence)),
         xp.asarray(rng.normal(size=(36, 1))),
         tuple(map(xp.asarray, directions)),
@@ -242,7 +246,7 @@ def test_gradients_of_gradients(xp):
 
 
 def test_the_example_of_paddles_document(xp):
-    # Its program feeds 2-D location and confidence; Paddle itself raises there.
+    # It has location and confidence with 2 dimensions, with which Paddle itself raises.
     rng = np.random.default_rng(0)
     pb = random_boxes(rng, 10).astype('f')
     pbv = np.full((10, 4), 0.1, 'f')
@@ -257,7 +261,7 @@ def test_the_example_of_paddles_document(xp):
 
 
 @pytest.mark.parametrize('form', ['lists', 'lens', 'columns', 'floats', 'variables', 'pixels'])
-def test_forms_of_ground_truth_are_one(xp, form):
+def test_equivalent_forms_of_ground_truth(xp, form):
     location, confidence, gt_box, gt_label, prior, prior_var = arguments = make(lens=(3, 0, 2))
     expect = to_numpy(ssd_loss(*arguments))
     options = {}
@@ -287,14 +291,14 @@ def test_forms_of_ground_truth_are_one(xp, form):
     assert_close(loss, expect, 1e-14)
 
 
-def test_an_array_of_images_is_a_list_of_them():
+def test_an_array_of_images_equals_a_list():
     location, confidence, gt_box, gt_label, *rest = make(lens=(2, 2))
     expect = ssd_loss(location, confidence, gt_box, gt_label, *rest)
     found = ssd_loss(location, confidence, np.stack(gt_box), np.stack(gt_label), *rest)
     np.testing.assert_array_equal(found.array, expect.array)
 
 
-def test_without_variances_they_are_one(xp):
+def test_variances_are_one_by_default(xp):
     arguments = on(xp, make())
     ones = ssd_loss(*arguments[:5], xp.asarray(np.ones((20, 4))))
     np.testing.assert_array_equal(to_numpy(ssd_loss(*arguments[:5])), to_numpy(ones))
@@ -328,14 +332,14 @@ def test_dtypes(xp, dtype, rtol):
     ],
     ids=lambda options: ','.join(map(str, options.values())) or 'defaults',
 )
-def test_a_batch_without_ground_truth_is_a_connected_zero(xp, options):
+def test_without_ground_truth_the_loss_is_a_connected_zero(xp, options):
     loss, loc_grad, conf_grad = gradients(on(xp, make(lens=(0, 0))), **options)
     assert not to_numpy(loss).any()
     assert loc_grad.shape == (2, 20, 4) and not to_numpy(loc_grad).any()
     assert conf_grad.shape == (2, 20, 4) and not to_numpy(conf_grad).any()
 
 
-def test_hard_examples_that_release_every_match_are_a_connected_zero(xp):
+def test_hard_examples_without_matches_give_a_connected_zero(xp):
     arguments = make(lens=(1, 1))
     for image, label in enumerate(arguments[3]):
         arguments[1][image, :, label] = 100  # every matched box is easy
@@ -345,7 +349,7 @@ def test_hard_examples_that_release_every_match_are_a_connected_zero(xp):
         on(xp, arguments), mining_type='hard_example', sample_size=3
     )
     assert not any(to_numpy(a).any() for a in (loss, loc_grad, conf_grad))
-    loss = quietly(*arguments, mining_type='hard_example', sample_size=3, normalize=False)
+    loss = without_warnings(*arguments, mining_type='hard_example', sample_size=3, normalize=False)
     assert np.count_nonzero(loss.array) == 6
 
 
@@ -371,18 +375,18 @@ def test_an_image_without_ground_truth_adds_nothing(xp):
     )
 
 
-@pytest.mark.parametrize('poison', [np.nan, np.inf, -np.inf])
-def test_what_is_not_selected_does_not_spread(xp, poison):
+@pytest.mark.parametrize('special', [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_selected_have_no_effect(xp, special):
     arguments = make()
     clean = gradients(on(xp, arguments))
     unselected = to_numpy(clean[1]).any(axis=2) == 0
-    arguments[0][unselected] = poison
+    arguments[0][unselected] = special
     found = gradients(on(xp, arguments))
     for a, b in zip(found, clean):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
-def test_released_matches_do_not_spread(xp):
+def test_matches_that_are_not_selected_have_no_effect(xp):
     options = {'mining_type': 'hard_example', 'sample_size': 2}
     arguments = make(lens=(6, 6))
     clean = gradients(on(xp, arguments), **options)
@@ -403,8 +407,8 @@ def test_large_logits(xp):
 
 
 def test_the_ratio_is_multiplied_in_float32():
-    # 0.7 · 10 is 7 in float64 and in float32; 2.3 · 10 is 23 in float32 (22.999999 before it is
-    # rounded); 0.29 · 100 is 28.999999999999996 in float64, and 29 in float32.
+    # 0.7 · 10 is 7 in float64 and in float32. 2.3 · 10 is 23 in float32, 22.999999 before rounding.
+    # 0.29 · 100 is 28.999999999999996 in float64 and 29 in float32.
     n_box = 200
     prior = np.zeros((n_box, 4), 'f')
     prior[:, 0] = np.arange(n_box)
@@ -422,7 +426,7 @@ def test_the_ratio_is_multiplied_in_float32():
     assert np.count_nonzero(grad[0, 100:, 0]) == 29
 
 
-def test_a_threshold_of_zero_matches_no_box_that_overlaps_nothing():
+def test_a_threshold_of_zero_does_not_match_boxes_without_overlap():
     prior = np.array([(0, 0, 2, 2), (5, 5, 6, 6), (0, 0, 0, 0)], 'f')
     gt_box = [np.array([(0, 0, 1, 1)], 'f')]
     arguments = np.zeros((1, 3, 4), 'f'), np.zeros((1, 3, 2), 'f'), gt_box, [np.array([1])], prior
@@ -431,8 +435,8 @@ def test_a_threshold_of_zero_matches_no_box_that_overlaps_nothing():
 
 
 def test_corners_are_matched_as_they_are():
-    # Pixels of 640 x 480 as shares in float32, on a grid: near ties are frequent, and a rounding of
-    # the default boxes to centre and size and back would tip some of them.
+    # Pixels of 640 x 480 as fractions in float32, on a grid. Near ties are frequent, and a rounding
+    # of the default boxes to center and size and back would change some matches.
     rng = np.random.default_rng(0)
     v, u, size = np.meshgrid(np.arange(19), np.arange(19), [0.1, 0.2], indexing='ij')
     center = np.stack([(u + 0.5) / 19, (v + 0.5) / 19], -1).reshape(-1, 2)
@@ -442,7 +446,7 @@ def test_corners_are_matched_as_they_are():
         corner = np.c_[rng.integers(0, 540, 8), rng.integers(0, 380, 8)]
         box = np.c_[corner, corner + rng.integers(20, 100, (8, 2))]
         box = (box / [640, 480, 640, 480]).astype('f')
-        targets = paddle_targets(
+        targets = make_targets(
             chainer.get_device('@numpy'),
             1,
             len(prior),
@@ -474,7 +478,7 @@ def test_corners_are_matched_as_they_are():
         np.testing.assert_array_equal(targets.index[0], expect)
 
 
-def test_arguments_are_the_callers_own(xp):
+def test_arguments_are_not_modified(xp):
     arguments = on(xp, make())
     before = [
         [to_numpy(a).copy() for a in arg] if isinstance(arg, list) else to_numpy(arg).copy()
@@ -498,15 +502,15 @@ def test_arguments_are_the_callers_own(xp):
         },
     ],
 )
-def test_an_inert_neg_overlap_warns(options):
+def test_neg_overlap_without_effect_warns(options):
     arguments = make()
-    with pytest.warns(UserWarning, match='neg_overlap = 0.3 changes nothing'):
+    with pytest.warns(UserWarning, match='neg_overlap = 0.3 has no effect'):
         loss = ssd_loss(*arguments, **options)
     options = {**options, 'neg_overlap': 0.5}
     np.testing.assert_array_equal(loss.array, ssd_loss(*arguments, **options).array)
 
 
-def test_the_band_takes_boxes_out():
+def test_boxes_in_the_band_are_ignored():
     arguments = make(lens=(3, 3))
     with_band = ssd_loss(*arguments, neg_overlap_mode='caffe', neg_overlap=0.05, neg_pos_ratio=100)
     without = ssd_loss(*arguments, neg_pos_ratio=100)
@@ -538,7 +542,7 @@ def change(name, index, value):
         ({'mining_type': 'none'}, ValueError, "mining_type = 'none'"),
         ({'mining_type': 'hard_example'}, ValueError, 'sample_size = None'),
         ({'mining_type': 'hard_example', 'sample_size': 0}, ValueError, 'sample_size = 0'),
-        ({'mining_type': 'hard_example', 'sample_size': 2.5}, ValueError, 'sample_size = 2.5'),
+        ({'mining_type': 'hard_example', 'sample_size': 2.5}, TypeError, 'sample_size = 2.5'),
         ({'reduce': 'mean'}, ValueError, "reduce = 'mean'"),
         ({'neg_overlap_mode': 'on'}, ValueError, "neg_overlap_mode = 'on'"),
         ({'overlap_threshold': 1.5}, ValueError, 'overlap_threshold = 1.5'),
@@ -546,7 +550,7 @@ def change(name, index, value):
         ({'neg_pos_ratio': -1}, ValueError, 'neg_pos_ratio = -1'),
         ({'neg_pos_ratio': float('inf')}, ValueError, 'neg_pos_ratio = inf'),
         ({'loc_loss_weight': float('nan')}, ValueError, 'loc_loss_weight = nan'),
-        ({'conf_loss_weight': 'one'}, ValueError, 'conf_loss_weight = one'),
+        ({'conf_loss_weight': 'one'}, ValueError, "conf_loss_weight = 'one'"),
         ({'background_label': 4}, ValueError, 'background_label = 4.*4 columns'),
         ({'background_label': -1}, ValueError, 'background_label = -1'),
         ({'background_label': 1.0}, ValueError, 'background_label = 1.0'),
@@ -617,7 +621,7 @@ def change(name, index, value):
         (
             {'gt_label': [VALID['gt_label'][0] + 0.5, VALID['gt_label'][1]]},
             ValueError,
-            r'gt_label\[0\]\[0\] = \d.5: expected a whole number',
+            r'gt_label\[0\]\[0\] = \d.5: expected an integer',
         ),
         (
             {'gt_label': [np.array(['a', 'b']), VALID['gt_label'][1]]},
@@ -626,13 +630,13 @@ def change(name, index, value):
         ),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, error, message):
+def test_invalid_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         ssd_loss(**{**VALID, **arguments})
 
 
 @pytest.mark.parametrize('name', ['location', 'confidence'])
-def test_debug_names_predictions_that_are_not_finite(xp, name):
+def test_predictions_that_are_not_finite_raise_under_debug(xp, name):
     arguments = change(name, (1, 2, 0), np.nan)
     arguments = {
         key: [xp.asarray(a) for a in value] if isinstance(value, list) else xp.asarray(value)
@@ -645,7 +649,7 @@ def test_debug_names_predictions_that_are_not_finite(xp, name):
 
 @pytest.mark.parametrize('background_label', [0, 3])
 def test_equals_multibox_loss_on_the_same_matches(xp, background_label):
-    # Whole ratios: floor is ceil. Whole numbers: both match on the same IoUs.
+    # The ratio is an integer, so floor equals ceil. Boxes are integers, so the IoUs are equal.
     location, confidence, gt_box, gt_label, prior, _ = make(
         4, (3, 0, 5), 40, background_label=background_label, empty_priors=False
     )
@@ -656,29 +660,28 @@ def test_equals_multibox_loss_on_the_same_matches(xp, background_label):
         background_label=background_label,
     )
 
-    swap = [1, 0, 3, 2]
     columns = [background_label, *(c for c in range(4) if c != background_label)]
-    default_bbox = corner_to_center(prior[:, swap])
+    default_bbox = corner_to_center(swap_xy(prior))
     targets = [
         encode(
             default_bbox,
-            box[:, swap],
+            swap_xy(box),
             [columns.index(c) - 1 for c in label],
-            match(default_bbox, box[:, swap]),
+            match(default_bbox, swap_xy(box)),
         )
         for box, label in zip(gt_box, gt_label)
     ]
-    mb_locs = chainer.Variable(xp.asarray(location[..., swap]))
+    mb_locs = chainer.Variable(xp.asarray(swap_xy(location)))
     mb_confs = chainer.Variable(xp.asarray(confidence[..., columns]))
     gt_mb_locs, gt_mb_labels = (xp.asarray(np.stack(a)) for a in zip(*targets))
     expect = sum(multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, 3))
     expect.backward()
     assert_close(loss, to_numpy(expect), 1e-12)
-    assert_close(loc_grad, to_numpy(mb_locs.grad)[..., swap], 1e-12)
+    assert_close(loc_grad, swap_xy(to_numpy(mb_locs.grad)), 1e-12)
     assert_close(conf_grad, to_numpy(mb_confs.grad)[..., np.argsort(columns)], 1e-12)
 
 
-def test_a_rank_is_named():
+def test_messages_name_the_rank():
     comm = SimpleNamespace(rank=1, size=2)
     for arguments, message in (
         (change('gt_box', (1, 0, 2), np.inf), r'rank 1: gt_box\[1\]\[0\]'),

@@ -11,7 +11,7 @@ from tests.helpers import assert_close, to_numpy
 
 
 def make(seed=0, lens=(3, 0, 2), n_box=20, n_class=4, dtype='d'):
-    """Predictions and targets; boxes between whole numbers make ties and exact thresholds."""
+    """Return predictions and targets. Boxes of integers make ties and exact thresholds."""
     rng = np.random.default_rng(seed)
     loc = rng.normal(scale=3, size=(len(lens), n_box, 4)).astype(dtype)
     conf = rng.normal(scale=2, size=(len(lens), n_box, n_class)).astype(dtype)
@@ -57,7 +57,7 @@ def expected(predictions, targets, overlap_thresh=0.5, neg_pos=3, variance=(0.1,
     neg_pos=st.sampled_from([0, 0.25, 1.5, 3, 1000]),
     variance=st.sampled_from([(0.1, 0.2), (1, 1), (0.3, 0.05)]),
 )
-def test_equals_the_loop(seed, lens, n_box, n_class, overlap_thresh, neg_pos, variance):
+def test_equals_the_reference(seed, lens, n_box, n_class, overlap_thresh, neg_pos, variance):
     predictions, targets = make(seed, lens, n_box, n_class)
     options = {'overlap_thresh': overlap_thresh, 'neg_pos': neg_pos, 'variance': variance}
     losses = criterion(n_class, **options)(predictions, targets)
@@ -68,7 +68,7 @@ def test_equals_the_loop(seed, lens, n_box, n_class, overlap_thresh, neg_pos, va
     )
 
 
-def test_many_boxes_on_every_array_module(xp):
+def test_many_boxes(xp):
     predictions, targets = make(1, (12, 0, 30, 4), 300, 6)
     found = losses_and_gradients(xp, predictions, targets, n_class=6)
     for loss, value in zip(found, expected(predictions, targets)):
@@ -104,7 +104,7 @@ def test_dtypes(xp, dtype, rtol):
         assert_close(a, to_numpy(b), rtol)
 
 
-def test_the_call_of_ssd_pytorchs_train_script_runs_on_a_cpu():
+def test_the_call_of_ssd_pytorchs_train_script():
     # VOC: 21 classes, boxes in [0, 1], float32 throughout
     (loc, conf, priors), targets = make(n_class=21, dtype='f')
     targets = [np.concatenate([t[:, :4] / 16, t[:, 4:]], 1) for t in targets]
@@ -116,19 +116,19 @@ def test_the_call_of_ssd_pytorchs_train_script_runs_on_a_cpu():
     assert_close(loss_c, np.array(expect[1]), 1e-6)
 
 
-@pytest.mark.parametrize('row', [2, 4, 6, 7, 8])
-def test_some_arguments_change_nothing(row):
+@pytest.mark.parametrize('position', [2, 4, 6, 7, 8])
+def test_arguments_without_effect(position):
     predictions, targets = make()
     arguments = [4, 0.5, True, 0, True, 3, 0.5, False, True]
     expect = [loss.array for loss in MultiBoxLoss(*arguments)(predictions, targets)]
     for value in (True, False, None, 0, 0.7, 'whatever'):
-        arguments[row] = value
+        arguments[position] = value
         found = [loss.array for loss in MultiBoxLoss(*arguments)(predictions, targets)]
         np.testing.assert_array_equal(found, expect)
 
 
 @pytest.mark.parametrize('form', ['lists', 'array', 'variables', 'more priors', 'integers'])
-def test_forms_of_the_arguments_are_one(xp, form):
+def test_equivalent_forms_of_the_arguments(xp, form):
     (loc, conf, priors), targets = make(lens=(2, 2))
     expect = [to_numpy(loss) for loss in criterion()((loc, conf, priors), targets)]
     if form == 'lists':
@@ -138,7 +138,7 @@ def test_forms_of_the_arguments_are_one(xp, form):
     if form == 'variables':
         targets = [chainer.Variable(xp.asarray(target)) for target in targets]
         priors = chainer.Variable(xp.asarray(priors))
-    if form == 'more priors':  # as data parallel replicas of ssd.pytorch's network hand them over
+    if form == 'more priors':  # ssd.pytorch's data parallel replicas return as many
         priors = np.concatenate([priors, 2 * priors])
     if form == 'integers':
         targets = [target.astype(int) for target in targets]
@@ -147,16 +147,16 @@ def test_forms_of_the_arguments_are_one(xp, form):
         assert_close(a, b, 1e-14)
 
 
-def test_later_truths_overwrite_and_what_overlaps_nothing_is_forced():
+def test_later_truths_overwrite_and_a_truth_without_overlap_is_matched():
     priors = np.array([(1, 1, 2, 2), (9, 9, 2, 2), (5, 9, 2, 2)], 'd')
     targets = [np.array([(0, 0, 2, 2, 0), (0, 0, 2, 1.8, 1), (30, 30, 31, 31, 2)], 'd')]
-    matched = criterion()._match(chainer.get_device('@numpy'), 1, 3, priors, targets)
+    matched = criterion()._make_targets(chainer.get_device('@numpy'), 1, 3, priors, targets)
     assert matched.index.tolist() == [[2, -1, -1]]
     assert matched.mb_labels.tolist() == [[3, 0, 0]]
 
 
 @pytest.mark.parametrize('lens', [(0, 0), ()])
-def test_without_positives_both_are_a_connected_zero(xp, lens):
+def test_without_positives_both_losses_are_connected_zeros(xp, lens):
     predictions, targets = make(lens=lens)
     loss_l, loss_c, loc_grad, conf_grad = losses_and_gradients(xp, predictions, targets)
     assert float(loss_l.array) == 0 and float(loss_c.array) == 0
@@ -164,7 +164,7 @@ def test_without_positives_both_are_a_connected_zero(xp, lens):
     assert conf_grad.shape == (len(lens), 20, 4) and not to_numpy(conf_grad).any()
 
 
-def test_what_is_not_selected_does_not_spread(xp):
+def test_rows_that_are_not_selected_have_no_effect(xp):
     predictions, targets = make()
     clean = losses_and_gradients(xp, predictions, targets)
     predictions[0][to_numpy(clean[2]).any(axis=2) == 0] = np.nan
@@ -173,18 +173,18 @@ def test_what_is_not_selected_does_not_spread(xp):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('arguments', 'error', 'message'),
     [
-        ({'bkg_label': 1}, 'bkg_label = 1: expected 0'),
-        ({'num_classes': 0}, 'num_classes = 0'),
-        ({'num_classes': 2.5}, 'num_classes = 2.5'),
-        ({'overlap_thresh': -0.1}, 'overlap_thresh = -0.1'),
-        ({'neg_pos': -1}, 'neg_pos = -1'),
-        ({'variance': (0.1,)}, r'variance = \(0.1,\)'),
-        ({'variance': (0.1, 0)}, r'variance = \(0.1, 0\)'),
+        ({'bkg_label': 1}, ValueError, 'bkg_label = 1: expected 0'),
+        ({'num_classes': 0}, ValueError, 'num_classes = 0'),
+        ({'num_classes': 2.5}, TypeError, 'num_classes = 2.5'),
+        ({'overlap_thresh': -0.1}, ValueError, 'overlap_thresh = -0.1'),
+        ({'neg_pos': -1}, ValueError, 'neg_pos = -1'),
+        ({'variance': (0.1,)}, ValueError, r'variance = \(0.1,\)'),
+        ({'variance': (0.1, 0)}, ValueError, r'variance = \(0.1, 0\)'),
     ],
 )
-def test_a_wrong_option_is_named(arguments, message):
+def test_invalid_options(arguments, error, message):
     valid = dict(
         num_classes=4,
         overlap_thresh=0.5,
@@ -195,7 +195,7 @@ def test_a_wrong_option_is_named(arguments, message):
         neg_overlap=0.5,
         encode_target=False,
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message):
         MultiBoxLoss(**{**valid, **arguments})
 
 
@@ -234,7 +234,7 @@ def changed(index, value):
         ({'targets': changed((2, 1, 4), 0.5)}, ValueError, r'targets\[2\]\[1\] = 0.5'),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, error, message):
+def test_invalid_arguments(arguments, error, message):
     (loc, conf, priors), targets = make()
     valid = {'loc': loc, 'conf': conf, 'priors': priors, 'targets': targets, **arguments}
     targets = valid.pop('targets')
@@ -242,9 +242,9 @@ def test_a_wrong_argument_is_named(arguments, error, message):
         criterion()(tuple(valid.values()), targets)
 
 
-def test_a_truth_forced_on_a_prior_without_area_is_named():
+def test_a_truth_that_is_matched_to_a_prior_without_area_raises():
     (loc, conf, priors), targets = make(lens=(0, 1))
     priors[0, 2:] = 0
-    targets[1][0] = 30, 30, 31, 31, 0  # overlaps nothing: the first box is the best
+    targets[1][0] = 30, 30, 31, 31, 0  # no overlap, so the first box is the best
     with pytest.raises(ValueError, match=r'image 1: default_bbox\[0\] = .* has no area'):
         criterion()((loc, conf, priors), targets)

@@ -1,20 +1,20 @@
-"""``make test-gpu`` asks first: exits with what is missing where no GPU can be used.
+"""Checks for ``make test-gpu`` whether a GPU can be used. If not, it exits with the reason.
 
-``python -m tests.gpu driver`` asks for the driver alone, before CuPy is installed.
+``python -m tests.gpu driver`` checks the driver only, before CuPy is installed.
 """
 
 import ctypes
 import sys
 
 
-def find_driver():
+def check_driver():
     driver = ctypes.CDLL('libcuda.so.1')
     count = ctypes.c_int()
     code = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     assert code == 0 and count.value > 0, f'CUDA error {code}, {count.value} devices'
 
 
-def use_gpu():
+def check_cupy():
     import chainer_ssd  # isort: skip (before chainer)  # noqa: F401
     import chainer
     import cupy
@@ -31,9 +31,9 @@ def use_gpu():
 
 def main(arguments):
     try:
-        find_driver()
+        check_driver()
         if arguments != ['driver']:
-            use_gpu()
+            check_cupy()
     except Exception as error:
         return f'make test-gpu: no usable GPU here: {type(error).__name__}: {error}'
 

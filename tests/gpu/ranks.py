@@ -1,4 +1,4 @@
-"""Run on n ranks that share GPU 0: ``mpiexec -n N python -m mpi4py ranks.py CASE``."""
+"""Cases for ranks that share GPU 0: ``mpiexec -n N python -m mpi4py ranks.py CASE``."""
 
 import multiprocessing
 import sys
@@ -38,7 +38,7 @@ class Model(chainer.Chain):
         return h[:, :, :4], h[:, :, 4:]
 
 
-def batch(seed, n):
+def make_batch(seed, n):
     rng = np.random.default_rng(seed)
     label = np.where(
         rng.random((n, N_BOX)) < 0.1 * (seed + 1), rng.integers(1, N_CLASS, (n, N_BOX)), 0
@@ -50,16 +50,16 @@ def batch(seed, n):
     )
 
 
-def gradients(chain, arrays):
+def compute_gradients(chain, arrays):
     chain.cleargrads()
     chain(*(chain.device.send(array) for array in arrays)).backward()
 
 
-def on_host(chain):
+def get_gradients(chain):
     return {name: chainer.backends.cuda.to_cpu(param.grad) for name, param in chain.namedparams()}
 
 
-def assert_same(found, expected, rtol):
+def assert_gradients_equal(found, expected, rtol):
     assert found.keys() == expected.keys()
     for name in expected:
         scale = np.abs(expected[name]).max()
@@ -70,23 +70,23 @@ def assert_same(found, expected, rtol):
 
 
 def shared_gpu(comm):
-    """Ranks on one GPU; the gradients travel through the host, for NCCL takes a GPU a rank."""
-    parts = [batch(rank, 2 + rank) for rank in range(comm.size)]
-    alone = MultiboxTrainChain(Model())
-    gradients(alone, [np.concatenate(arrays) for arrays in zip(*parts)])
+    """Ranks on one GPU. Gradients are sent from the host, because NCCL needs one GPU per rank."""
+    parts = [make_batch(rank, 2 + rank) for rank in range(comm.size)]
+    single = MultiboxTrainChain(Model())
+    compute_gradients(single, [np.concatenate(arrays) for arrays in zip(*parts)])
 
     chain = MultiboxTrainChain(Model(), comm=comm)
     chain.to_device('@cupy:0')
-    gradients(chain, parts[comm.rank])
-    every_rank = comm.mpi_comm.allgather(on_host(chain))
+    compute_gradients(chain, parts[comm.rank])
+    every_rank = comm.mpi_comm.allgather(get_gradients(chain))
     mean = {name: sum(grads[name] for grads in every_rank) / comm.size for name in every_rank[0]}
-    assert_same(mean, on_host(alone), 1e-4)
+    assert_gradients_equal(mean, get_gradients(single), 1e-4)
 
 
 def nccl(comm):
-    """ChainerMN's own averaging, in both precisions and both ways of packing, and its BN."""
-    alone = MultiboxTrainChain(Model())
-    gradients(alone, batch(0, 3))
+    """ChainerMN's averaging, in both precisions and with both ways of copying."""
+    single = MultiboxTrainChain(Model())
+    compute_gradients(single, make_batch(0, 3))
     for dtype, rtol in (None, 1e-4), (np.float16, 1e-2):
         for batched_copy in True, False:
             comm = chainermn.create_communicator('pure_nccl', allreduce_grad_dtype=dtype)
@@ -96,38 +96,39 @@ def nccl(comm):
             optimizer = chainermn.create_multi_node_optimizer(
                 chainer.optimizers.SGD(0), comm
             ).setup(chain)
-            arrays = [chain.device.send(array) for array in batch(0, 3)]
-            for _ in range(2):  # the first call only sends the weights round
+            arrays = [chain.device.send(array) for array in make_batch(0, 3)]
+            for _ in range(2):  # the first call broadcasts the weights
                 optimizer.update(chain, *arrays)
-            assert_same(on_host(chain), on_host(alone), rtol)
+            assert_gradients_equal(get_gradients(chain), get_gradients(single), rtol)
             comm.finalize()
 
 
 def nccl_batch_normalization(comm):
+    """MultiNodeBatchNormalization with NCCL."""
     comm = chainermn.create_communicator('pure_nccl')
-    alone, chain = MultiboxTrainChain(Model()), MultiboxTrainChain(Model(comm), comm=comm)
-    with alone.model.init_scope():
-        alone.model.bn = L.BatchNormalization(2 * (4 + N_CLASS))
+    single, chain = MultiboxTrainChain(Model()), MultiboxTrainChain(Model(comm), comm=comm)
+    with single.model.init_scope():
+        single.model.bn = L.BatchNormalization(2 * (4 + N_CLASS))
     chain.to_device('@cupy:0')
-    for each in alone, chain:
-        gradients(each, batch(0, 3))
-    assert_same(on_host(chain), on_host(alone), 1e-3)
+    for model in single, chain:
+        compute_gradients(model, make_batch(0, 3))
+    assert_gradients_equal(get_gradients(chain), get_gradients(single), 1e-3)
 
 
 def workers(comm, method):
-    """Ranks with a CUDA context whose iterators start processes."""
+    """Iterators start worker processes from ranks with a CUDA context."""
     multiprocessing.set_start_method(method)
     chain = MultiboxTrainChain(Model(), comm=comm)
-    chain.to_device('@cupy:0')  # the context is there before the workers
+    chain.to_device('@cupy:0')  # creates the context before the workers start
     optimizer = chainer.optimizers.SGD(1e-3).setup(chain)
     iterator = chainer.iterators.MultiprocessIterator(
-        list(zip(*batch(comm.rank, 8))), 2, n_processes=2, shuffle=False
+        list(zip(*make_batch(comm.rank, 8))), 2, n_processes=2, shuffle=False
     )
     updater = chainer.training.StandardUpdater(iterator, optimizer, device='@cupy:0')
     for _ in range(8):
         updater.update()
     assert updater.epoch == 2
-    assert all(np.isfinite(grad).all() for grad in on_host(chain).values())
+    assert all(np.isfinite(grad).all() for grad in get_gradients(chain).values())
     iterator.finalize()
 
 
@@ -135,4 +136,4 @@ if __name__ == '__main__':
     case, *arguments = sys.argv[1:]
     comm = chainermn.create_communicator('naive')
     globals()[case](comm, *arguments)
-    print(f'rank {comm.rank} of {comm.size}: {case} holds\n', end='')
+    print(f'rank {comm.rank} of {comm.size}: {case} passed\n', end='')

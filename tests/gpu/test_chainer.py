@@ -1,4 +1,4 @@
-"""Chainer on a GPU, without cuDNN, on today's CuPy and NumPy: what it computes on the CPU."""
+"""Chainer on a GPU, without cuDNN, with current CuPy and NumPy, computes what it does on a CPU."""
 
 import chainer
 import chainer.functions as F
@@ -14,7 +14,7 @@ GPU = '@cupy:0'
 
 
 def values_and_gradients(function, arrays, device):
-    """The outputs of ``function``, then the gradients of its floating inputs."""
+    """Return the outputs of ``function``, then the gradients of its floating point inputs."""
     device = chainer.get_device(device)
     device.use()
     inputs = [
@@ -30,8 +30,8 @@ def values_and_gradients(function, arrays, device):
     return [y.array for y in outputs] + [x.grad for x in floating]
 
 
-def assert_same(function, *arrays, rtol=1e-4):
-    """The GPU's outputs and gradients are the CPU's, and so are their dtypes."""
+def assert_gpu_equals_cpu(function, *arrays, rtol=1e-4):
+    """Assert that outputs, gradients and dtypes on the GPU equal those on the CPU."""
     on_cpu = values_and_gradients(function, arrays, '@numpy')
     on_gpu = values_and_gradients(function, arrays, GPU)
     assert len(on_cpu) == len(on_gpu)
@@ -48,7 +48,7 @@ def normal(*shape, seed=0, dtype='f'):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
-# --- convolution, dilated convolution, pooling, batch normalisation
+# --- convolution, dilated convolution, pooling, batch normalization
 
 IMAGES, WEIGHT, BIAS = normal(2, 3, 11, 9), normal(4, 3, 3, 3, seed=1), normal(4, seed=2)
 
@@ -65,17 +65,17 @@ IMAGES, WEIGHT, BIAS = normal(2, 3, 11, 9), normal(4, 3, 3, 3, seed=1), normal(4
     ids=str,
 )
 def test_convolution(kwargs):
-    assert_same(lambda x, W, b: F.convolution_2d(x, W, b, **kwargs), IMAGES, WEIGHT, BIAS)
+    assert_gpu_equals_cpu(lambda x, W, b: F.convolution_2d(x, W, b, **kwargs), IMAGES, WEIGHT, BIAS)
 
 
 def test_grouped_convolution():
-    assert_same(
+    assert_gpu_equals_cpu(
         lambda x, W: F.convolution_2d(x, W, pad=1, groups=3), IMAGES, normal(6, 1, 3, 3, seed=1)
     )
 
 
 def test_deconvolution():
-    assert_same(
+    assert_gpu_equals_cpu(
         lambda x, W, b: F.deconvolution_2d(x, W, b, stride=2, pad=1),
         normal(2, 4, 5, 4),
         WEIGHT,
@@ -85,7 +85,7 @@ def test_deconvolution():
 
 def test_half_precision_convolution():
     arrays = (array.astype(np.float16) for array in (IMAGES, WEIGHT, BIAS))
-    assert_same(lambda x, W, b: F.convolution_2d(x, W, b, pad=1), *arrays, rtol=1e-2)
+    assert_gpu_equals_cpu(lambda x, W, b: F.convolution_2d(x, W, b, pad=1), *arrays, rtol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_half_precision_convolution():
     ],
     ids=range(10),
 )
-def test_pooling_and_its_kin(pool):
-    assert_same(pool, IMAGES)
+def test_pooling_and_normalization(pool):
+    assert_gpu_equals_cpu(pool, IMAGES)
 
 
 @pytest.mark.parametrize('train', [True, False])
@@ -116,10 +116,10 @@ def test_batch_normalization(train):
         zero = chainer.backend.get_array_module(x).zeros_like(gamma.array)
         return F.fixed_batch_normalization(x, gamma, beta, zero + np.float32(0.1), zero + 2)
 
-    assert_same(function, IMAGES, normal(3, seed=1), normal(3, seed=2), rtol=1e-3)
+    assert_gpu_equals_cpu(function, IMAGES, normal(3, seed=1), normal(3, seed=2), rtol=1e-3)
 
 
-def test_batch_normalization_keeps_the_same_averages():
+def test_running_averages_of_batch_normalization():
     averages = []
     for device in '@numpy', GPU:
         link = L.BatchNormalization(3)
@@ -169,7 +169,7 @@ LABELS = np.random.default_rng(3).integers(-1, 5, (6, 7)).astype('i')
     ids=range(20),
 )
 def test_elementwise_and_reductions(loss, dtype, rtol):
-    assert_same(loss, normal(6, 7, 5, dtype=dtype), rtol=rtol)
+    assert_gpu_equals_cpu(loss, normal(6, 7, 5, dtype=dtype), rtol=rtol)
 
 
 @pytest.mark.parametrize(
@@ -183,21 +183,23 @@ def test_elementwise_and_reductions(loss, dtype, rtol):
     ids=['slice', 'list', 'arrays', 'mask'],
 )
 def test_get_item(slices):
-    """The gradient adds where an element is taken twice."""
+    """The gradient of an element that is selected twice is a sum."""
 
     def function(x):
         xp = chainer.backend.get_array_module(x)
         return x[tuple(xp.asarray(s) if isinstance(s, np.ndarray) else s for s in slices)]
 
-    assert_same(function, normal(6, 7, 5))
+    assert_gpu_equals_cpu(function, normal(6, 7, 5))
 
 
 def test_as_strided():
-    assert_same(lambda x: F.as_strided(x, (2, 3), (4, 1), 1), normal(3, 4))
+    assert_gpu_equals_cpu(lambda x: F.as_strided(x, (2, 3), (4, 1), 1), normal(3, 4))
 
 
 def test_scatter_add():
-    assert_same(lambda a, b: F.scatter_add(a, [0, 0, 2], b), normal(4, 5), normal(3, 5, seed=1))
+    assert_gpu_equals_cpu(
+        lambda a, b: F.scatter_add(a, [0, 0, 2], b), normal(4, 5), normal(3, 5, seed=1)
+    )
 
 
 def test_dropout():
@@ -209,7 +211,7 @@ def test_dropout():
     assert 0.2 < float((y == 0).mean()) < 0.3
 
 
-def test_own_kernels():
+def test_custom_kernels():
     x = cuda.to_gpu(normal(1000))
     square = cuda.elementwise('T x', 'T y', 'y = x * x', 'test_square')
     total = cuda.reduce('T x', 'T y', 'x * x', 'a + b', 'y = a', '0', 'test_total')
@@ -230,7 +232,7 @@ def test_own_kernels():
 @pytest.mark.parametrize('dtype', ['e', 'f', 'd'])
 @pytest.mark.parametrize('scalar', [2, 2.0, np.float32(2), np.int64(2)], ids=lambda s: type(s))
 def test_scalars_do_not_change_the_dtype(dtype, scalar):
-    """Chainer casts a scalar to the variable's dtype, whatever NumPy's promotion says."""
+    """Chainer casts a scalar to the dtype of the variable, unlike NumPy."""
     x = chainer.Variable(cuda.to_gpu(normal(5, dtype=dtype)))
     for y in x + scalar, x * scalar, scalar - x, x / scalar, x**scalar:
         assert y.dtype == dtype
@@ -320,7 +322,7 @@ def test_concat_async():
     np.testing.assert_array_equal(to_numpy(images), np.stack([x for x, _ in examples]))
 
 
-def test_weights_travel_between_devices(tmp_path):
+def test_weights_of_a_gpu_load_on_a_cpu(tmp_path):
     model = Regression()
     model.to_device(GPU)
     chainer.serializers.save_npz(tmp_path / 'model.npz', model)

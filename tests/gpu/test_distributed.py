@@ -1,4 +1,4 @@
-"""MPI, NCCL and worker processes with one GPU at hand."""
+"""MPI, NCCL and worker processes on one GPU."""
 
 from pathlib import Path
 
@@ -24,4 +24,4 @@ pytestmark = [pytest.mark.gpu, pytest.mark.mpi]
 def test_ranks(mpiexec, n, case):
     out = mpiexec(n, Path(__file__).with_name('ranks.py'), *case)
     for rank in range(n):
-        assert f'rank {rank} of {n}: {case[0]} holds' in out
+        assert f'rank {rank} of {n}: {case[0]} passed' in out

@@ -1,4 +1,4 @@
-"""Not marked ``gpu``: this is what happens where there is none."""
+"""``make test-gpu`` on a machine without a GPU. Not marked ``gpu`` for that reason."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_without_a_gpu_it_fails_and_says_why():
+def test_without_a_gpu_it_fails_with_the_reason():
     env = {**os.environ, 'CUDA_VISIBLE_DEVICES': '-1'}
     done = subprocess.run(
         ['make', 'test-gpu', f'PY={sys.executable}'],

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for ssh: in_namespace.sh [options] HOST COMMAND... runs COMMAND in HOST's namespace.
+# Runs a command in the namespace of a host, in place of ssh: in_namespace.sh [options] HOST COMMAND...
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1
 shift

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainer_ssd import bbox_iou
-from chainer_ssd.ops import center_to_corner, check_bbox, corner_to_center
 from chainer_ssd._validation import check_default_bbox
+from chainer_ssd.ops import center_to_corner, check_bbox, corner_to_center
 from tests import reference
 from tests.helpers import to_numpy
 
@@ -33,7 +33,7 @@ def test_iou_equals_the_loop(a, b):
         ('i4', 'i8', 'f4'),
     ],
 )
-def test_iou_is_of_the_promoted_dtype(xp, dtype_a, dtype_b, expected):
+def test_iou_has_the_promoted_dtype(xp, dtype_a, dtype_b, expected):
     a = xp.asarray([[0, 0, 2, 2], [1, 1, 3, 3]], dtype=dtype_a)
     b = xp.asarray([[0, 0, 2, 2]], dtype=dtype_b)
     iou = bbox_iou(a, b)
@@ -47,7 +47,7 @@ def test_boxes_that_touch_and_empty_boxes_have_no_overlap(xp):
     assert not to_numpy(bbox_iou(a, b)).any()
 
 
-def test_nan_stays_in_its_row():
+def test_nan_affects_only_its_row():
     iou = bbox_iou(np.array([[0, 0, np.nan, 2], [0, 0, 2, 2]], 'f'), np.array([[0, 0, 2, 2]], 'f'))
     assert np.isnan(iou[0, 0]) and iou[1, 0] == 1
 
@@ -59,7 +59,7 @@ def test_iou_names_the_argument_of_wrong_shape(shape):
 
 
 @given(st.lists(box, max_size=6))
-def test_formats_are_inverse_to_each_other(boxes):
+def test_the_formats_are_inverses(boxes):
     bbox = np.array(boxes, 'd').reshape(-1, 4)
     default_bbox = corner_to_center(bbox)
     np.testing.assert_array_equal(center_to_corner(default_bbox), bbox)
@@ -67,7 +67,7 @@ def test_formats_are_inverse_to_each_other(boxes):
         assert reference.corners(row) == tuple(corners)
 
 
-def test_formats_take_any_array_module(xp):
+def test_formats_accept_any_array_module(xp):
     bbox = xp.asarray([[1, 2, 3, 6]], dtype='f')
     default_bbox = corner_to_center(bbox)
     np.testing.assert_array_equal(to_numpy(default_bbox), [[2, 4, 2, 4]])
@@ -77,7 +77,7 @@ def test_formats_take_any_array_module(xp):
 @pytest.mark.parametrize(
     'row', [(0, 0, 0, 5), (3, 0, 1, 5), (0, 0, np.nan, 5), (0, 0, np.inf, 5), (5, 5, 5, 5)]
 )
-def test_a_box_that_nothing_can_learn_is_named(row):
+def test_check_bbox_names_an_invalid_box(row):
     with pytest.raises(ValueError, match=r'truth\[1\] = \(.*expected finite'):
         check_bbox(np.array([(0, 0, 1, 1), row], 'f'), 'truth')
 
@@ -90,7 +90,7 @@ def test_lists_and_integers_become_floats():
         check_bbox(np.array([['a'] * 4]))
 
 
-def test_default_boxes_without_area_are_legal_and_inside_out_ones_are_not():
+def test_a_default_box_may_have_no_area_but_no_negative_size():
     check_default_bbox(np.array([[1, 1, 0, 2]], 'f'))
     with pytest.raises(ValueError, match=r'default_bbox\[0\]'):
         check_default_bbox(np.array([[1, 1, -1, 2]], 'f'))

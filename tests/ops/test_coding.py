@@ -13,12 +13,12 @@ default_box = st.tuples(coordinate, coordinate, length, length)
 truth = st.tuples(coordinate, coordinate, length, length).map(
     lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
 )
-VARIANCES = [(0.1, 0.2), (0.1, 0.2, 0.3, 0.4), 'each']
+VARIANCES = [(0.1, 0.2), (0.1, 0.2, 0.3, 0.4), 'per_box']
 
 
-def each(variance, n):
-    """The variance of each box, and the argument that says it."""
-    if variance == 'each':
+def variance_of_boxes(variance, n):
+    """Return the variance of each box, and the argument that gives it."""
+    if variance == 'per_box':
         rows = np.random.default_rng(0).uniform(0.05, 0.5, (n, 4))
         return rows, rows
     return np.tile(np.repeat(variance, 4 // len(variance)), (n, 1)), variance
@@ -34,7 +34,7 @@ def test_decode_inverts_encode(default_bbox, bbox, data, variance):
     n = len(default_bbox)
     index = np.array(data.draw(st.lists(st.integers(0, len(bbox) - 1), min_size=n, max_size=n)))
     default_bbox, bbox = np.array(default_bbox, 'd'), np.array(bbox, 'd')
-    variance = each(variance, n)[1]
+    variance = variance_of_boxes(variance, n)[1]
     mb_loc, _ = encode(default_bbox, bbox, [0] * len(bbox), index, variance)
     np.testing.assert_allclose(
         decode(default_bbox, mb_loc, variance), bbox[index], rtol=0, atol=1e-9 * 3000
@@ -49,7 +49,7 @@ def test_encode_equals_the_loop(index, variance):
     default_bbox = np.c_[rng.uniform(0, 50, (6, 2)), rng.uniform(5, 20, (6, 2))]
     corner = rng.uniform(0, 40, (3, 2))
     bbox = np.c_[corner, corner + rng.uniform(5, 20, (3, 2))]
-    rows, argument = each(variance, 6)
+    rows, argument = variance_of_boxes(variance, 6)
     mb_loc, mb_label = encode(default_bbox, bbox, [4, 0, 2], np.array(index), argument)
     loc, label = reference.encode(default_bbox, bbox, [4, 0, 2], index, rows)
     np.testing.assert_allclose(mb_loc, loc, rtol=1e-12, atol=1e-12)
@@ -57,7 +57,7 @@ def test_encode_equals_the_loop(index, variance):
     assert mb_label.dtype == np.int32
 
 
-def test_what_is_not_assigned_is_exactly_zero(xp):
+def test_targets_of_unassigned_boxes_are_exactly_zero(xp):
     default_bbox = xp.asarray([(2, 2, 4, 4), (20, 20, 4, 4), (30, 30, 4, 4)], dtype='f')
     mb_loc, mb_label = encode(
         default_bbox,
@@ -81,7 +81,7 @@ def test_indices_and_labels_may_be_of_any_integer_dtype(xp, dtype):
     assert to_numpy(mb_loc).any(axis=1).all()
 
 
-def test_no_truth_gives_no_target(xp):
+def test_without_ground_truths_no_box_has_a_target(xp):
     default_bbox = xp.asarray([(2, 2, 4, 4)] * 3, dtype='f')
     mb_loc, mb_label = encode(
         default_bbox,
@@ -93,7 +93,7 @@ def test_no_truth_gives_no_target(xp):
     assert not to_numpy(mb_loc).any()
 
 
-def test_decode_takes_batches(xp):
+def test_decode_accepts_batches(xp):
     rng = np.random.default_rng(4)
     default_bbox = np.c_[rng.uniform(0, 50, (6, 2)), rng.uniform(5, 20, (6, 2))]
     mb_loc = rng.normal(size=(3, 6, 4))
@@ -103,15 +103,15 @@ def test_decode_takes_batches(xp):
 
 
 @pytest.mark.parametrize('dtype', ['f', 'd'])
-def test_no_prediction_overflows(dtype):
+def test_decode_never_overflows(dtype):
     with np.errstate(over='raise', invalid='raise'):
         bbox = decode(np.array([(2, 2, 400, 400)], dtype), np.full((1, 4), 1e6, dtype))
         area = (bbox[:, 2] - bbox[:, 0]) * (bbox[:, 3] - bbox[:, 1])
     assert np.isfinite(area).all()
 
 
-def test_ignored_and_background_boxes_may_be_anything_for_a_poisonous_truth():
-    # ChainerCV gives unmatched boxes the last ground truth; one far outside must not reach them.
+def test_an_unassigned_ground_truth_has_no_effect():
+    # ChainerCV encodes unmatched boxes with the last ground truth. Here that one would overflow.
     default_bbox = np.array([(2, 2, 4, 4), (9, 9, 4, 4)], 'f')
     bbox = np.array([(0, 0, 4, 4), (1e30, 1e30, 3e30, 3e30)], 'f')
     with np.errstate(all='raise'):

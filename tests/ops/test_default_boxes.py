@@ -6,7 +6,7 @@ from chainer_ssd.ops import SSD300_SPEC, SSD512_SPEC
 
 
 @pytest.mark.parametrize(('spec', 'count'), [(SSD300_SPEC, 8732), (SSD512_SPEC, 24564)])
-def test_the_papers_models_have_the_papers_counts(spec, count):
+def test_the_number_of_boxes_is_that_of_the_paper(spec, count):
     default_bbox = generate_default_bbox(**spec)
     assert default_bbox.shape == (count, 4)
     assert default_bbox.dtype == np.float32
@@ -31,7 +31,7 @@ def test_order_and_shapes_of_one_cell():
     np.testing.assert_allclose(default_bbox[8, :2], (15, 5))
 
 
-def test_scales_stand_one_after_the_other():
+def test_boxes_are_ordered_by_scale():
     default_bbox = generate_default_bbox((2, 1), ((), (2,)), (10, 20), (8, 16, 24))
     assert len(default_bbox) == 2 * 2 * 2 + 4
     np.testing.assert_allclose(default_bbox[8], (10, 10, 16, 16))

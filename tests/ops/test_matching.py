@@ -34,7 +34,7 @@ def expected_match(default_bbox, bbox, iou_thresh, match_type, neg_overlap, igno
 def test_match_equals_the_loop(default_bbox, bbox, iou_thresh, match_type, neg_overlap, ignores):
     ignore = ignores[: len(bbox)]
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # more truths than boxes
+        warnings.simplefilter('ignore')  # more ground truths than default boxes
         index = match(
             np.array(default_bbox, 'd'),
             np.array(bbox, 'd').reshape(-1, 4),
@@ -50,7 +50,7 @@ def test_match_equals_the_loop(default_bbox, bbox, iou_thresh, match_type, neg_o
 
 
 @given(default_bbox=default_boxes, bbox=truths)
-def test_the_globally_best_pair_is_always_matched(default_bbox, bbox):
+def test_the_pair_with_the_largest_iou_is_always_matched(default_bbox, bbox):
     default_bbox, bbox = np.array(default_bbox, 'f'), np.array(bbox, 'f').reshape(-1, 4)
     iou = bbox_iou(bbox, center_to_corner(default_bbox))
     if iou.size == 0 or iou.max() <= 1e-6:
@@ -62,7 +62,7 @@ def test_the_globally_best_pair_is_always_matched(default_bbox, bbox):
     assert (index[box] == truth).any()
 
 
-def test_every_truth_keeps_a_box_where_there_are_enough(xp):
+def test_every_ground_truth_has_a_box_if_there_are_enough(xp):
     rng = np.random.default_rng(0)
     for _ in range(20):
         default_bbox = np.c_[rng.uniform(0, 100, (500, 2)), rng.uniform(20, 60, (500, 2))]
@@ -98,42 +98,42 @@ def test_permuting_the_boxes_permutes_the_match():
     )
 
 
-def test_the_threshold_itself_matches():
-    # [0, 4) x [0, 4) against half of it: IoU is 1/2 exactly.
+def test_an_iou_equal_to_the_threshold_matches():
+    # The second default box is half of the first one, so its IoU is exactly 1/2.
     default_bbox = [(2, 2, 4, 4), (1, 2, 2, 4)]
     index = match(np.array(default_bbox, 'f'), [(0, 0, 4, 4)], 0.5)
     assert index.tolist() == [0, 0]
 
 
-def test_argmax_forces_a_truth_that_overlaps_nothing_and_lets_later_ones_overwrite():
+def test_argmax_assigns_each_ground_truth_and_later_ones_overwrite():
     default_bbox = np.array([(2, 2, 4, 4), (20, 20, 4, 4)], 'f')
-    far = (100, 100, 101, 101)
-    assert match(default_bbox, [far], match_type='argmax').tolist() == [0, -1]
-    assert match(default_bbox, [far]).tolist() == [-1, -1]
+    without_overlap = (100, 100, 101, 101)
+    assert match(default_bbox, [without_overlap], match_type='argmax').tolist() == [0, -1]
+    assert match(default_bbox, [without_overlap]).tolist() == [-1, -1]
     both = [(0, 0, 4, 4), (0, 0, 4, 3)]
     assert match(default_bbox, both, match_type='argmax').tolist() == [1, -1]
 
 
-def test_what_is_ignored_covers_and_is_never_assigned():
+def test_an_ignored_ground_truth_is_never_assigned_but_covers_boxes():
     default_bbox = np.array([(2, 2, 4, 4), (2, 3, 4, 4), (20, 20, 4, 4)], 'f')
     index = match(default_bbox, [(0, 0, 4, 4), (18, 18, 22, 22)], ignore=np.array([True, False]))
     assert index.tolist() == [-2, -2, 1]
 
 
-def test_no_truth_is_all_background(xp):
+def test_without_ground_truths_all_boxes_are_background(xp):
     default_bbox = xp.asarray([(2, 2, 4, 4)] * 3, dtype='f')
     assert to_numpy(match(default_bbox, xp.asarray(np.zeros((0, 4), 'f')))).tolist() == [-1] * 3
     assert match(np.array([(2, 2, 4, 4)], 'f'), []).tolist() == [-1]
 
 
-def test_more_truths_than_boxes_is_legal_with_a_warning():
+def test_more_ground_truths_than_boxes_give_a_warning():
     with pytest.warns(UserWarning, match='2 ground truths for 1 default boxes'):
         index = match(np.array([(2, 2, 4, 4)], 'f'), [(0, 0, 4, 4), (0, 0, 3, 3)])
     assert index.tolist() == [0]
 
 
 @pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
-def test_no_default_box_is_legal_with_the_same_warning(match_type):
+def test_ground_truths_without_default_boxes_give_the_same_warning(match_type):
     with pytest.warns(UserWarning, match='2 ground truths for 0 default boxes'):
         index = match(
             np.zeros((0, 4), 'f'),
@@ -148,7 +148,7 @@ def test_no_default_box_is_legal_with_the_same_warning(match_type):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'match_type': 'hungarian'}, "match_type = 'hungarian'"),
+        ({'match_type': 'unknown'}, "match_type = 'unknown'"),
         ({'iou_thresh': 1.5}, 'iou_thresh = 1.5'),
         ({'iou_thresh': float('nan')}, 'iou_thresh = nan'),
         ({'neg_overlap': -1}, 'neg_overlap = -1'),

@@ -7,7 +7,7 @@ from chainer_ssd import hard_example_mining, hard_negative_mining
 from tests import reference
 from tests.helpers import to_numpy
 
-# Few values: ties are the rule, and NaN and inf are among them.
+# Few values, so that ties are frequent.
 values = st.sampled_from([0.0, 0.5, 1.0, 2.0, float('inf'), float('nan')])
 kinds = st.sampled_from(['positive', 'negative', 'ignored'])
 
@@ -17,7 +17,7 @@ kinds = st.sampled_from(['positive', 'negative', 'ignored'])
     n=st.integers(0, 25),
     dtype=st.sampled_from(['f2', 'f4', 'f8']),
 )
-def test_hard_negatives_equal_the_loop(rows, n, dtype):
+def test_hard_negatives_equal_the_reference(rows, n, dtype):
     loss = [value for value, _ in rows]
     kind = np.array([[kind for _, kind in rows]])
     mask = hard_negative_mining(
@@ -28,7 +28,7 @@ def test_hard_negatives_equal_the_loop(rows, n, dtype):
 
 
 @given(loss=st.lists(values, min_size=1, max_size=20), n=st.integers(1, 25))
-def test_hard_examples_equal_the_loop(loss, n):
+def test_hard_examples_equal_the_reference(loss, n):
     mask = hard_example_mining(np.array([loss]), n)
     assert set(np.flatnonzero(mask[0]).tolist()) == reference.hardest(loss, range(len(loss)), n)
 
@@ -71,7 +71,7 @@ def test_an_empty_batch_is_legal(xp):
         ({'n_negative': np.array(3)}, r'n_negative has shape \(\): expected \(1,\)'),
     ],
 )
-def test_a_wrong_argument_is_named(change, message):
+def test_invalid_arguments(change, message):
     valid = {
         'conf_loss': np.zeros((1, 3)),
         'positive': np.zeros((1, 3), bool),
@@ -82,12 +82,23 @@ def test_a_wrong_argument_is_named(change, message):
         hard_negative_mining(**{**valid, **change})
 
 
-def test_the_loss_of_hard_examples_is_of_two_dimensions():
+def test_the_loss_of_hard_examples_needs_two_dimensions():
     with pytest.raises(ValueError, match=r'loss has shape \(3,\): expected \(B, K\)'):
         hard_example_mining(np.zeros(3), 1)
 
 
-@pytest.mark.parametrize('sample_size', [0, -1, 1.5, float('inf'), float('nan'), None, '3'])
-def test_sample_size_is_a_positive_integer(sample_size):
-    with pytest.raises(ValueError, match=f'sample_size = {sample_size!r}'):
+@pytest.mark.parametrize(
+    ('sample_size', 'error'),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (1.5, TypeError),
+        (float('inf'), TypeError),
+        (float('nan'), TypeError),
+        (None, TypeError),
+        ('3', TypeError),
+    ],
+)
+def test_sample_size_must_be_a_positive_integer(sample_size, error):
+    with pytest.raises(error, match=f'sample_size = {sample_size!r}'):
         hard_example_mining(np.zeros((1, 3)), sample_size)

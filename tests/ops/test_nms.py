@@ -16,7 +16,7 @@ box = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 5), st.inte
     rows=st.lists(st.tuples(box, st.sampled_from([0.1, 0.5, 0.9])), max_size=12),
     thresh=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
 )
-def test_equals_the_loop(rows, thresh):
+def test_the_kept_boxes_equal_the_loop(rows, thresh):
     bbox = np.array([b for b, _ in rows], 'd').reshape(-1, 4)
     score = np.array([s for _, s in rows])
     kept = non_maximum_suppression(bbox, thresh, score)
@@ -26,7 +26,7 @@ def test_equals_the_loop(rows, thresh):
     assert limited.tolist() == kept.tolist()[:2]
 
 
-def test_without_scores_the_order_is_the_score(xp):
+def test_without_scores_the_order_of_the_boxes_counts(xp):
     bbox = xp.asarray([(0, 0, 4, 4), (0, 0, 4, 4), (8, 8, 9, 9)], dtype='f')
     assert to_numpy(non_maximum_suppression(bbox, 0.5)).tolist() == [0, 2]
     score = xp.asarray([0.1, 0.9, 0.5], dtype='f')
@@ -49,7 +49,7 @@ def test_scores_may_be_of_any_dtype(xp, dtype):
     assert to_numpy(non_maximum_suppression(bbox, 0.5, score)).tolist() == [1, 2, 3]
 
 
-def test_no_box_is_legal(xp):
+def test_zero_boxes_are_legal(xp):
     assert len(non_maximum_suppression(xp.asarray(np.zeros((0, 4), 'f')), 0.5)) == 0
 
 

@@ -1,4 +1,4 @@
-"""``ops`` against what the peers' own operators answered, on NumPy and CuPy."""
+"""Compares ``ops`` with the recorded answers of the peers' operators, on NumPy and CuPy."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SWAP = [1, 0, 3, 2]
 
 
 def cases_with(*keys):
-    """Those that hold one of ``keys``."""
+    """Return the golden cases that hold one of ``keys``."""
     found = []
     for path in sorted(GOLDEN.glob('*.npz')):
         with np.load(path) as golden:
@@ -32,8 +32,8 @@ def option(golden, name, default):
     return golden[f'in.{name}'].item() if f'in.{name}' in golden else default
 
 
-def truths(golden):
-    """(y_min, x_min, y_max, x_max) of each image."""
+def ground_truths(golden):
+    """Return the ground truths (y_min, x_min, y_max, x_max) of each image."""
     return np.split(golden['in.gt_box'][:, SWAP], np.cumsum(golden['in.gt_lens'])[:-1])
 
 
@@ -46,21 +46,21 @@ def test_matches(case, xp):
     corner = golden['in.prior'][:, SWAP]
     thresh = option(golden, 'overlap_threshold', 0.5)
     match_type = option(golden, 'match_type', 'per_prediction')
-    asked = [
+    recorded = [
         (peer, kind)
         for peer, kind in (('paddle', match_type), ('caffe', match_type), ('torchvision', 'argmax'))
         if f'{peer}.match_idx' in golden
     ]
-    for peer, kind in asked:
+    for peer, kind in recorded:
         matcher = Matcher.of_corners(xp.asarray(corner), thresh, kind)
-        for i, bbox in enumerate(truths(golden)):
-            expect = golden[f'{peer}.match_idx'][i]
-            np.testing.assert_array_equal(to_numpy(matcher(xp.asarray(bbox))), expect)
+        for i, bbox in enumerate(ground_truths(golden)):
+            expected = golden[f'{peer}.match_idx'][i]
+            np.testing.assert_array_equal(to_numpy(matcher(xp.asarray(bbox))), expected)
             np.testing.assert_array_equal(
                 to_numpy(
                     match(xp.asarray(corner_to_center(corner)), xp.asarray(bbox), thresh, kind)
                 ),
-                expect,
+                expected,
             )
 
 
@@ -73,19 +73,21 @@ def test_iou_and_encoding(case, xp):
     default_bbox = corner_to_center(corner)
     variance = xp.asarray(golden['in.prior_var'][:, SWAP])
     usable = np.flatnonzero((to_numpy(default_bbox)[:, 2:] > 0).all(axis=1))
-    for row, expect in enumerate(golden['paddle.encoded'][..., SWAP]):
+    for row, expected in enumerate(golden['paddle.encoded'][..., SWAP]):
         index = np.full(len(corner), -1, 'i')
         index[usable] = row
         mb_loc, _ = encode(
             default_bbox, bbox, xp.asarray(np.zeros(len(bbox), 'i')), xp.asarray(index), variance
         )
-        assert_close(to_numpy(mb_loc)[usable], expect[usable], 2e-5)
-        back = to_numpy(decode(default_bbox[usable], xp.asarray(expect[usable]), variance[usable]))
+        assert_close(to_numpy(mb_loc)[usable], expected[usable], 2e-5)
+        back = to_numpy(
+            decode(default_bbox[usable], xp.asarray(expected[usable]), variance[usable])
+        )
         np.testing.assert_allclose(back, np.tile(to_numpy(bbox)[row], (len(back), 1)), atol=2e-5)
 
 
 def cross_entropy(golden, index):
-    """In float64, of each box as what it is matched with."""
+    """Return the float64 loss of each box with the class of its ground truth, or background."""
     start = np.cumsum(golden['in.gt_lens']) - golden['in.gt_lens']
     label = np.full(index.shape, option(golden, 'background_label', 0))
     image, box = np.nonzero(index >= 0)

@@ -6,9 +6,9 @@ from chainer_ssd import CosineShift
 
 
 class Record(chainer.training.Extension):
-    """Every rate that an update was made with."""
+    """Learning rate of each update."""
 
-    priority = 1000  # before the shift sets the next one
+    priority = 1000  # before the next rate is set
 
     def __init__(self):
         self.rates = []
@@ -38,7 +38,7 @@ def trainer_of(out, total, stop):
     return trainer
 
 
-def test_every_update_has_its_rate(tmp_path):
+def test_the_rate_of_each_update(tmp_path):
     trainer = trainer_of(tmp_path, 12, 12)
     trainer.run()
     rise = 0.5 * np.array([0.25, 0.5, 0.75])
@@ -47,7 +47,7 @@ def test_every_update_has_its_rate(tmp_path):
     assert trainer.updater.get_optimizer('main').eta == 0
 
 
-def test_a_resumed_run_goes_on_with_the_rate_that_was_due(tmp_path):
+def test_a_resumed_run_has_the_rates_of_an_uninterrupted_run(tmp_path):
     whole = trainer_of(tmp_path, 12, 12)
     whole.run()
     half = trainer_of(tmp_path, 12, 7)
@@ -63,6 +63,6 @@ def test_a_resumed_run_goes_on_with_the_rate_that_was_due(tmp_path):
 
 
 @pytest.mark.parametrize('total, warmup', [(0, 0), (5, 5), (5, -1)])
-def test_bad_arguments(total, warmup):
+def test_wrong_arguments_are_named(total, warmup):
     with pytest.raises(ValueError, match=f'warmup = {warmup}, total = {total}'):
         CosineShift('lr', 1, total, warmup)

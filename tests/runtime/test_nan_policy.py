@@ -29,7 +29,7 @@ def test_raise_names_iteration_and_parameter(bad):
         update(optimizer, b=bad)
 
 
-def test_a_skipped_step_leaves_no_trace():
+def test_a_skipped_update_changes_nothing():
     policy = NaNPolicy('skip')
     optimizer, other = optimizer_of(policy), optimizer_of(NaNPolicy())
     optimizer.target.b.update_rule.enabled = other.target.b.update_rule.enabled = False  # frozen
@@ -43,7 +43,7 @@ def test_a_skipped_step_leaves_no_trace():
     assert not optimizer.target.b.update_rule.enabled
 
 
-def test_the_share_of_skipped_steps_is_reported():
+def test_skipped_updates_are_reported():
     optimizer, reporter = optimizer_of(NaNPolicy('skip')), chainer.Reporter()
     reporter.add_observer('main', optimizer.target)
     for a, skipped in ((1.0, 0), (np.nan, 1), (1.0, 0)):
@@ -61,7 +61,7 @@ def test_huge_gradients_are_finite():
     NaNPolicy()(optimizer)
 
 
-def test_dynamic_loss_scaling_skips_by_itself():
+def test_updates_of_dynamic_loss_scaling_are_left_to_it():
     optimizer = optimizer_of(NaNPolicy())
     optimizer.loss_scaling()
     with pytest.warns(UserWarning, match='Non finite'):
@@ -69,5 +69,5 @@ def test_dynamic_loss_scaling_skips_by_itself():
 
 
 def test_a_wrong_policy_is_named():
-    with pytest.raises(ValueError, match="policy = 'ignore': expected 'raise' or 'skip'"):
+    with pytest.raises(ValueError, match=r"policy = 'ignore': expected one of \('raise', 'skip'\)"):
         NaNPolicy('ignore')

@@ -1,4 +1,4 @@
-"""Snapshots of one process; ranks that are killed are in tests/distributed."""
+"""Snapshots of one process. Tests with killed ranks: tests/distributed."""
 
 import errno
 import gc
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from chainer_ssd import Snapshot
+from chainer_ssd.runtime import newest_snapshot, remove_snapshots, snapshot_files
 from tests.distributed.threads import run_ranks
 
 
-class Noisy(chainer.Chain):
-    """Its loss depends on both global generators."""
+class NoisyChain(chainer.Chain):
+    """Chain with a loss that depends on both global random states."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +32,7 @@ class Noisy(chainer.Chain):
 def trainer_of(out, iterations=9, snapshot=None, n_unit=1):
     np.random.seed(0)
     random.seed(0)
-    model = Noisy()
+    model = NoisyChain()
     if n_unit != 1:
         model.linear = chainer.links.Linear(3, n_unit)
     data = np.random.RandomState(0).normal(size=(5, 3)).astype('f')
@@ -49,7 +50,7 @@ def weights(trainer):
     return trainer.updater.get_optimizer('main').target.linear.W.array.tobytes()
 
 
-def saved(folder, n_retained=3):
+def save_run(folder, n_retained=3):
     trainer_of(folder, 8, Snapshot(folder, n_retained=n_retained)).run()
     return folder
 
@@ -61,7 +62,7 @@ def iterations(folder):
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     whole = trainer_of(tmp_path / 'whole')
     whole.run()
-    saved(tmp_path)
+    save_run(tmp_path)
     resumed = trainer_of(tmp_path, snapshot=Snapshot(tmp_path))
     random.seed(1)
     np.random.seed(1)
@@ -74,47 +75,50 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
 
 @pytest.mark.parametrize(('n_retained', 'kept'), [(1, [8]), (3, [4, 6, 8]), (9, [2, 4, 6, 8])])
 def test_the_last_generations_are_kept(tmp_path, n_retained, kept):
-    assert iterations(saved(tmp_path, n_retained)) == kept
+    assert iterations(save_run(tmp_path, n_retained)) == kept
     assert len(list(tmp_path.glob('*.npz'))) == len(kept) and not list(tmp_path.glob('*.tmp'))
 
 
 def test_nothing_is_pickled(tmp_path):
-    for path in saved(tmp_path).glob('*.npz'):
+    for path in save_run(tmp_path).glob('*.npz'):
         with np.load(path, allow_pickle=False) as npz:
             assert all(npz[name].dtype != object for name in npz.files)
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'why'),
+    ('damage', 'reason'),
     [
-        (lambda npz, record: npz.write_bytes(npz.read_bytes()[:-1]), 'is torn: its checksum'),
+        (lambda npz, record: npz.write_bytes(npz.read_bytes()[:-1]), 'is damaged: its checksum'),
         (
             lambda npz, record: npz.write_bytes(npz.read_bytes()[:-1] + b'x'),
-            'is torn: its checksum',
+            'is damaged: its checksum',
         ),
         (lambda npz, record: npz.unlink(), 'No such file'),
         (lambda npz, record: record.unlink(), 'No such file'),
-        (lambda npz, record: record.write_text(record.read_text()[:-30]), 'json is torn'),
-        (lambda npz, record: record.write_text('[]'), 'json is no record'),
-        (lambda npz, record: record.write_text('{}'), 'json is no record'),
+        (
+            lambda npz, record: record.write_text(record.read_text()[:-30]),
+            'json: not a well-formed JSON file',
+        ),
+        (lambda npz, record: record.write_text('[]'), 'json: expected the record of a snapshot'),
+        (lambda npz, record: record.write_text('{}'), 'json: expected the record of a snapshot'),
     ],
 )
-def test_a_torn_generation_is_passed_over_with_a_warning(tmp_path, spoil, why):
-    newest = saved(tmp_path) / 'snapshot_00000008_rank0.npz'
-    spoil(newest, newest.with_suffix('.json'))
+def test_a_damaged_generation_is_skipped_with_a_warning(tmp_path, damage, reason):
+    newest = save_run(tmp_path) / 'snapshot_00000008_rank0.npz'
+    damage(newest, newest.with_suffix('.json'))
     trainer = trainer_of(tmp_path)
-    with pytest.warns(UserWarning, match=f'snapshot of iteration 8 passed over: rank 0: .*{why}'):
+    with pytest.warns(UserWarning, match=f'snapshot of iteration 8 skipped: rank 0: .*{reason}'):
         assert Snapshot(tmp_path).resume(trainer) == 6
     assert trainer.updater.iteration == 6
 
 
-def test_what_an_abandoned_run_saved_later_is_deleted(tmp_path):
-    saved(tmp_path)
+def test_generations_of_an_abandoned_run_are_deleted(tmp_path):
+    save_run(tmp_path)
     trainer_of(tmp_path, 4, Snapshot(tmp_path)).run()
     assert iterations(tmp_path) == [2, 4]
 
 
-def test_without_a_generation_nothing_is_changed(tmp_path):
+def test_without_a_generation_the_trainer_is_not_changed(tmp_path):
     trainer = trainer_of(tmp_path)
     before = weights(trainer)
     assert Snapshot(tmp_path / 'nowhere').resume(trainer) is None
@@ -122,8 +126,8 @@ def test_without_a_generation_nothing_is_changed(tmp_path):
 
 
 def test_a_generation_of_another_training_is_refused(tmp_path):
-    saved(tmp_path)
-    # which of the two is named first, Chainer's set of parameters decides
+    save_run(tmp_path)
+    # Chainer's set of parameters has no order: either of the two is named.
     message = (
         r'rank 0: .*linear/(b has shape \(1,\): expected \(2,\)|'
         r'W has shape \(1, 3\): expected \(2, 3\))'
@@ -142,7 +146,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         trainer_of(tmp_path, 8, Snapshot(tmp_path / 'file')).run(show_loop_exception_msg=False)
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error_before_the_training(tmp_path):
     (tmp_path / 'file').write_text('')
     trainer = trainer_of(tmp_path, 8, Snapshot(tmp_path / 'file'))
     with pytest.raises(RuntimeError, match='rank 0: '):
@@ -156,13 +160,15 @@ def test_a_full_disk_is_named_and_leaves_the_older_generation(tmp_path):
     trainer = trainer_of(tmp_path, 4, Snapshot(tmp_path))
     assert Snapshot(tmp_path).resume(trainer) == 2
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # a stand-in: EFBIG, not ENOSPC
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (4000, hard)
+    )  # instead of a full disk: EFBIG, not ENOSPC
     try:
         with pytest.raises(RuntimeError, match=r'rank 0: OSError: .*00000004_rank0\.npz'):
             trainer.run(show_loop_exception_msg=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    gc.collect()  # an older NumPy leaves its archive open, which cannot close itself then
+    gc.collect()  # an older NumPy leaves its archive open
     assert sorted(path.name for path in tmp_path.glob('snapshot_*')) == [
         'snapshot_00000002_rank0.json',
         'snapshot_00000002_rank0.npz',
@@ -170,7 +176,7 @@ def test_a_full_disk_is_named_and_leaves_the_older_generation(tmp_path):
     assert Snapshot(tmp_path).resume(trainer_of(tmp_path)) == 2
 
 
-def test_a_file_system_that_cannot_flush_a_folder_will_do(tmp_path, monkeypatch):
+def test_a_file_system_that_cannot_flush_a_folder_is_accepted(tmp_path, monkeypatch):
     fsync = os.fsync
 
     def fsync_of_files(file):
@@ -179,17 +185,17 @@ def test_a_file_system_that_cannot_flush_a_folder_will_do(tmp_path, monkeypatch)
         fsync(file)
 
     monkeypatch.setattr(os, 'fsync', fsync_of_files)
-    assert iterations(saved(tmp_path)) == [4, 6, 8]
+    assert iterations(save_run(tmp_path)) == [4, 6, 8]
 
 
-def test_more_ranks_than_saved_it_do_not_begin_anew(tmp_path):
-    saved(tmp_path)
+def test_more_ranks_than_before_do_not_start_over(tmp_path):
+    save_run(tmp_path)
     for error in run_ranks(2, lambda comm: Snapshot(tmp_path, comm).resume(None)):
         assert isinstance(error, RuntimeError)
         assert 'rank 0: ValueError: ' in str(error) and 'saved by 1 ranks: expected 2' in str(error)
 
 
-def test_a_rank_that_cannot_read_leaves_none_behind(tmp_path, monkeypatch):
+def test_an_error_of_one_rank_in_reading_is_raised_on_all(tmp_path, monkeypatch):
     read = Snapshot._iterations
 
     def read_on_rank_0(self):
@@ -202,8 +208,8 @@ def test_a_rank_that_cannot_read_leaves_none_behind(tmp_path, monkeypatch):
         assert 'rank 1: PermissionError: ' in str(error)
 
 
-def test_a_rank_that_cannot_be_saved_leaves_none_behind(tmp_path):
-    class Unsaved(chainer.training.Extension):
+def test_an_error_of_one_rank_in_saving_is_raised_on_all(tmp_path):
+    class FailingExtension(chainer.training.Extension):
         def __call__(self, trainer):
             pass
 
@@ -213,7 +219,7 @@ def test_a_rank_that_cannot_be_saved_leaves_none_behind(tmp_path):
     def train(comm):
         trainer = trainer_of(tmp_path, 2, Snapshot(tmp_path, comm))
         if comm.rank:
-            trainer.extend(Unsaved())
+            trainer.extend(FailingExtension())
         trainer.run(show_loop_exception_msg=False)
 
     for error in run_ranks(2, train):
@@ -222,5 +228,31 @@ def test_a_rank_that_cannot_be_saved_leaves_none_behind(tmp_path):
 
 
 def test_a_wrong_number_is_named(tmp_path):
-    with pytest.raises(ValueError, match='n_retained = 0: expected 1 or more'):
+    with pytest.raises(ValueError, match='n_retained = 0: expected an integer >= 1'):
         Snapshot(tmp_path, n_retained=0)
+
+
+def test_files_of_all_ranks_are_found(tmp_path):
+    assert newest_snapshot(tmp_path / 'nowhere') is None
+    assert snapshot_files(tmp_path / 'nowhere') == []
+    names = [
+        'snapshot_00000004_rank0.json',
+        'snapshot_00000004_rank0.npz',
+        'snapshot_00000006_rank0.npz',  # without its record it is incomplete
+        'snapshot_00000006_rank10.json',
+        'snapshot_100000000_rank1.json',
+    ]
+    others = ['model.npz', 'snapshot_00000008_rank0.json.tmp', 'my_snapshot_00000009_rank0.json']
+    for name in names + others:
+        (tmp_path / name).touch()
+    assert snapshot_files(tmp_path) == [str(tmp_path / name) for name in names]
+    assert newest_snapshot(tmp_path) == 4
+    assert newest_snapshot(tmp_path, rank=1) == 100_000_000
+    assert newest_snapshot(tmp_path, rank=10) == 6
+    assert newest_snapshot(tmp_path, rank=2) is None
+    remove_snapshots(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_the_newest_snapshot_is_that_of_the_run(tmp_path):
+    assert newest_snapshot(save_run(tmp_path)) == 8

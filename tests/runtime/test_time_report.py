@@ -6,7 +6,7 @@ from chainer_ssd.runtime import TimeReport, time_report
 
 
 class Clock:
-    """Time passes in sleep only."""
+    """Clock that advances in ``sleep`` only."""
 
     now = 0
 
@@ -26,7 +26,7 @@ def clock(monkeypatch):
 
 
 class Sleep(chainer.FunctionNode):
-    """The identity; each direction takes its time."""
+    """Identity. Each direction takes a given time."""
 
     def __init__(self, forward, backward):
         self.seconds = forward, backward
@@ -70,7 +70,7 @@ class Data(chainer.dataset.DatasetMixin):
 
 
 class MultiNodeOptimizer:
-    """The order of ChainerMN's: gradients, all-reduce, then the actual optimizer without a loss."""
+    """Gradients, all-reduce, then the actual optimizer without a loss, as in ChainerMN."""
 
     def __init__(self, optimizer):
         self.__dict__.update(actual=optimizer, communicator=object())
@@ -111,7 +111,7 @@ def trainer_of(out, wrap=None, **options):
 
 
 @pytest.mark.parametrize('synchronize', [False, True])
-def test_each_part_is_charged_with_its_own_seconds(tmp_path, synchronize):
+def test_each_part_has_its_own_seconds(tmp_path, synchronize):
     trainer, records = trainer_of(tmp_path, synchronize=synchronize)
     trainer.run()
     first = {
@@ -122,7 +122,7 @@ def test_each_part_is_charged_with_its_own_seconds(tmp_path, synchronize):
         'main/time/update': 50,
         'main/time/extensions': 0,
     }
-    # The extension calls the model, which is no forward pass of the training.
+    # The extension calls the model outside of the training's forward pass.
     assert records == [first] + [{**first, 'main/time/extensions': 20 + 100}] * 2
 
 
@@ -140,7 +140,7 @@ def test_an_evaluation_of_the_target_itself_is_an_extension(tmp_path):
         assert record['main/time/extensions'] == 120 + 100 + 2 * (20 + 30)  # data of 100, 2 batches
 
 
-def test_the_all_reduce_of_chainermn_is_told_from_both_its_neighbours(tmp_path):
+def test_the_all_reduce_of_chainermn_is_a_part_of_its_own(tmp_path):
     trainer, records = trainer_of(tmp_path, MultiNodeOptimizer)
     trainer.updater.get_optimizer('main').remove_hook('slow')
     trainer.run()
@@ -153,7 +153,7 @@ def test_the_all_reduce_of_chainermn_is_told_from_both_its_neighbours(tmp_path):
         assert list(record.values())[3:6] == [50, 60, 0]
 
 
-def test_nothing_is_left_behind(tmp_path):
+def test_all_hooks_are_removed(tmp_path):
     trainer, _ = trainer_of(tmp_path)
     trainer.run()
     optimizer = trainer.updater.get_optimizer('main')

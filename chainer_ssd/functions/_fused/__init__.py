@@ -1,1 +1,4 @@
-"""Everything that exists for speed only: the function node, mining, memory and CUDA kernels."""
+"""Everything that exists for speed only: the function node, mining, memory and CUDA kernels.
+
+``docs/explanation/fast-loss.md`` has the derivations.
+"""

@@ -1,142 +1,149 @@
-"""exp(loss) - 1 of boxes taken for background, by which negatives are ranked: roughly, or well."""
+"""Foreground odds of boxes, approximate and exact. They rank boxes as the confidence loss does.
+
+o = Σ_{c>0} exp(x_c) / exp(x_0) = exp(loss) − 1, where the loss is that of the background class.
+``docs/explanation/fast-loss.md`` derives the constants.
+"""
+
+from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainer_ssd._array import Array
 from chainer_ssd.functions._fused.memory import scratch
 
-BLOCK = 3 << 19  # bytes of exponentials at work at a time: they stay in the cache
+#: Size of the exponentials of one block of rows, so that they stay in the cache.
+BLOCK_BYTES = 3 << 19
 
-# One addition and one multiplication of integers make the bits of a float near 2^a · exp(x):
-# where x is added to M, the last bit counts 2^-6; where the product is read as a float, it counts
-# 2^-23 powers of two. A product is modulo 2^32, and 4 modulo 32 is the SCALE that makes a = 29.3.
-M = np.float32(2**17 + 64)  # for -64 <= x < 64, only the last 13 bits of x + M differ
-SCALE = np.uint32(189092)  # 2^17 / ln 2, nearly
-ALLOWED = 2**13 - 1 | int(np.float32(2**17).view('u4'))
-# Between two powers of two the float is a straight line, up to 6.15 % above; x is rounded by up to
-# 2^-7. An exponential is known within a factor 1.082; odds too; of two odds, which is the larger,
-# within the square.
-ROUGH = 1.18
+# Approximate exponentials: (bits(x + OFFSET) · SLOPE) mod 2^32 are the bits of a float near
+# 2^29.3 · exp(x). See "Approximate exponentials".
+#: M = 2^17 + 64. Adding it rounds x to a multiple of 2^-6.
+EXPONENTIAL_OFFSET = np.float32(2**17 + 64)
+#: S ≈ 2^17 / ln 2, in units of 2^-23 powers of two per step of 2^-6.
+EXPONENTIAL_SLOPE = np.uint32(189092)
+#: The bits that x + M can have for x in [-64, 64). See "Range check".
+IN_RANGE_BITS = 2**13 - 1 | int(EXPONENTIAL_OFFSET.view('u4'))
+#: The ratio of two approximate odds is known within this factor. See "Error bound".
+ODDS_RATIO_ERROR = 1.18
 
 
-def rough_odds(x):
-    """Odds within a few percent, in less time than exp takes.
+class RankingError(NamedTuple):
+    """How far the order of odds may differ from the definition's order of losses.
+
+    See "Rounding slack" in ``docs/explanation/fast-loss.md``.
+    """
+
+    #: Two losses whose difference is above slack · (1 + loss) have the same order in both.
+    slack: Any
+    #: The ratio of two odds is known within this factor.
+    odds_ratio_error: float = 1
+
+    def lower_bound(self, odds: Array) -> Array:
+        """Return the lowest odds that the definition may rank before ``odds``, in float64."""
+        # (exp(loss − slack · (1 + loss)) − 1) / odds_ratio_error,  loss = log(1 + odds)
+        loss = np.log1p(np.maximum(odds, 0, dtype='d'))
+        return np.expm1(loss - self.slack * (1 + loss)) / self.odds_ratio_error
+
+
+def approximate_odds(logits: Array) -> tuple[Array, RankingError] | None:
+    """Return odds within a factor of 1.082, in less time than exponentials take.
 
     Parameters
     ----------
-    x : float array of shape (N, C)
-        Logits.
+    logits : float array of shape (N, C)
+        Rows of all boxes.
 
     Returns
     -------
-    (odds, reach) or None
-        float32 array of shape (N,), near Σ_{c>0} exp(x_c) / exp(x_0), inf where that is too large,
-        and what :func:`reach_of` says; None if there are logits outside [-64, 64).
-
-    Notes
-    -----
-    Schraudolph, "A Fast, Compact Approximation of the Exponential Function" (1999), where a
-    conversion to integers stands for the addition.
+    (odds, error) or None
+        float32 array of shape (N,), infinite where a sum overflows, and its :class:`RankingError`.
+        None if a logit is outside [-64, 64).
     """
-    n_class = x.shape[1]
-    step = block_length(n_class, 'f')
-    odds, ones = scratch((len(x),), 'f'), np.ones(n_class - 1, 'f')
-    block = scratch((min(step, len(x)), n_class), 'f')
-    bits, seen = block.view('u4'), 0
-    for i in range(0, len(x), step):
-        part = x[i : i + step]
-        e, e_bits = block[: len(part)], bits[: len(part)]
-        np.add(part, M, out=e, dtype='f', casting='same_kind')
-        seen |= int(np.bitwise_or.reduce(e_bits, axis=None))
-        np.multiply(e_bits, SCALE, out=e_bits)
-        np.matmul(e[:, 1:], ones, out=odds[i : i + step])  # sums; others are slow
-        odds[i : i + step] /= e[:, 0]
-    # Other logits set other bits, but for two: x + M = 0 and 2, whose products are 0, as they
-    # should be; a row of nothing else is 0 / 0.
-    if seen & ~ALLOWED or np.isnan(odds.min()):
+    n_class = logits.shape[1]
+    step = rows_per_block(n_class, 'f')
+    odds, ones = scratch((len(logits),), 'f'), np.ones(n_class - 1, 'f')
+    block = scratch((min(step, len(logits)), n_class), 'f')
+    block_bits, used_bits = block.view('u4'), 0
+    for i in range(0, len(logits), step):
+        part = logits[i : i + step]
+        exponentials, bits = block[: len(part)], block_bits[: len(part)]
+        np.add(part, EXPONENTIAL_OFFSET, out=exponentials, dtype='f', casting='same_kind')
+        used_bits |= int(np.bitwise_or.reduce(bits, axis=None))
+        np.multiply(bits, EXPONENTIAL_SLOPE, out=bits)
+        # A product with ones, because NumPy's sums along a short last axis are slow.
+        np.matmul(exponentials[:, 1:], ones, out=odds[i : i + step])
+        odds[i : i + step] /= exponentials[:, 0]
+    # The check of NaN is for rows of x = −M and 2 − M only, which set no other bit.
+    if used_bits & ~IN_RANGE_BITS or np.isnan(odds.min()):
         return None
-    # log Σ_c exp(x_c) is 64 + log C at most
-    return odds, reach_of(rounding(x, 64 + math.log(n_class)), ROUGH)
+    max_log_sum = 64 + math.log(n_class)  # log Σ_c exp(x_c) of logits below 64
+    return odds, RankingError(rounding_slack(logits, max_log_sum), ODDS_RATIO_ERROR)
 
 
-def foreground_odds(x, which=None):
-    """Odds as well as floats have them.
+def exact_odds(logits: Array, which: Array | None = None) -> tuple[Array, RankingError]:
+    """Return odds with floating point accuracy.
 
     Parameters
     ----------
-    x : float array of shape (N, C)
-        Logits.
+    logits : float array of shape (N, C)
+        Rows of all boxes.
     which : int array of shape (M,) or None
-        Rows; all of them by default.
+        Rows whose odds are computed. Default: all.
 
     Returns
     -------
     odds : float array of shape (M,)
-        Σ_{c>0} exp(x_c) / exp(x_0), at least float32; inf where this cannot be said without a shift
-        by the maximum, or where it is NaN.
-    reach : callable
-        See :func:`reach_of`.
+        At least float32. Infinite where they are unknown: NaN, or an exponential that overflows
+        or loses weight by underflow.
+    error : RankingError
+        For these odds.
     """
-    dtype, n_class = np.promote_types(x.dtype, 'f'), x.shape[1]
-    n = len(x) if which is None else len(which)
-    step = block_length(n_class, dtype)
-    foreground, odds = scratch((2, n), dtype)
-    block, ones = scratch((min(step, n), n_class), dtype), np.ones(n_class - 1, dtype)
-    for i in range(0, n, step):
-        part = x[i : i + step] if which is None else x.take(which[i : i + step], axis=0)
-        e = block[: len(part)]
-        np.exp(part, out=e, dtype=dtype)
-        np.matmul(e[:, 1:], ones, out=foreground[i : i + step])
-        np.divide(foreground[i : i + step], e[:, 0], out=odds[i : i + step])
+    dtype, n_class = np.promote_types(logits.dtype, 'f'), logits.shape[1]
+    n_row = len(logits) if which is None else len(which)
+    step = rows_per_block(n_class, dtype)
+    foreground, odds = scratch((2, n_row), dtype)
+    block, ones = scratch((min(step, n_row), n_class), dtype), np.ones(n_class - 1, dtype)
+    for i in range(0, n_row, step):
+        if which is None:
+            part = logits[i : i + step]
+        else:
+            part = logits.take(which[i : i + step], axis=0)
+        exponentials = block[: len(part)]
+        np.exp(part, out=exponentials, dtype=dtype)
+        np.matmul(exponentials[:, 1:], ones, out=foreground[i : i + step])
+        np.divide(foreground[i : i + step], exponentials[:, 0], out=odds[i : i + step])
 
-    # Known where exp(x_0) = foreground / odds is so large that what underflowed did not count.
-    number = np.finfo(dtype)
-    least, most = number.tiny / number.eps, number.max
+    # Odds are known if the foreground and exp(x_0) = foreground / odds are so large that
+    # underflow had no effect. See "Rounding slack".
+    limits = np.finfo(dtype)
+    min_sum, max_sum = limits.tiny / limits.eps, limits.max
     lowest, highest = foreground.min(), foreground.max()
-    if not (odds.min() > 0 and odds.max() < np.inf and lowest >= least * max(odds.max(), 1)):
-        known = (0 < odds) & (odds < np.inf) & (foreground >= least * np.maximum(odds, 1))
+    if not (odds.min() > 0 and odds.max() < np.inf and lowest >= min_sum * max(odds.max(), 1)):
+        known = (0 < odds) & (odds < np.inf) & (foreground >= min_sum * np.maximum(odds, 1))
         odds[~known] = np.inf
-        lowest, highest = least, most
-    return odds, reach_of(rounding(x, max(abs(np.log(lowest)), abs(np.log(highest)))))
+        lowest, highest = min_sum, max_sum
+    max_log_sum = max(abs(np.log(lowest)), abs(np.log(highest)))
+    return odds, RankingError(rounding_slack(logits, max_log_sum))
 
 
-def block_length(n_class, dtype):
-    """How many rows are at work at a time."""
-    return 1 + BLOCK // (n_class * np.dtype(dtype).itemsize)
+def rows_per_block(n_class: int, dtype: Any) -> int:
+    """Return the number of rows whose exponentials are computed at a time."""
+    return 1 + BLOCK_BYTES // (n_class * np.dtype(dtype).itemsize)
 
 
-def rounding(x, log):
-    """Slack that covers what is rounded, here and in the definition; ``log`` bounds its logarithms.
-
-    Boxes whose losses differ by more than ``slack · (1 + loss)`` the definition ranks alike.
-    """
-    # Units in the last place: |x| + 4 an exponential, C / 2 a sum of C; 4 a logarithm, and 1/2 a
-    # difference, of the definition's; what is large in x counts by its share of the sum: on average
-    # no more than log(sum) + log C. For two losses, here and there.
-    n_class = x.shape[1]
-    return np.finfo(np.promote_types(x.dtype, 'f')).eps * (
-        2 * n_class + 4 * log + 12 * np.log(n_class) + 40
-    )
-
-
-def reach_of(slack, factor=1):
-    """What tells which odds may be those of a larger loss.
+def rounding_slack(logits: Array, max_log_sum: Any) -> Any:
+    """Return eps · (2 C + 4 L + 12 ln C + 40), see "Rounding slack".
 
     Parameters
     ----------
-    slack, factor : float
-        What the losses, and the odds, are known within.
-
-    Returns
-    -------
-    callable
-        ``threshold`` to the least odds of a box that the definition may rank before one of odds
-        ``threshold``.
+    logits : float array of shape (N, C)
+        Only their dtype and C are used.
+    max_log_sum : float
+        L, a bound of |log| of the sums of exponentials.
     """
-
-    def reach(threshold):
-        loss = np.log1p(np.maximum(threshold, 0, dtype='d'))
-        return np.expm1(loss - slack * (1 + loss)) / factor
-
-    return reach
+    n_class = logits.shape[1]
+    return np.finfo(np.promote_types(logits.dtype, 'f')).eps * (
+        2 * n_class + 4 * max_log_sum + 12 * np.log(n_class) + 40
+    )

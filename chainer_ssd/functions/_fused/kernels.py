@@ -1,55 +1,73 @@
-"""The multibox loss on a GPU: three kernels forward and backward, no look from the host."""
+"""Launchers of the CUDA kernels of the multibox loss. They do not synchronize.
+
+See "CUDA kernels" in ``docs/explanation/fast-loss.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
+from chainer_ssd._array import Array
 from chainer_ssd.functions._fused.lazy_kernel import LazyKernel
 
 box_losses = LazyKernel('multibox_loss', 'box_losses')
 choose_rows = LazyKernel('multibox_loss', 'choose_rows')
 gradients = LazyKernel('multibox_loss', 'gradients')
 
-BLOCK = 256
+THREADS_PER_BLOCK = 256
+MAX_BLOCKS = 1 << 16
+#: Kernels index the offsets of all boxes with an int.
+MAX_BOXES = 1 << 30
+#: Compute capability 7.0 has ``__match_any_sync``.
+MIN_COMPUTE_CAPABILITY = 70
+#: An upper bound of the shared memory that ``choose_rows`` uses without keys (8.5 KiB).
+STATIC_SHARED_BYTES = 12 << 10
 NULL = np.uintp(0)
 
 
-def can_run(*arrays):
-    """Whether the kernels take these CuPy arrays, predictions first.
+def can_run(*arrays: Array) -> bool:
+    """Return whether the kernels support these CuPy arrays, predictions first.
 
-    Returns
-    -------
-    bool
-        If all lie on one device, which votes within a warp (compute capability 7.0), and an int
-        can count their boxes.
+    They must be on one device of compute capability 7.0, with fewer than 2**30 boxes.
     """
     device = arrays[0].device
     return (
         all(array.device == device for array in arrays)
-        and int(device.compute_capability) >= 70
-        and arrays[0].size // 4 < 1 << 30
+        and int(device.compute_capability) >= MIN_COMPUTE_CAPABILITY
+        and arrays[0].size // 4 < MAX_BOXES
     )
 
 
-def forward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, divide):
-    """Losses, their number of positives, and the rows that have been selected.
+def forward(
+    mb_locs: Array,
+    mb_confs: Array,
+    gt_mb_locs: Array,
+    gt_mb_labels: Array,
+    k: float,
+    divide: bool,
+) -> tuple[Array, Array, Array]:
+    """Return both losses, the number of positives, and the selected rows.
 
     Parameters
     ----------
     mb_locs, mb_confs : contiguous float arrays of shape (B, K, 4) and (B, K, C)
-        Predictions; B and K are at least 1.
+        Predictions. B and K are at least 1.
     gt_mb_locs : contiguous array of shape (B, K, 4)
-        Targets, in the dtype that sums are made in: float32, or float64 for float64.
+        Targets, in the dtype of the sums: float32, or float64 for float64 predictions.
     gt_mb_labels : contiguous int32 array of shape (B, K)
         0 background, -1 ignored, else foreground.
     k : float
-        Negatives for each positive.
+        Negatives per positive.
     divide : bool
         Whether the losses are divided by the number of positives.
 
     Returns
     -------
     losses : array of shape (2,)
-        Localisation and confidence loss, in the dtype of ``gt_mb_locs``.
-    count : float64 array of shape ()
+        Localization and confidence loss, in the dtype of ``gt_mb_locs``.
+    n_positive : float64 array of shape ()
         Number of positives.
     selected : uint8 array of shape (B, K)
         1 for positives and hard negatives.
@@ -59,14 +77,14 @@ def forward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, divide):
     n_image, n_box, n_class = mb_confs.shape
     loss = cupy.empty((n_image, n_box), gt_mb_locs.dtype)
     selected = cupy.empty((n_image, n_box), 'u1')
-    sums, count = cupy.empty((n_image, 3)), cupy.empty(())
-    losses, finished = cupy.empty(2, gt_mb_locs.dtype), cupy.empty((), 'u4')
+    sums, n_positive = cupy.empty((n_image, 3)), cupy.empty(())
+    losses, n_finished = cupy.empty(2, gt_mb_locs.dtype), cupy.empty((), 'u4')
 
-    lanes, grid = _layout(n_image * n_box, n_class)
+    lanes, grid = _choose_layout(n_image * n_box, n_class)
     box_losses(
         mb_confs.dtype,
         grid,
-        BLOCK,
+        THREADS_PER_BLOCK,
         (
             mb_confs,
             gt_mb_labels,
@@ -74,12 +92,12 @@ def forward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, divide):
             np.int32(n_class),
             np.int32(lanes),
             loss,
-            finished,
+            n_finished,
         ),
     )
 
-    keys = (loss.dtype.itemsize * n_box + 7) // 8 * 8
-    in_shared = keys <= _shared_memory()
+    key_bytes = (loss.dtype.itemsize * n_box + 7) // 8 * 8
+    keys_in_shared = key_bytes <= _max_key_bytes()
     block = min(1024, (n_box + 31) // 32 * 32)
     choose_rows(
         mb_confs.dtype,
@@ -92,48 +110,57 @@ def forward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k, divide):
             loss,
             np.int32(n_box),
             np.float64(k),
-            np.int32(in_shared),
+            np.int32(keys_in_shared),
             np.int32(divide),
             selected,
             sums,
-            finished,
+            n_finished,
             losses,
-            count,
+            n_positive,
         ),
-        shared_mem=keys if in_shared else 0,
+        shared_mem=key_bytes if keys_in_shared else 0,
     )
-    return losses, count, selected
+    return losses, n_positive, selected
 
 
-def backward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, selected, count, g_loc, g_conf):
-    """Gradients of both losses, in one kernel.
+def backward(
+    mb_locs: Array,
+    mb_confs: Array,
+    gt_mb_locs: Array,
+    gt_mb_labels: Array,
+    selected: Array,
+    normalizer: Array,
+    grad_loc_loss: Array | None,
+    grad_conf_loss: Array | None,
+) -> tuple[Array | None, Array | None]:
+    """Return the gradients of the predictions.
 
     Parameters
     ----------
     mb_locs, mb_confs, gt_mb_locs, gt_mb_labels
         As in :func:`forward`.
     selected : uint8 array of shape (B, K)
-        What it returned.
-    count : float64 array of shape ()
-        What the sums have been divided by; 0 stands for 1.
-    g_loc, g_conf : arrays of shape (), or None
+        As :func:`forward` returns it.
+    normalizer : float64 array of shape ()
+        Divisor of both losses. 0 means 1.
+    grad_loc_loss, grad_conf_loss : arrays of shape (), or None
         Gradients of the losses, in the dtype of ``gt_mb_locs``.
 
     Returns
     -------
     tuple of two arrays or None
-        Gradients of ``mb_locs`` and ``mb_confs``; None where the loss has none.
+        Gradients of ``mb_locs`` and ``mb_confs``. None where the loss has no gradient.
     """
     import cupy
 
     n_image, n_box, n_class = mb_confs.shape
-    lanes, grid = _layout(n_image * n_box, n_class)
-    g_locs = None if g_loc is None else cupy.empty_like(mb_locs)
-    g_confs = None if g_conf is None else cupy.empty_like(mb_confs)
+    lanes, grid = _choose_layout(n_image * n_box, n_class)
+    grad_locs = None if grad_loc_loss is None else cupy.empty_like(mb_locs)
+    grad_confs = None if grad_conf_loss is None else cupy.empty_like(mb_confs)
     gradients(
         mb_confs.dtype,
         grid,
-        BLOCK,
+        THREADS_PER_BLOCK,
         (
             mb_locs,
             mb_confs,
@@ -143,25 +170,26 @@ def backward(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, selected, count, g_loc
             np.int32(n_image * n_box),
             np.int32(n_class),
             np.int32(lanes),
-            *(NULL if array is None else array for array in (g_loc, g_conf)),
-            count,
-            *(NULL if array is None else array for array in (g_locs, g_confs)),
+            *(NULL if array is None else array for array in (grad_loc_loss, grad_conf_loss)),
+            normalizer,
+            *(NULL if array is None else array for array in (grad_locs, grad_confs)),
         ),
     )
-    return g_locs, g_confs
+    return grad_locs, grad_confs
 
 
-def _layout(n_row, n_class):
-    # Threads for a row: few enough that most have work, many enough to read whole sectors.
+def _choose_layout(n_row: int, n_class: int) -> tuple[int, int]:
+    """Return the number of threads per row (lanes) and of blocks. See "Threads per row"."""
     lanes = 8 if n_class <= 32 else 16 if n_class <= 64 else 32
-    return lanes, min(-(-n_row * lanes // BLOCK), 1 << 16)
+    return lanes, min(-(-n_row * lanes // THREADS_PER_BLOCK), MAX_BLOCKS)
 
 
-def _shared_memory():
-    # What a block may have beyond its own 8.5 KiB of tables.
+def _max_key_bytes() -> Any:
+    """Return the shared memory that a block can use for keys on the current device."""
     import cupy
 
     runtime = cupy.cuda.runtime
-    return runtime.deviceGetAttribute(
+    shared_bytes = runtime.deviceGetAttribute(
         runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, runtime.getDevice()
-    ) - (12 << 10)
+    )
+    return shared_bytes - STATIC_SHARED_BYTES

@@ -1,37 +1,47 @@
-"""A CUDA kernel that is compiled when it is first launched."""
+"""A CUDA kernel that is compiled at its first launch."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class LazyKernel:
-    """A template of one of this folder's ``.cu`` files, for one dtype of the predictions.
+    """A kernel template of a ``.cu`` file in this folder, for each dtype of the predictions.
 
-    Nothing is compiled, nor CuPy imported, before the first call; CuPy keeps what it has compiled
-    for each device, and on disk.
+    Nothing is compiled before the first call, and CuPy is not imported. CuPy caches compiled
+    kernels per device and on disk.
 
     Parameters
     ----------
     file : str
-        Name of the source, without ``.cu``.
+        Name of the source file, without ``.cu``.
     name : str
         Name of the kernel, a template over one type.
     """
 
     TYPES = {'e': '__half', 'f': 'float', 'd': 'double'}
+    #: Dynamic shared memory that a kernel has without a request.
+    DEFAULT_SHARED_BYTES = 48 << 10
 
-    def __init__(self, file, name):
+    def __init__(self, file: str, name: str) -> None:
         self.file, self.name = file, name
-        self._kernels, self._shared_mem = {}, {}
+        self._kernels: dict[str, Any] = {}
+        self._requested_shared_bytes: dict[tuple[str, int], int] = {}
 
-    def __call__(self, dtype, grid, block, args, shared_mem=0):
-        """Launches the kernel on the current stream.
+    def __call__(
+        self, dtype: Any, grid: int, block: int, args: tuple[Any, ...], shared_mem: int = 0
+    ) -> None:
+        """Launch the kernel on the current stream.
 
         Parameters
         ----------
         dtype : numpy.dtype
             float16, float32 or float64.
-        grid, block : int
-            Number of blocks, and of threads in each.
+        grid : int
+            Number of blocks.
+        block : int
+            Number of threads per block.
         args : tuple
             CuPy arrays and NumPy scalars, in the order of the kernel's parameters.
         shared_mem : int
@@ -42,17 +52,17 @@ class LazyKernel:
         kernel = self._kernels.get(dtype.char)
         if kernel is None:
             kernel = self._kernels[dtype.char] = self._compile(self.TYPES[dtype.char])
-        if shared_mem > 48 << 10:  # more than that is asked for, on each device
+        if shared_mem > self.DEFAULT_SHARED_BYTES:  # requested once on each device
             device = cupy.cuda.Device().id
-            if self._shared_mem.get((dtype.char, device), 0) < shared_mem:
+            if self._requested_shared_bytes.get((dtype.char, device), 0) < shared_mem:
                 kernel.max_dynamic_shared_size_bytes = shared_mem
-                self._shared_mem[dtype.char, device] = shared_mem
+                self._requested_shared_bytes[dtype.char, device] = shared_mem
         kernel((grid,), (block,), args, shared_mem=shared_mem)
 
-    def _compile(self, type_):
+    def _compile(self, type_name: str) -> Any:
         import cupy
 
-        name = f'{self.name}<{type_}>'
+        name = f'{self.name}<{type_name}>'
         source = Path(__file__).with_name(f'{self.file}.cu').read_text(encoding='utf-8')
         module = cupy.RawModule(code=source, options=('--std=c++11',), name_expressions=[name])
         return module.get_function(name)

@@ -1,65 +1,88 @@
-"""Arrays on memory that the process has touched before.
+"""A pool of array memory that the process has used before, because page faults are slow.
 
-Filling 90 MB takes 1 ms. The page faults of as much fresh memory, which malloc asks of the kernel
-again for every array of more than 32 MB, and often for smaller ones, take 10 to 40.
+See "Memory that is already mapped" in ``docs/explanation/fast-loss.md``.
 """
 
+from __future__ import annotations
+
 import collections
+from typing import Any, Callable
 
 import numpy as np
 
-#: Memory of arrays that nobody refers to any more: of one loss's two gradients, no more.
-_dead = collections.deque(maxlen=2)
+from chainer_ssd._array import Array
+
+#: Free buffers. A loss needs two, one per gradient, so no more are kept.
+_free_buffers: collections.deque[Array] = collections.deque(maxlen=2)
 
 
-def zeros(shape, dtype):
-    """As ``numpy.zeros``; faster for a large array of a size that has been in use and is dead.
+def zeros(shape: tuple[int, ...] | int, dtype: Any) -> Array:
+    """Return an array of zeros, like ``numpy.zeros``, in a free buffer of that size if possible.
 
-    Memory comes back only when the array and all its views are gone, as an allocator would have
-    it: no array is ever handed out twice. A thread takes what no other has taken.
+    The buffer becomes free again when the array and all its views are deleted.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape of the array.
+    dtype : dtype
+        Type of its elements.
     """
-    size = _size(shape, dtype)
-    memory = _take(lambda dead: dead.size == size)
-    if memory is None:
-        memory = np.empty(size, 'u1')
-    memory.fill(0)  # as bytes: memset is faster than a loop over floats
-    return np.asarray(_Lease(memory)).view(dtype).reshape(shape)
+    n_byte = _count_bytes(shape, dtype)
+    buffer = _take_buffer(lambda free: free.size == n_byte)
+    if buffer is None:
+        buffer = np.empty(n_byte, 'u1')
+    buffer.fill(0)  # bytes, because memset is faster than a loop over floats
+    return np.asarray(_PooledBuffer(buffer)).view(dtype).reshape(shape)
 
 
-def scratch(shape, dtype):
-    """As ``numpy.empty``, on dead memory where some is large enough; it goes back in the same way.
+def scratch(shape: tuple[int, ...] | int, dtype: Any) -> Array:
+    """Return an array for intermediate results, like ``numpy.empty``, in a free buffer if possible.
 
-    For what does not outlive its function: the gradients that come later want the memory.
+    A new array does not join the pool. Delete the array before the gradients need the buffer.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Shape of the array.
+    dtype : dtype
+        Type of its elements.
     """
-    size = _size(shape, dtype)
-    memory = _take(lambda dead: dead.size >= size)
-    if memory is None:
+    n_byte = _count_bytes(shape, dtype)
+    buffer = _take_buffer(lambda free: free.size >= n_byte)
+    if buffer is None:
         return np.empty(shape, dtype)
-    return np.asarray(_Lease(memory))[:size].view(dtype).reshape(shape)
+    return np.asarray(_PooledBuffer(buffer))[:n_byte].view(dtype).reshape(shape)
 
 
-def _size(shape, dtype):
+def clear() -> None:
+    """Free all buffers of the pool."""
+    _free_buffers.clear()
+
+
+def _count_bytes(shape: tuple[int, ...] | int, dtype: Any) -> int:
     return int(np.prod(shape)) * np.dtype(dtype).itemsize
 
 
-def _take(fits):
+def _take_buffer(fits: Callable[[Array], bool]) -> Array | None:
+    """Remove a buffer that fits from the pool and return it. Threads never get the same one."""
     try:
-        for _ in range(len(_dead)):
-            memory = _dead.popleft()
-            if fits(memory):
-                return memory
-            _dead.append(memory)
-    except IndexError:  # another thread took the last
+        for _ in range(len(_free_buffers)):
+            buffer = _free_buffers.popleft()
+            if fits(buffer):
+                return buffer
+            _free_buffers.append(buffer)
+    except IndexError:  # another thread took the last buffer
         pass
     return None
 
 
-class _Lease:
-    """The base of an array and of its views; gives the memory back when the last of them goes."""
+class _PooledBuffer:
+    """The base object of an array and its views. Its deletion returns the buffer to the pool."""
 
-    def __init__(self, memory):
-        self._memory, self._back = memory, _dead.append
-        self.__array_interface__ = memory.__array_interface__
+    def __init__(self, buffer: Array) -> None:
+        self._buffer, self._release = buffer, _free_buffers.append
+        self.__array_interface__ = buffer.__array_interface__
 
-    def __del__(self):
-        self._back(self._memory)
+    def __del__(self) -> None:
+        self._release(self._buffer)

@@ -1,26 +1,41 @@
-"""The definition's mining on NumPy arrays, in one pass over the logits."""
+"""The definition's hard negative mining for NumPy arrays, in one pass over the logits."""
+
+from __future__ import annotations
 
 import numpy as np
 
-from chainer_ssd.functions._fused.foreground_odds import block_length, foreground_odds, rough_odds
-from chainer_ssd.functions.objective import background_loss, rows
+from chainer_ssd._array import Array
+from chainer_ssd.functions._fused.foreground_odds import (
+    RankingError,
+    approximate_odds,
+    exact_odds,
+    rows_per_block,
+)
+from chainer_ssd.functions.objective import as_rows, background_loss, hard_negative_limit
 from chainer_ssd.ops import hard_negative_mining
 
-GROUP = 32  # boxes that send the largest of their odds to bound an image's threshold
-MANY = 3  # one candidate in so many boxes, and all boxes are as fast as the candidates
+#: Largest number of boxes in a group whose maximum bounds the odds. See "Candidates".
+MAX_BOXES_PER_GROUP = 32
+#: With fewer boxes per candidate, exact odds of all boxes are as fast as those of candidates.
+MIN_BOXES_PER_CANDIDATE = 3
 
 
-def mine(mb_confs, positive, not_background, k):
-    """Flat indices of what the definition's mining selects.
+def select_hard_negatives(
+    mb_confs: Array, positive: Array, not_background: Array, k: float
+) -> Array:
+    """Return the flat indices of the hard negatives that the definition selects.
+
+    ``docs/explanation/fast-loss.md`` explains the steps, from "Candidates" to "Ties and the
+    fallback".
 
     Parameters
     ----------
     mb_confs : float array of shape (B, K, C)
         Logits.
     positive, not_background : int arrays
-        Flat indices of the boxes that are foreground, and of all that are not background.
+        Flat indices of positives, and of boxes that are not background.
     k : float
-        Negatives for each positive.
+        Negatives per positive.
 
     Returns
     -------
@@ -30,74 +45,92 @@ def mine(mb_confs, positive, not_background, k):
     n_image, n_box, _ = mb_confs.shape
     n_positive = np.bincount(positive // n_box, minlength=n_image)
     n_negative = n_box - np.bincount(not_background // n_box, minlength=n_image)
-    n = np.minimum(np.ceil(k * n_positive), n_negative).astype(int)
-    if not n.any():
-        return np.flatnonzero(n)
-    x = rows(mb_confs)
+    n_hard_negative = hard_negative_limit(n_positive, n_negative, k)
+    if not n_hard_negative.any():
+        return np.flatnonzero(n_hard_negative)
+    logits = as_rows(mb_confs)
 
-    def candidates(odds, reach):
-        # Each of the n groups of largest maximum has a box at or above the least of these maxima,
-        # so the n-th largest odds lie there or above: few boxes are left.
-        odds[not_background] = -1
-        odds = odds.reshape(n_image, n_box)
-        size = min(max(n_box // (4 * int(n.max())), 1), GROUP)
-        maxima = bounding(odds)[:, : n_box // size * size].reshape(n_image, size, -1).max(axis=1)
-        least = np.where(n > 0, reach(nth_largest(maxima, n)), np.nan).astype(odds.dtype)
-        return np.flatnonzero(odds >= least[:, None])
-
-    rough = rough_odds(x)
-    near = rough and candidates(*rough)
-    if rough and len(near) <= len(x) // MANY:
-        odds, reach = foreground_odds(x, near)
+    candidates = None
+    approximate = approximate_odds(logits)
+    if approximate is not None:
+        candidates = find_candidates(*approximate, not_background, n_hard_negative)
+    if candidates is not None and len(candidates) <= len(logits) // MIN_BOXES_PER_CANDIDATE:
+        odds, error = exact_odds(logits, candidates)
     else:
-        odds, reach = foreground_odds(x)
-        near = candidates(odds, reach)
-        odds = odds[near]
+        odds, error = exact_odds(logits)
+        candidates = find_candidates(odds, error, not_background, n_hard_negative)
+        odds = odds[candidates]
 
-    # Exactly the n-th largest.
-    image = near // n_box
-    few = table_of(bounding(odds), image, n_image)
-    near = near[odds >= reach(nth_largest(few, n))[image]]
+    # The n-th largest exact odds of each image bound those of the hard negatives.
+    image = candidates // n_box
+    nth_odds = nth_largest(group_by_image(replace_unknown(odds), image, n_image), n_hard_negative)
+    candidates = candidates[odds >= error.lower_bound(nth_odds)[image]]
 
-    # More than n left: some lie nearer to each other than the slack, or are not known, and the
-    # definition decides.
-    image = near // n_box
-    crowded = np.bincount(image, minlength=n_image) > n
-    if crowded.any():
-        among = crowded[image]
-        loss = table_of(exact_loss(x, near[among]), image[among], n_image)
-        nobody = np.isneginf(loss)
-        chosen = hard_negative_mining(loss, nobody, n)
-        near = np.concatenate([near[~among], near[among][chosen[~nobody]]])
-    return near
+    # An image with more than n candidates left has ties, up to rounding, or unknown odds. There
+    # the definition selects.
+    image = candidates // n_box
+    has_ties = np.bincount(image, minlength=n_image) > n_hard_negative
+    if has_ties.any():
+        is_tied = has_ties[image]
+        tied = candidates[is_tied]
+        loss = group_by_image(definition_loss(logits, tied), image[is_tied], n_image)
+        is_padding = np.isneginf(loss)
+        selected = hard_negative_mining(loss, is_padding, n_hard_negative)
+        candidates = np.concatenate([candidates[~is_tied], tied[selected[~is_padding]]])
+    return candidates
 
 
-def bounding(odds):
-    """Odds to bound others with: what is not known bounds nothing."""
+def find_candidates(
+    odds: Array, error: RankingError, not_background: Array, n_hard_negative: Array
+) -> Array:
+    """Return the flat indices of boxes that may be hard negatives, and maybe of some others.
+
+    Sets the odds of boxes that are not background to -1.
+    """
+    # Each of the n groups with the largest maxima contains a box that reaches the n-th largest
+    # maximum. So the n-th largest odds of the image are at least that. See "Candidates".
+    odds[not_background] = -1
+    n_image = len(n_hard_negative)
+    odds = odds.reshape(n_image, -1)
+    n_box = odds.shape[1]
+    n_in_group = min(max(n_box // (4 * int(n_hard_negative.max())), 1), MAX_BOXES_PER_GROUP)
+    grouped = replace_unknown(odds)[:, : n_box // n_in_group * n_in_group]
+    maxima = grouped.reshape(n_image, n_in_group, -1).max(axis=1)
+    bound = error.lower_bound(nth_largest(maxima, n_hard_negative))
+    bound = np.where(n_hard_negative > 0, bound, np.nan).astype(odds.dtype)
+    return np.flatnonzero(odds >= bound[:, None])
+
+
+def replace_unknown(odds: Array) -> Array:
+    """Return odds with -1 for unknown (infinite) ones, which are no bound for others."""
     return odds if odds.max(initial=-1) < np.inf else np.where(odds < np.inf, odds, -1)
 
 
-def nth_largest(x, n):
-    """Of each row of ``x``, which loses its order, the n-th largest element; n = 0: any."""
-    for row, i in zip(x, n):
+def nth_largest(values: Array, n: Array) -> Array:
+    """Return the n-th largest element of each row of ``values``, and reorder the rows.
+
+    Where n is 0, the result is any element.
+    """
+    for row, i in zip(values, n):
         row.partition(-i)
-    return x[np.arange(len(x)), -n]
+    return values[np.arange(len(values)), -n]
 
 
-def table_of(values, image, n_image):
-    """A row for each image's values, which stand image by image; -inf where there are no more."""
+def group_by_image(values: Array, image: Array, n_image: int) -> Array:
+    """Return one row of values per image, padded with -inf. Values are sorted by image."""
     count = np.bincount(image, minlength=n_image)
     table = np.full((n_image, count.max()), -np.inf, values.dtype)
     table[np.arange(count.max()) < count[:, None]] = values
     return table
 
 
-def exact_loss(x, which):
-    """The definition's loss of some rows, bit for bit."""
-    loss = np.empty(len(which), np.promote_types(x.dtype, 'f'))
-    step = block_length(x.shape[1], loss.dtype)
+def definition_loss(logits: Array, which: Array) -> Array:
+    """Return the background loss of some rows, bit for bit as the definition computes it."""
+    loss = np.empty(len(which), np.promote_types(logits.dtype, 'f'))
+    step = rows_per_block(logits.shape[1], loss.dtype)
     for i in range(0, len(which), step):
-        some = x.take(which[i : i + step], axis=0)
-        maximum = some.T.astype(loss.dtype, order='C').max(axis=0)  # in half of max(axis=1)'s time
-        loss[i : i + step] = background_loss(some[None], maximum[None, :, None])[0]
+        rows = logits.take(which[i : i + step], axis=0)
+        # Classes first: twice as fast as max(axis=1), and a maximum is exact in any order.
+        maximum = rows.T.astype(loss.dtype, order='C').max(axis=0)
+        loss[i : i + step] = background_loss(rows[None], maximum[None, :, None])[0]
     return loss

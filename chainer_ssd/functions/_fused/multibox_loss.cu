@@ -1,15 +1,16 @@
-// The multibox loss in three kernels: the loss of each box, the choice of rows with their sums, and
-// both gradients. Rows are boxes; an image's rows follow each other. Every kernel takes any grid
-// and any block that is a multiple of 32 and at most 1024.
+// The multibox loss in three kernels: the loss of each box, the selection of rows with both sums,
+// and both gradients. A row is a box. The rows of an image are contiguous. The block size must be a
+// multiple of 32 and at most 1024, and the grid size is free. See "CUDA kernels" in
+// docs/explanation/fast-loss.md.
 #include <cuda_fp16.h>
 
 typedef unsigned char uint8;
 typedef unsigned int uint32;
 typedef unsigned long long uint64;
 
-#define WARP 0xffffffffu
+#define FULL_WARP 0xffffffffu
 
-// Sums are made in float, or in double for double. A key orders losses as unsigned integers.
+// Type of sums: float, and double for double. Type of keys: unsigned integers of the same size.
 template <typename T> struct Accumulator { typedef float type; };
 template <> struct Accumulator<double> { typedef double type; };
 template <typename A> struct Key;
@@ -26,7 +27,8 @@ __device__ inline void store(__half* p, float x) { *p = __float2half(x); }
 __device__ inline uint32 bits(float x) { return __float_as_uint(x); }
 __device__ inline uint64 bits(double x) { return (uint64)__double_as_longlong(x); }
 
-// Rising with the loss; 0 is left for what is not a negative. NaN is the largest; -0 equals 0.
+// An unsigned integer that increases with the loss. NaN has the largest key, and -0 has that of 0.
+// Key 0 means that the box is not a negative.
 template <typename A>
 __device__ inline typename Key<A>::type make_key(A loss, int label) {
     typedef typename Key<A>::type K;
@@ -37,8 +39,8 @@ __device__ inline typename Key<A>::type make_key(A loss, int label) {
     return key & sign ? ~key : key | sign;
 }
 
-// Maximum and sum of exp(x - maximum) of a row, by `lanes` neighbouring threads, which all get
-// both. All threads of a warp call it; `active` says whether this one's row is there.
+// Maximum m of a row and total = sum of exp(x - m), computed by `lanes` neighboring threads, which
+// all receive both. All threads of a warp must call it. `active` is false where there is no row.
 template <typename T, typename A>
 __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes, bool active,
                                    A& maximum, A& total) {
@@ -47,27 +49,28 @@ __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes,
     if (active)
         for (int c = lane; c < n_class; c += lanes) {
             A value = load(x + c);
-            if (!(value <= maximum)) maximum = value;  // NaN may come and go; it stays in the total
+            if (!(value <= maximum)) maximum = value;  // with NaN in the row, the total is NaN
         }
-    for (int o = lanes / 2; o; o /= 2) {
-        A other = __shfl_xor_sync(WARP, maximum, o);
+    for (int lane_offset = lanes / 2; lane_offset; lane_offset /= 2) {
+        A other = __shfl_xor_sync(FULL_WARP, maximum, lane_offset);
         if (!(other <= maximum)) maximum = other;
     }
     if (active)
         for (int c = lane; c < n_class; c += lanes) total += exp(load(x + c) - maximum);
-    for (int o = lanes / 2; o; o /= 2) total += __shfl_xor_sync(WARP, total, o);
+    for (int lane_offset = lanes / 2; lane_offset; lane_offset /= 2)
+        total += __shfl_xor_sync(FULL_WARP, total, lane_offset);
 }
 
-// loss[row]: cross entropy of the row with its own label. Ignored rows are not looked at.
+// loss[row]: cross entropy of the row with its own label. Ignored rows are not read.
 template <typename T>
 __global__ void box_losses(const T* confs, const int* label, int n_row, int n_class, int lanes,
-                           typename Accumulator<T>::type* loss, uint32* finished) {
+                           typename Accumulator<T>::type* loss, uint32* n_finished) {
     typedef typename Accumulator<T>::type A;
-    if (blockIdx.x == 0 && threadIdx.x == 0) *finished = 0;  // for choose_rows, which comes next
+    if (blockIdx.x == 0 && threadIdx.x == 0) *n_finished = 0;  // choose_rows counts its blocks
     int lane = threadIdx.x % lanes;
     int step = gridDim.x * (blockDim.x / lanes);
     int first = blockIdx.x * (blockDim.x / lanes);
-    for (int base = first; base < n_row; base += step) {  // the same for the whole block
+    for (int base = first; base < n_row; base += step) {  // uniform in the block
         int row = base + threadIdx.x / lanes;
         bool active = row < n_row && label[row] >= 0;
         const T* x = confs + (size_t)row * n_class;
@@ -75,17 +78,17 @@ __global__ void box_losses(const T* confs, const int* label, int n_row, int n_cl
         log_sum_exp(x, n_class, lane, lanes, active, maximum, total);
         if (active && lane == 0)
             loss[row] = label[row] < n_class ? log(total) - (load(x + label[row]) - maximum)
-                                             : log((A)-1);  // no such class: NaN
+                                             : log((A)-1);  // the label is not valid: NaN
     }
 }
 
 template <typename V>
 __device__ inline V warp_sum(V value) {
-    for (int o = 16; o; o /= 2) value += __shfl_xor_sync(WARP, value, o);
+    for (int offset = 16; offset; offset /= 2) value += __shfl_xor_sync(FULL_WARP, value, offset);
     return value;
 }
 
-// Sum over the block, in the same order every time; every thread gets it.
+// Sum over the block, in a fixed order. Every thread receives it.
 template <typename V>
 __device__ inline V block_sum(V value, V* scratch) {
     value = warp_sum(value);
@@ -96,12 +99,12 @@ __device__ inline V block_sum(V value, V* scratch) {
     return warp_sum(value);
 }
 
-// Sum over the threads before this one.
-__device__ inline int block_rank(int value, int* scratch) {
+// Sum over all threads of the block with a lower index.
+__device__ inline int block_prefix_sum(int value, int* scratch) {
     int lane = threadIdx.x % 32, sum = value;
-    for (int o = 1; o < 32; o *= 2) {
-        int other = __shfl_up_sync(WARP, sum, o);
-        if (lane >= o) sum += other;
+    for (int offset = 1; offset < 32; offset *= 2) {
+        int other = __shfl_up_sync(FULL_WARP, sum, offset);
+        if (lane >= offset) sum += other;
     }
     __syncthreads();
     if (lane == 31) scratch[threadIdx.x / 32] = sum;
@@ -110,27 +113,28 @@ __device__ inline int block_rank(int value, int* scratch) {
     return warp_sum(before) + sum - value;
 }
 
-#define DIGIT 11
-#define BINS (1 << DIGIT)
+#define DIGIT_BITS 11
+#define BINS (1 << DIGIT_BITS)
 
-// One block for an image. selected[row]: whether the row is positive or a hard negative; sums[image]
-// = Huber loss of the positives, loss of the selected, number of positives. The block that finishes
-// last adds these up: result = both losses (divided by the count if `divide`), count.
-// With `in_shared` the dynamic shared memory holds n_box keys; else they are made anew each time.
+// One block per image. selected[row]: whether the row is positive or a hard negative. sums[image]:
+// Huber loss of positives, cross entropy of selected rows, number of positives. The last block to
+// finish sums over images: losses[2], divided by the number of positives if `divide`, and
+// n_positive_of_batch. With `keys_in_shared`, dynamic shared memory holds n_box keys. Otherwise
+// each pass computes them again.
 template <typename T>
 __global__ void __launch_bounds__(1024)
 choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const int* label,
-            const typename Accumulator<T>::type* loss, int n_box, double k, int in_shared,
-            int divide, uint8* selected, double* sums, uint32* finished,
-            typename Accumulator<T>::type* result, double* count) {
+            const typename Accumulator<T>::type* loss, int n_box, double k, int keys_in_shared,
+            int divide, uint8* selected, double* sums, uint32* n_finished,
+            typename Accumulator<T>::type* losses, double* n_positive_of_batch) {
     typedef typename Accumulator<T>::type A;
     typedef typename Key<A>::type K;
     extern __shared__ uint64 dynamic[];
     __shared__ int bins[BINS];
     __shared__ int scratch[32];
     __shared__ double scratch_d[32];
-    __shared__ K found;
-    __shared__ int left, last;
+    __shared__ K found_prefix;
+    __shared__ int found_rank, shared_int;  // shared_int: n_equal, later whether the block is last
     K* keys = (K*)dynamic;
 
     size_t offset = (size_t)blockIdx.x * n_box;
@@ -140,63 +144,64 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
     for (int i = threadIdx.x; i < n_box; i += blockDim.x) {
         n_positive += label[i] > 0;
         n_negative += label[i] == 0;
-        if (in_shared) keys[i] = make_key(loss[i], label[i]);
+        if (keys_in_shared) keys[i] = make_key(loss[i], label[i]);
     }
     n_positive = block_sum(n_positive, scratch);
     n_negative = block_sum(n_negative, scratch);
-    double wanted = ceil(k * n_positive);
-    int n_hard = wanted < n_negative ? (int)wanted : n_negative;
+    // The same as hard_negative_limit in functions/objective.py.
+    double limit = ceil(k * n_positive);
+    int n_hard = limit < n_negative ? (int)limit : n_negative;
 
-    // Radix selection of the n_hard-th largest key, the highest digit first: `prefix` are the
-    // digits that are known, `rank` its place among the keys that begin with them.
+    // Radix selection of the n_hard-th largest key, highest digit first. `prefix` holds the digits
+    // that are known, and `rank` is the rank of the key among those with this prefix.
     K prefix = 0;
     int rank = n_hard, n_equal = 0;
     for (int low = 8 * sizeof(K); n_hard > 0 && low > 0;) {
         int high = low;
-        low = low > DIGIT ? low - DIGIT : 0;
+        low = low > DIGIT_BITS ? low - DIGIT_BITS : 0;
         for (int i = threadIdx.x; i < BINS; i += blockDim.x) bins[i] = 0;
         __syncthreads();
-        int end = (n_box + 31) / 32 * 32;  // whole warps, for the vote
+        int end = (n_box + 31) / 32 * 32;  // whole warps, for __match_any_sync
         for (int i = threadIdx.x; i < end; i += blockDim.x) {
-            K key = i < n_box ? in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
+            K key = i < n_box ? keys_in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
             bool counts = key != 0 && (high == 8 * sizeof(K) || (key ^ prefix) >> high == 0);
             int bin = counts ? (int)((key >> low) & (((K)1 << (high - low)) - 1)) : -1;
-            // Losses crowd in few bins: one atomic for all lanes of a warp that have the same.
-            uint32 same = __match_any_sync(WARP, bin);
+            // Many losses share a bin, so the threads of a warp with the same bin share one atomic.
+            uint32 same = __match_any_sync(FULL_WARP, bin);
             if (counts && (same & ((1u << threadIdx.x % 32) - 1)) == 0)
                 atomicAdd(&bins[bin], __popc(same));
         }
         __syncthreads();
-        int per_thread = (BINS + blockDim.x - 1) / blockDim.x, own = 0;
+        int per_thread = (BINS + blockDim.x - 1) / blockDim.x, own_count = 0;
         int top = BINS - 1 - threadIdx.x * per_thread;
-        for (int b = top; b > top - per_thread && b >= 0; b--) own += bins[b];
-        int above = block_rank(own, scratch);
-        if (above < rank && rank <= above + own)  // in one of this thread's bins, and nobody else's
+        for (int b = top; b > top - per_thread && b >= 0; b--) own_count += bins[b];
+        int above = block_prefix_sum(own_count, scratch);
+        if (above < rank && rank <= above + own_count)  // in one of this thread's bins
             for (int b = top;; b--) {
                 if (rank <= above + bins[b]) {
-                    found = prefix | (K)b << low;
-                    left = rank - above;
+                    found_prefix = prefix | (K)b << low;
+                    found_rank = rank - above;
                     n_equal = bins[b];
-                    last = n_equal;
+                    shared_int = n_equal;
                     break;
                 }
                 above += bins[b];
             }
         __syncthreads();
-        prefix = found, rank = left, n_equal = last;
+        prefix = found_prefix, rank = found_rank, n_equal = shared_int;
         __syncthreads();
     }
 
-    // Now prefix is the least key that is chosen: of n_equal boxes that have it the first `rank`.
+    // Now prefix is the smallest selected key. Of the n_equal boxes with it, `rank` are selected.
     A loc_loss = 0, conf_loss = 0;
-    int end = (n_box + blockDim.x - 1) / blockDim.x * blockDim.x, taken = 0;
+    int end = (n_box + blockDim.x - 1) / blockDim.x * blockDim.x, n_equal_before = 0;
     for (int i = threadIdx.x; i < end; i += blockDim.x) {
-        K key = i < n_box ? in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
+        K key = i < n_box ? keys_in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
         bool equal = n_hard > 0 && key == prefix && key != 0;
         bool hard = n_hard > 0 && (key > prefix || equal);
-        if (rank < n_equal) {  // the same for the whole block
-            int before = taken + block_rank(equal, scratch);
-            taken += block_sum((int)equal, scratch);
+        if (rank < n_equal) {  // uniform in the block
+            int before = n_equal_before + block_prefix_sum(equal, scratch);
+            n_equal_before += block_sum((int)equal, scratch);
             if (equal && before >= rank) hard = false;
         }
         if (i < n_box) {
@@ -215,65 +220,67 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
     double conf = block_sum((double)conf_loss, scratch_d);
 
     if (threadIdx.x == 0) {
-        double* own = sums + 3 * (size_t)blockIdx.x;
-        own[0] = loc, own[1] = conf, own[2] = n_positive;
+        double* own_sums = sums + 3 * (size_t)blockIdx.x;
+        own_sums[0] = loc, own_sums[1] = conf, own_sums[2] = n_positive;
         __threadfence();
-        last = atomicAdd(finished, 1u) == gridDim.x - 1;
+        shared_int = atomicAdd(n_finished, 1u) == gridDim.x - 1;
     }
     __syncthreads();
-    if (!last) return;
+    if (!shared_int) return;
     __threadfence();
     double total[3] = {0, 0, 0};
-    const volatile double* all = sums;
+    const volatile double* all_sums = sums;
     for (int image = threadIdx.x; image < gridDim.x; image += blockDim.x)
-        for (int j = 0; j < 3; j++) total[j] += all[3 * (size_t)image + j];
+        for (int j = 0; j < 3; j++) total[j] += all_sums[3 * (size_t)image + j];
     for (int j = 0; j < 3; j++) total[j] = block_sum(total[j], scratch_d);
     if (threadIdx.x == 0) {
         double n = divide && total[2] > 0 ? total[2] : 1;
-        result[0] = (A)(total[0] / n), result[1] = (A)(total[1] / n);
-        *count = total[2];
+        losses[0] = (A)(total[0] / n), losses[1] = (A)(total[1] / n);
+        *n_positive_of_batch = total[2];
     }
 }
 
-// Both gradients, each element written once; one that is not asked for is null, with its scale.
+// Both gradients. Each element is written once. A gradient that is not required is null, and so is
+// the gradient of its loss.
 template <typename T>
 __global__ void gradients(const T* locs, const T* confs,
                           const typename Accumulator<T>::type* gt_locs, const int* label,
                           const uint8* selected, int n_row, int n_class, int lanes,
-                          const typename Accumulator<T>::type* g_loc,
-                          const typename Accumulator<T>::type* g_conf, const double* count,
-                          T* g_locs, T* g_confs) {
+                          const typename Accumulator<T>::type* grad_loc_loss,
+                          const typename Accumulator<T>::type* grad_conf_loss,
+                          const double* normalizer, T* grad_locs, T* grad_confs) {
     typedef typename Accumulator<T>::type A;
-    A n = *count > 0 ? (A)*count : (A)1;
-    A loc_scale = g_locs ? *g_loc / n : (A)0, conf_scale = g_confs ? *g_conf / n : (A)0;
+    A n = *normalizer > 0 ? (A)*normalizer : (A)1;
+    A loc_scale = grad_locs ? *grad_loc_loss / n : (A)0;
+    A conf_scale = grad_confs ? *grad_conf_loss / n : (A)0;
     int lane = threadIdx.x % lanes;
     int step = gridDim.x * (blockDim.x / lanes);
     int first = blockIdx.x * (blockDim.x / lanes);
-    for (int base = first; base < n_row; base += step) {  // the same for the whole block
+    for (int base = first; base < n_row; base += step) {  // uniform in the block
         int row = base + threadIdx.x / lanes;
-        bool there = row < n_row, active = there && selected[row];
-        size_t at = (size_t)row * n_class;
-        if (g_locs && there && lane < 4) {
+        bool has_row = row < n_row, active = has_row && selected[row];
+        size_t offset = (size_t)row * n_class;
+        if (grad_locs && has_row && lane < 4) {
             size_t i = 4 * (size_t)row + lane;
             A value = 0;
-            if (label[row] > 0) {  // Huber: d between -1 and 1, else the sign of d
+            if (label[row] > 0) {  // gradient of the Huber loss: clip(d, -1, 1)
                 A d = load(locs + i) - gt_locs[i];
                 value = (d > 1 ? (A)1 : d < -1 ? (A)-1 : d) * loc_scale;
             }
-            store(g_locs + i, value);
+            store(grad_locs + i, value);
         }
-        if (!g_confs) continue;
+        if (!grad_confs) continue;
         A maximum = 0, total = 1;
-        if (__any_sync(WARP, active))
-            log_sum_exp(confs + at, n_class, lane, lanes, active, maximum, total);
-        if (there)
+        if (__any_sync(FULL_WARP, active))
+            log_sum_exp(confs + offset, n_class, lane, lanes, active, maximum, total);
+        if (has_row)
             for (int c = lane; c < n_class; c += lanes) {
                 A value = 0;
                 if (active) {
-                    value = exp(load(confs + at + c) - maximum) / total;
+                    value = exp(load(confs + offset + c) - maximum) / total;
                     value = (c == label[row] ? value - 1 : value) * conf_scale;
                 }
-                store(g_confs + at + c, value);
+                store(grad_confs + offset + c, value);
             }
     }
 }

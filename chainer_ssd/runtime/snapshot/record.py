@@ -1,68 +1,75 @@
-"""An npz file and its JSON record: either whole, or known not to be."""
+"""One rank's snapshot: an npz file, and a JSON record with the checksum of the npz file.
+
+The record is written last. A snapshot without a valid record is incomplete.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from chainer_ssd._files import atomic_write, read_npz
+from chainer_ssd._files import read_json, read_npz, write_json, write_npz
+
+ARRAYS_SUFFIX, RECORD_SUFFIX = '.npz', '.json'
+READ_BYTES = 1 << 20
 
 
-def write_record(path, arrays, **facts):
-    """Writes ``path.npz``, then ``path.json``, which says that the former is whole.
+def write_record(path: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> None:
+    """Write ``path.npz``, then ``path.json`` with ``facts`` and the checksum of ``path.npz``.
 
-    ``None``, which npz could hold as a pickle only, is named in the record instead.
+    npz could hold ``None`` as a pickle only. The record lists the names of such values instead.
     """
     none = [name for name, array in arrays.items() if array.dtype == object]
     for name in none:
         if arrays[name][()] is not None:
             raise TypeError(
-                f'{name} is a {type(arrays[name][()]).__name__}: expected what npz '
-                'holds without pickle'
+                f'{name} is a {type(arrays[name][()]).__name__}: expected an array or None, '
+                'because npz files hold nothing else without pickle'
             )
     arrays = {name: array for name, array in arrays.items() if array.dtype != object}
-    with atomic_write(f'{path}.npz') as file:
-        np.savez(file, **arrays)
-        file.flush()
-        checksum = sha256(file.name)
-    with atomic_write(f'{path}.json') as file:
-        file.write(json.dumps({**facts, 'none': none, 'sha256': checksum}, indent=1).encode())
+    write_npz(path + ARRAYS_SUFFIX, arrays)
+    checksum = _sha256(path + ARRAYS_SUFFIX)
+    write_json(path + RECORD_SUFFIX, {**facts, 'none': none, 'sha256': checksum})
 
 
-def read_record(path):
-    """What ``path.json`` says; ValueError unless ``path.npz`` is whole."""
+def read_record(path: str) -> dict[str, Any]:
+    """Return the content of ``path.json``, or raise ``ValueError`` if ``path.npz`` is damaged."""
     try:
-        with open(f'{path}.json', encoding='utf-8') as file:
-            facts = json.load(file)
-        found = sha256(f'{path}.npz')
+        facts = read_json(path + RECORD_SUFFIX)
+        found = _sha256(path + ARRAYS_SUFFIX)
     except OSError as error:
-        raise ValueError(f'{path}: {error.strerror}') from error
-    except ValueError as error:
-        raise ValueError(f'{path}.json is torn: {error}') from error
+        raise ValueError(f'{error.filename}: {error.strerror}') from error
     if not isinstance(facts, dict) or 'sha256' not in facts:
-        raise ValueError(f'{path}.json is no record of a snapshot')
+        raise ValueError(f'{path}{RECORD_SUFFIX}: expected the record of a snapshot')
     if found != facts['sha256']:
-        raise ValueError(f'{path}.npz is torn: its checksum is not the one in {path}.json')
+        raise ValueError(
+            f'{path}{ARRAYS_SUFFIX} is damaged: its checksum differs from the one in '
+            f'{os.path.basename(path)}{RECORD_SUFFIX}'
+        )
     return facts
 
 
-def read_arrays(path, facts):
-    """The arrays that :func:`write_record` was given."""
-    return {**read_npz(f'{path}.npz'), **{name: np.array(None) for name in facts['none']}}
+def read_arrays(path: str, facts: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays that :func:`write_record` has written."""
+    none = {name: np.array(None) for name in facts['none']}
+    return {**read_npz(path + ARRAYS_SUFFIX), **none}
 
 
-def delete_record(path):
-    """Deletes both files, the record first: what is left of it is never taken for whole."""
-    for suffix in ('.json', '.npz'):
+def delete_record(path: str) -> None:
+    """Delete both files. The record goes first, so what is left never looks complete."""
+    for suffix in (RECORD_SUFFIX, ARRAYS_SUFFIX):
         with contextlib.suppress(FileNotFoundError):
             os.remove(path + suffix)
 
 
-def sha256(path):
+def _sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
+        for block in iter(lambda: file.read(READ_BYTES), b''):
             digest.update(block)
     return digest.hexdigest()

@@ -1,14 +1,20 @@
-"""All that a training consists of, as a flat dict of arrays."""
+"""State of a training as a flat dict of arrays."""
+
+from __future__ import annotations
 
 import random
+from typing import Any
 
 import chainer
 import numpy as np
 
 
-def training_state(trainer):
-    """Arrays of the trainer (model, optimizer, iterator, extensions) and of both generators."""
-    state = {}
+def training_state(trainer: Any) -> dict[str, np.ndarray]:
+    """Return the trainer's state and both global random states, as named arrays.
+
+    The trainer's state has the model, the optimizer, the iterator and the extensions.
+    """
+    state: dict[str, Any] = {}
     chainer.serializers.DictionarySerializer(state, 'trainer/').save(trainer)
     state = {name: np.asarray(array) for name, array in state.items()}
     _, words, gauss = random.getstate()
@@ -19,9 +25,9 @@ def training_state(trainer):
     return state
 
 
-def restore_training(trainer, state):
-    """The inverse of :func:`training_state`; ValueError where shapes disagree."""
-    expected = {}
+def restore_training(trainer: Any, state: dict[str, np.ndarray]) -> None:
+    """Load what :func:`training_state` has returned, or raise ``ValueError`` if shapes differ."""
+    expected: dict[str, Any] = {}
     chainer.serializers.DictionarySerializer(expected, 'trainer/updater/').save(trainer.updater)
     for name, array in expected.items():  # Chainer would broadcast
         shape, found = np.shape(array), state.get(name)

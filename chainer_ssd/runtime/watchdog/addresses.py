@@ -1,20 +1,22 @@
-"""Where this host may be reached."""
+"""Network addresses of this host."""
+
+from __future__ import annotations
 
 import contextlib
 import ipaddress
 import socket
 import struct
 
-SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
+SIOCGIFADDR = 0x8915  # Linux request code: the address of a network interface
 
 
-def own_addresses():
-    """Where this host may be reached without a name server.
+def own_addresses() -> list[str]:
+    """Return the addresses of this host's network interfaces, without a name server.
 
     Returns
     -------
     list of str
-        IPv4 and global IPv6 addresses of its network interfaces, the loopback last.
+        IPv4 and global IPv6 addresses, the loopback address last.
     """
     import fcntl
 

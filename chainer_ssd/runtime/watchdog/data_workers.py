@@ -1,20 +1,26 @@
-"""Data workers, and what became of them: a pool goes on waiting for those that died."""
+"""Data workers of this process that have died.
+
+A pool of :mod:`multiprocessing` blocks for ever if one of its workers dies.
+"""
+
+from __future__ import annotations
 
 import multiprocessing
 import signal
+from multiprocessing.process import BaseProcess
 
 
 class DataWorkers:
-    """The daemonic children of this process, as multiprocessing knows them."""
+    """The daemonic children of this process that multiprocessing has started."""
 
-    def __init__(self):
-        self._known = {}
+    def __init__(self) -> None:
+        self._known: dict[int | None, BaseProcess] = {}
 
-    def deaths(self):
-        """What befell those that died since the last call, one text for each."""
-        for worker in _living():
+    def find_deaths(self) -> list[str]:
+        """Return one text for each worker that has died since the last call."""
+        for worker in _living_workers():
             self._known[worker.pid] = worker
-        found = []
+        deaths = []
         for pid, worker in list(self._known.items()):
             try:
                 status = worker.exitcode
@@ -23,17 +29,19 @@ class DataWorkers:
             if status is not None:
                 del self._known[pid]
             if status not in (None, 0, -signal.SIGTERM):  # pools end their workers by SIGTERM
-                found.append(f'data worker {pid} died ({_how(status)})')
-        return found
+                deaths.append(f'data worker {pid} died ({_describe_status(status)})')
+        return deaths
 
 
-def _living():
+def _living_workers() -> list[BaseProcess]:
     try:
         return [child for child in multiprocessing.active_children() if child.daemon]
-    except (AttributeError, ValueError):  # one was closed at this moment
+    except (AttributeError, ValueError):  # a worker was closed at this moment
         return []
 
 
-def _how(status):
-    names = {number: number.name for number in signal.Signals}  # not of real-time ones
+def _describe_status(status: int) -> str:
+    names = {
+        int(number): number.name for number in signal.Signals
+    }  # real-time signals have no name
     return f'status {status}' if status > 0 else names.get(-status, f'signal {-status}')

@@ -1,92 +1,124 @@
-"""Whether the job still runs, from what the ranks say of themselves."""
+"""Whether the job still makes progress, from the heartbeats of its ranks."""
+
+from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
+
+MAX_PLACES = MAX_RANKS = 8  # in a message
 
 
-class Verdict:
-    """Listens to heartbeats and says when and why the job is to end.
+class JobStatus:
+    """State of the job, from the messages of the ranks.
 
-    Rank 0 hears all ranks and judges for them; the others only hear rank 0.
+    Rank 0 receives the heartbeats of all ranks and checks all of them. The other ranks check rank
+    0 only.
+
+    Parameters
+    ----------
+    rank : int
+        Number of this process.
+    size : int
+        Number of ranks.
+    timeout : float
+        Seconds without a heartbeat of a rank, or without progress, after which the job has failed.
+
+    Attributes
+    ----------
+    has_finished : bool
+        Whether all ranks have left the watchdog's block.
     """
 
-    def __init__(self, rank, size, timeout):
+    def __init__(self, rank: int, size: int, timeout: float) -> None:
         self.rank, self.size, self.timeout = rank, size, timeout
-        heard = range(size) if rank == 0 else (0, rank)
-        self.all_left = False
-        self._last = {other: {} for other in heard}  # the last heartbeat of each rank
-        self._silent = dict.fromkeys(heard, 0.0)  # seconds without one
-        self._iterations = {}
-        self._idle = 0.0  # seconds without progress
-        self._told = None
-        self._time, self._step = time.monotonic(), timeout / 100
+        senders = range(size) if rank == 0 else (0, rank)
+        self.has_finished = False
+        self._heartbeats: dict[int, dict[str, Any]] = {sender: {} for sender in senders}
+        self._silent_seconds = dict.fromkeys(senders, 0.0)
+        self._iterations: dict[int, int | None] = {}
+        self._idle_seconds = 0.0
+        self._failure: str | None = None
+        self._last_check, self._check_seconds = time.monotonic(), timeout / 100
 
-    def hear(self, rank, message):
-        """Takes in a message of :class:`Watchdog`; None: the connection ended."""
+    def add_message(self, rank: int, message: dict[str, Any] | None) -> None:
+        """Record a message of :class:`Watchdog`. None means that the connection has closed."""
         if message is None:
-            self._told = self._told or f'rank {rank} died without a word{self._seen(rank)}'
-        elif 'failed' in message:
-            self._told = self._told or message['failed']
-        elif 'all left' in message:
-            self.all_left = True
+            self._failure = self._failure or (
+                f'rank {rank} died: its connection closed without a message{self._last_seen(rank)}'
+            )
+        elif 'failure' in message:
+            self._failure = self._failure or message['failure']
+        elif 'all finished' in message:
+            self.has_finished = True
         else:
-            self._last[rank], self._silent[rank] = message, 0.0
+            self._heartbeats[rank], self._silent_seconds[rank] = message, 0.0
             if self._iterations.get(rank, -1) != message['iteration']:
                 self._iterations[rank] = message['iteration']
-                self._idle = 0.0
-            if message['runs'] and not message['updates'] and not message['left']:
-                self._idle = 0.0
-            if self.rank == 0 and all(last.get('left') for last in self._last.values()):
-                self.all_left = True
+                self._idle_seconds = 0.0
+            is_between_updates = not message['in_update'] and not message['finished']
+            if message['active'] and is_between_updates:
+                self._idle_seconds = 0.0
+            if self.rank == 0 and all(last.get('finished') for last in self._heartbeats.values()):
+                self.has_finished = True
 
-    def text(self):
-        """The verdict, or None. Called in short intervals: a longer one was a suspension."""
+    def find_failure(self) -> str | None:
+        """Return why the job has failed, or None.
+
+        It is called in short intervals. After a long one the job was suspended, and the interval
+        counts as a short one.
+        """
         now = time.monotonic()
-        if self._told or self.all_left or now < self._time + self._step:
-            return self._told  # 1,024 ranks speak 200 times a second
-        passed, self._time = min(now - self._time, self.timeout / 10), now
-        self._idle += passed
-        for rank in self._silent:
-            self._silent[rank] += passed
-        rank = max(self._silent, key=self._silent.get)
-        stalled = self.rank == 0 and self._idle > self.timeout
-        if self._silent[rank] > (self.timeout / 2 if stalled else self.timeout):
+        # With 1,024 ranks, 200 messages a second arrive. A check at each would be too many.
+        is_due = now >= self._last_check + self._check_seconds
+        if self._failure or self.has_finished or not is_due:
+            return self._failure
+        passed, self._last_check = min(now - self._last_check, self.timeout / 10), now
+        self._idle_seconds += passed
+        for rank in self._silent_seconds:
+            self._silent_seconds[rank] += passed
+        rank = max(self._silent_seconds, key=self._silent_seconds.__getitem__)
+        seconds = self._silent_seconds[rank]
+        is_stalled = self.rank == 0 and self._idle_seconds > self.timeout
+        if seconds > (self.timeout / 2 if is_stalled else self.timeout):
             return (
-                f'rank {rank} has been silent for {self._silent[rank]:.0f} s (frozen, or its '
-                f'host is down or unreachable){self._seen(rank)}'
+                f'rank {rank} has sent no heartbeat for {seconds:.0f} s (frozen, or its host is '
+                f'down or unreachable){self._last_seen(rank)}'
             )
-        return self._stall() if stalled else None
+        return self._describe_stall() if is_stalled else None
 
-    def _seen(self, rank):
-        last = self._last[rank]
-        return f'; last seen {_where(last)}' if last else ''
+    def _last_seen(self, rank: int) -> str:
+        last = self._heartbeats[rank]
+        return f'; last seen {_describe_place(last)}' if last else ''
 
-    def _stall(self):
-        working = {rank: last for rank, last in self._last.items() if not last['waits']}
-        text = f'nothing has gone on for {self._idle:.0f} s: '
-        found = '; '.join(_grouped(working)) or 'all ranks wait for each other'
-        waiting = _grouped({rank: self._last[rank] for rank in self._last.keys() - working.keys()})
-        return text + found + ('; waiting: ' + '; '.join(waiting) if waiting else '')
-
-
-def _where(last):
-    done = last['iteration']
-    at = 'before the training' if done is None else f'after iteration {done}'
-    return f'{at} in {last["place"]}'
+    def _describe_stall(self) -> str:
+        blocked = {rank: last for rank, last in self._heartbeats.items() if last['blocked']}
+        others = {rank: self._heartbeats[rank] for rank in self._heartbeats.keys() - blocked.keys()}
+        text = f'no progress for {self._idle_seconds:.0f} s: '
+        text += '; '.join(_group_by_place(others)) or 'all ranks block each other'
+        return text + ('; blocked: ' + '; '.join(_group_by_place(blocked)) if blocked else '')
 
 
-def _grouped(heartbeats, most=8):
-    """Ranks by place: what 1,024 of them do is no message."""
-    places = {}
-    for rank, last in sorted(heartbeats.items()):
-        where = 'at the end' if last['left'] else _where(last)
-        places.setdefault(where, []).append(rank)
-    lines = [
-        f'rank{"s" * (len(ranks) > 1)} {_listed(ranks)} {where}' for where, ranks in places.items()
+def _describe_place(heartbeat: Mapping[str, Any]) -> str:
+    if heartbeat['finished']:
+        return 'after the training'
+    iteration = heartbeat['iteration']
+    stage = 'before the training' if iteration is None else f'after iteration {iteration}'
+    return f'{stage} in {heartbeat["place"]}'
+
+
+def _group_by_place(heartbeats: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    """Return one text per place, with its ranks. 1,024 ranks must fit into a message."""
+    places: dict[str, list[int]] = {}
+    for rank, heartbeat in sorted(heartbeats.items()):
+        places.setdefault(_describe_place(heartbeat), []).append(rank)
+    texts = [
+        f'rank{"s" * (len(ranks) > 1)} {_list_ranks(ranks)} {place}'
+        for place, ranks in places.items()
     ]
-    return lines[:most] + ['...'] * (len(lines) > most)
+    return texts[:MAX_PLACES] + ['...'] * (len(texts) > MAX_PLACES)
 
 
-def _listed(ranks, most=8):
-    return ', '.join(map(str, ranks[:most])) + f' and {len(ranks) - most} more' * (
-        len(ranks) > most
-    )
+def _list_ranks(ranks: list[int]) -> str:
+    n_more = len(ranks) - MAX_RANKS
+    return ', '.join(map(str, ranks[:MAX_RANKS])) + (f' and {n_more} more' if n_more > 0 else '')

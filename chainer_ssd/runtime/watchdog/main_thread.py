@@ -1,78 +1,115 @@
-"""What the main thread is doing, as seen from another thread."""
+"""State of the main thread, as another thread finds it."""
+
+from __future__ import annotations
 
 import math
 import os
 import sys
 import threading
 import time
+from types import CodeType
+from typing import Any, NamedTuple
 
+from chainer_ssd.runtime.watchdog.communication_code import (
+    find_communication_directories,
+    is_in_directory,
+)
 from chainer_ssd.runtime.watchdog.processor_time import family_time, thread_time
 
-# Files whose calls wait for other ranks: a rank in them is not the cause of a stall.
-WAITING = ('chainermn', 'mpi4py', os.path.join('chainer_ssd', 'distributed'))
-WORK = 0.05  # of a processor: who takes less is idle, not at work
+MIN_LOAD = 0.05  # processors that threads and children use at least, if they are at work
 
 
 class MainThread:
-    """Samples the main thread.
+    """Samples of the main thread.
 
-    ``updater`` may be set to a Chainer updater, whose iteration is then watched. Busy at one and
-    the same place, or asleep there while other threads or child processes work, for longer than
-    ``patience`` seconds is not taken for work: MPI, called by others than ChainerMN, waits like
-    this.
+    A thread that computes may stay at one instruction for long: in one call outside of Python, or
+    while other threads or child processes work for it. After ``max_still_seconds`` there it no
+    longer counts as active. MPI that another package than ChainerMN calls is such a case, because
+    MPI uses the processor while it blocks.
+
+    Parameters
+    ----------
+    max_still_seconds : float
+        How long a thread that stays at one instruction counts as active.
+
+    Attributes
+    ----------
+    updater : chainer.training.Updater or None
+        Its iteration is sampled. May be set at any time.
     """
 
-    def __init__(self, patience):
-        self.updater, self.patience = None, patience
+    def __init__(self, max_still_seconds: float) -> None:
+        self.updater: Any = None
+        self.max_still_seconds = max_still_seconds
+        self._communication_directories = find_communication_directories()
         self._thread = threading.main_thread()
-        self._seen, self._moved = None, 0.0
-        self._own, self._others = 0.0, math.inf  # processor time at the last look
+        self._last_position: list[tuple[int, int]] | None = None
+        self._last_move = 0.0
+        self._last_thread_time, self._last_load_excess = 0.0, math.inf
 
     @property
-    def iteration(self):
-        """Iterations done; None before a trainer runs."""
+    def iteration(self) -> int | None:
+        """The number of finished iterations. None before a trainer runs."""
         return None if self.updater is None else self.updater.iteration
 
-    def sample(self):
-        """One look.
+    def sample(self) -> dict[str, Any]:
+        """Return the state of the main thread, in comparison with the previous sample.
 
         Returns
         -------
         dict
-            ``iteration``; ``updates``: whether it is inside the updater's ``update``; ``runs``:
-            whether it did something since the last look, busy waiting for other ranks apart;
-            ``waits``: whether it waits for other ranks; ``place``: its innermost calls.
+            ``iteration``: number of finished iterations. ``in_update``: whether the thread is
+            inside the updater's ``update``. ``active``: whether it has done something else than
+            block since the previous sample. ``blocked``: whether its innermost call is code that
+            communicates with other ranks. ``place``: its innermost calls.
         """
-        updates, stack = False, []
-        update = getattr(getattr(self.updater, 'update', None), '__code__', None)
-        frame = sys._current_frames().get(self._thread.ident)
-        while frame is not None:
-            updates |= frame.f_code is update
-            stack.append((id(frame), frame.f_lasti, frame.f_code, frame.f_lineno))
-            frame = frame.f_back
-        waits = bool(stack) and any(
-            f'{os.sep}{part}{os.sep}' in stack[0][2].co_filename for part in WAITING
+        stack = self._read_stack()
+        update_code = getattr(getattr(self.updater, 'update', None), '__code__', None)
+        in_update = any(call.code is update_code for call in stack)
+        is_blocked = bool(stack) and is_in_directory(
+            stack[0].code.co_filename, self._communication_directories
         )
-        seen = [(frame, instruction) for frame, instruction, _, _ in stack]
-        own, others = thread_time(self._thread), math.inf
-        moved = seen != self._seen
-        busy = own > self._own  # a new frame may have the place of an old one
-        if not (moved or busy or waits or updates):  # seldom: it costs more than all the rest
-            others = family_time() - WORK * time.monotonic()  # grows while more than WORK is done
-            busy = others > self._others
-        if moved:
-            self._moved = time.monotonic()
-        patient = time.monotonic() < self._moved + self.patience
-        runs = moved or busy and not waits and patient  # MPI waits at full speed
-        self._seen, self._own, self._others = seen, own, others
+        # A new frame may have the address of an old one, so processor time is compared as well.
+        position = [(call.frame_id, call.instruction) for call in stack]
+        has_moved = position != self._last_position
+        own_time, load_excess = thread_time(self._thread), math.inf
+        is_busy = own_time > self._last_thread_time
+        if not (has_moved or is_busy or is_blocked or in_update):
+            # Rare, because it costs more than the rest of the sample. The difference grows while
+            # threads and children use more than MIN_LOAD processors.
+            load_excess = family_time() - MIN_LOAD * time.monotonic()
+            is_busy = load_excess > self._last_load_excess
+        if has_moved:
+            self._last_move = time.monotonic()
+        is_recent = time.monotonic() < self._last_move + self.max_still_seconds
+        self._last_position = position
+        self._last_thread_time, self._last_load_excess = own_time, load_excess
         place = ' < '.join(
-            f'{code.co_name} ({os.path.basename(code.co_filename)}:{line})'
-            for _, _, code, line in stack[:3]
+            f'{call.code.co_name} ({os.path.basename(call.code.co_filename)}:{call.line})'
+            for call in stack[:3]
         )
         return {
             'iteration': self.iteration,
-            'updates': updates,
-            'runs': runs,
-            'waits': waits,
+            'in_update': in_update,
+            'active': has_moved or is_busy and not is_blocked and is_recent,
+            'blocked': is_blocked,
             'place': place,
         }
+
+    def _read_stack(self) -> list[_Call]:
+        """Return the calls of the thread, the innermost first."""
+        stack = []
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        while frame is not None:
+            stack.append(_Call(id(frame), frame.f_lasti, frame.f_code, frame.f_lineno))
+            frame = frame.f_back
+        return stack
+
+
+class _Call(NamedTuple):
+    """One call of a stack. It holds no frame, since that would keep the caller's objects alive."""
+
+    frame_id: int
+    instruction: int
+    code: CodeType
+    line: int

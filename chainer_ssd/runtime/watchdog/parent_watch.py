@@ -1,4 +1,9 @@
-"""Data workers whose parent is gone wait for work for ever, and a launcher for them."""
+"""Ends data workers whose parent process was killed.
+
+Such workers block for ever. The MPI launcher blocks until they end.
+"""
+
+from __future__ import annotations
 
 import functools
 import multiprocessing
@@ -6,22 +11,27 @@ import os
 import threading
 import time
 
+POLL_SECONDS = 0.5
+
 
 @functools.cache
-def end_workers_with_parent():
-    """From now on forked daemonic children end within a second after this process; once is enough.
+def end_workers_with_parent() -> None:
+    """Make daemonic children that are forked from now on end within a second after this process.
 
-    Multiprocessing promises that for a parent that ends regularly; this is for one that is killed.
+    Multiprocessing does it if the parent ends regularly. This function does it if the parent is
+    killed.
     """
-    os.register_at_fork(after_in_child=_watch_parent)
+    os.register_at_fork(after_in_child=_start_parent_watch)
 
 
-def _watch_parent():
-    threading.Thread(target=_wait, args=(os.getppid(),), name='orphan watch', daemon=True).start()
+def _start_parent_watch() -> None:
+    threading.Thread(
+        target=_exit_after_parent, args=(os.getppid(),), name='parent watch', daemon=True
+    ).start()
 
 
-def _wait(parent):
+def _exit_after_parent(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
     if multiprocessing.current_process().daemon:
         os._exit(1)

@@ -1,31 +1,37 @@
-"""Ends the job on every rank when one rank fails, freezes or stalls."""
+"""Context manager and trainer extension that ends the job on every rank if one rank fails."""
 
-import contextlib
+from __future__ import annotations
+
 import os
 import sys
 import threading
 import time
 import traceback
 import weakref
+from types import TracebackType
+from typing import Any
 
-from chainer.training import Extension
+from chainer.training import Extension, Trainer
 
+from chainer_ssd._options import check_positive_number
+from chainer_ssd.distributed import Communicator
 from chainer_ssd.runtime.watchdog.data_workers import DataWorkers
-from chainer_ssd.runtime.watchdog.job_status import Verdict
+from chainer_ssd.runtime.watchdog.error_text import describe_error
+from chainer_ssd.runtime.watchdog.job_status import JobStatus
 from chainer_ssd.runtime.watchdog.main_thread import MainThread
 from chainer_ssd.runtime.watchdog.messenger import Messenger
 from chainer_ssd.runtime.watchdog.parent_watch import end_workers_with_parent
-from chainer_ssd.runtime.watchdog.shared_memory import remove_shared_memory
+from chainer_ssd.runtime.watchdog.process_exit import exit_with_message
 
-GRACE = 1  # seconds between a rank's last message and its end: launchers kill those that remain
-SPEECH = 5  # seconds to say it, where nobody reads
-PATIENCE = 10  # timeouts in which a thread that computes need not be seen to move
-LONGEST = 1000  # characters of an exception: more would not reach the others in one piece
-CROWD = 0.1  # seconds: messages that come one by one are read together
+JOIN_SECONDS = 10  # before the main thread exits although the watchdog's thread has not done so
+FORK_SECONDS = 0.01  # until multiprocessing has registered a child that was forked
+COLLECT_SECONDS = 0.1  # in which messages arrive that are then read together
+MAX_HEARTBEATS_PER_SECOND = 200  # on rank 0, from all ranks together
+MAX_STILL_TIMEOUTS = 10  # how long a thread that computes may stay at one instruction
 
 
 class Watchdog(Extension):
-    """Context manager, and Trainer extension, that ends all ranks when one fails.
+    """Context manager, and trainer extension, that ends all ranks if one fails.
 
     ::
 
@@ -34,183 +40,205 @@ class Watchdog(Extension):
             trainer.extend(watchdog)
             trainer.run()
 
-    What ends the job, at once: an exception or ``sys.exit`` that leaves the block, or the trainer,
-    on one rank; an exception in any thread; a data worker (a daemonic child process) that dies by a
-    signal or with a status; a rank that dies. After ``timeout`` seconds: a frozen rank or host, an
-    unreachable one; no iteration finished on any rank. While extensions run (evaluation, snapshots)
-    and before the training no iteration is asked for: it is enough that one rank's main thread
-    does something other than wait for ranks, or that threads or child processes work for it (one
-    call, outside of Python, of more than ten timeouts is taken for waiting all the same).
+    These end the job at once:
 
-    Every living rank then writes one message to the standard error, which names rank, iteration
-    and cause, and ends with status 1. Ranks leave the block together.
+    - an exception or ``sys.exit`` that leaves the block or the trainer on one rank
+    - an exception in any thread
+    - a data worker (a daemonic child process) that is killed by a signal or exits with an error
+    - a rank that dies
 
-    A thread of each rank sends a heartbeat to rank 0 over TCP and looks at the main thread from
-    outside: it makes no call of MPI, of whichever kind, and the training makes none of it. Time in
-    which this process does not run itself (a suspended job) does not count.
+    These end the job after ``timeout`` seconds:
+
+    - a rank or host that is frozen or unreachable
+    - no iteration finished on any rank
+
+    While extensions run (evaluation, snapshots) and before the training, no iteration must finish.
+    It is enough that one rank's main thread does something other than block in communication, or
+    that threads or child processes work for it. A single call outside of Python of more than ten
+    timeouts counts as blocked.
+
+    Every living rank then writes one message to the standard error, and exits with status 1. The
+    message names the rank, the iteration and the cause. Without a failure, the ranks leave the
+    block together.
+
+    A thread of each rank samples the main thread and sends a heartbeat to rank 0 over TCP. It
+    makes no MPI call, so it works while MPI blocks. Time in which the process is suspended does
+    not count.
 
     Parameters
     ----------
     comm : chainermn.CommunicatorBase, optional
-        All its ranks construct this together. None: one process, whose threads, data workers and
-        iterations are watched all the same; an exception ends it as it would without a watchdog.
+        All its ranks construct this object together. Default: one process. Its threads, data
+        workers and iterations are watched as well. An exception ends it as without a watchdog.
     timeout : float
-        Seconds. Longer than the longest iteration.
+        Seconds, above 0. Default: 600. It must be longer than the longest iteration. A shorter
+        timeout ends a stalled job sooner.
+
+    Attributes
+    ----------
+    rank, size : int
+        Those of ``comm``. 0 and 1 for one process.
+    interval : float
+        Seconds between heartbeats.
 
     Raises
     ------
     ValueError
-        If ``timeout`` is not above 0.
+        If ``timeout`` is not a finite number above 0.
     RuntimeError
         On every rank, if one cannot reach rank 0 by TCP.
 
     Notes
     -----
-    Without a block, as an extension only, it watches from its construction to the end of
-    ``trainer.run()``.
+    Without a ``with`` block, it watches from its construction to the end of ``trainer.run()``.
+
+    ``chainermn.global_except_hook`` ends the job too, but only for an exception that leaves the
+    main program. It does not end a job with a frozen rank, an unreachable host, a dead data worker
+    or a failed thread. ``MPI_Abort`` may also end the other ranks before they name the cause.
     """
 
     trigger = 1, 'iteration'
-    priority = 1000  # the first to hear of the end of a training
+    priority = 1000  # finalized before all other extensions
 
-    def __init__(self, comm=None, timeout=600):
-        if not timeout > 0:
-            raise ValueError(f'timeout = {timeout}: expected a number of seconds above 0')
-        self._main = MainThread(PATIENCE * timeout)
+    def __init__(self, comm: Communicator | None = None, timeout: float = 600) -> None:
+        check_positive_number('timeout', timeout)
+        self._main_thread = MainThread(MAX_STILL_TIMEOUTS * timeout)
         self._messenger = Messenger(comm)
         self.rank, self.size = self._messenger.rank, self._messenger.size
-        # Between heartbeats. Rank 0 hears at most 200 a second.
-        self.interval = min(max(1, self.size / 200), timeout / 20)
-        self._verdict = Verdict(self.rank, self.size, timeout)
-        self._failure, self._left, self._next_beat = None, False, 0
-        self._in_block, self._outer_error = False, None
+        self.interval = min(max(1, self.size / MAX_HEARTBEATS_PER_SECOND), timeout / 20)
+        self._status = JobStatus(self.rank, self.size, timeout)
+        self._failure: str | None = None
+        self._has_finished, self._next_heartbeat = False, 0.0
+        self._is_in_block = False
+        self._outer_error: BaseException | None = None
         self._workers, self._has_forked = DataWorkers(), False
         end_workers_with_parent()
-        watchdog = weakref.ref(self)  # what is registered at fork stays so for ever
-        os.register_at_fork(after_in_parent=lambda: watchdog() and watchdog()._forked())
-        self._pid, self._hook = os.getpid(), threading.excepthook
-        threading.excepthook = self._thread_failed
+        # A function that is registered at fork stays registered for ever, so it holds a weak
+        # reference only.
+        reference = weakref.ref(self)
+        os.register_at_fork(after_in_parent=lambda: _note_fork(reference))
+        self._pid, self._outer_hook = os.getpid(), threading.excepthook
+        threading.excepthook = self._fail_by_thread
         self._thread = threading.Thread(target=self._watch, name='watchdog', daemon=True)
         self._thread.start()
 
-    def __enter__(self):
-        self._in_block = True
+    def __enter__(self) -> Watchdog:
+        self._is_in_block = True
         return self
 
-    def __exit__(self, exc_type, error, tb):
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         if error is not None and self.size > 1:
             if not isinstance(error, SystemExit):
                 traceback.print_exception(exc_type, error, tb)
-            self._fail(_described(error))
-        self._leave()
+            self._fail(describe_error(error))
+        self._finish()
 
-    def initialize(self, trainer):
-        """Called by the trainer when it begins."""
-        self._main.updater, self._outer_error = trainer.updater, sys.exc_info()[1]
+    def initialize(self, trainer: Trainer) -> None:
+        """Begin to watch the iterations of a trainer.
 
-    def __call__(self, trainer):
-        """Called by the trainer after each iteration; costs nothing."""
+        Parameters
+        ----------
+        trainer : chainer.training.Trainer
+            The trainer, which calls this method when it begins.
+        """
+        self._main_thread.updater, self._outer_error = trainer.updater, sys.exc_info()[1]
 
-    def finalize(self):
-        """Called by the trainer when it ends, also by an exception."""
+    def __call__(self, trainer: Trainer) -> None:
+        """Do nothing: the watchdog works in a thread of its own.
+
+        Parameters
+        ----------
+        trainer : chainer.training.Trainer
+            The trainer.
+        """
+
+    def finalize(self) -> None:
+        """End the job if the trainer ends by an exception."""
         error = sys.exc_info()[1]
         if error is not None and error is not self._outer_error and self.size > 1:
-            self._fail(_described(error))
-        if not self._in_block:
-            self._leave()
+            self._fail(describe_error(error))
+        if not self._is_in_block:
+            self._finish()
 
-    def _leave(self):
-        self._left, self._next_beat = True, 0
+    def _finish(self) -> None:
+        """Block until all ranks have finished."""
+        self._has_finished, self._next_heartbeat = True, 0
         self._messenger.wake()
-        self._thread.join()  # until all have left
-        threading.excepthook = self._hook
+        self._thread.join()
+        threading.excepthook = self._outer_hook
 
-    def _fail(self, cause):
-        self._failure = self._failure or f'rank {self.rank}{_after(self._main.iteration)}: {cause}'
+    def _fail(self, cause: str) -> None:
+        """End the job on all ranks. Does not return in the main thread."""
+        iteration = self._main_thread.iteration
+        after = '' if iteration is None else f', after iteration {iteration}'
+        self._failure = self._failure or f'rank {self.rank}{after}: {cause}'
         self._messenger.wake()
         if threading.current_thread() is threading.main_thread():
-            self._thread.join(10)  # it ends the process
+            self._thread.join(JOIN_SECONDS)  # the thread exits the process
             os._exit(1)
 
-    def _forked(self):
-        # A worker is looked at when it is born: one that dies young is reaped by its pool at once.
-        self._has_forked = True
-        self._messenger.wake()
-
-    def _thread_failed(self, args):
-        self._hook(args)
+    def _fail_by_thread(self, args: Any) -> None:
+        """End the job after an exception in a thread, as ``threading.excepthook``."""
+        self._outer_hook(args)
         if os.getpid() == self._pid and not issubclass(args.exc_type, SystemExit):
             name = args.thread.name if args.thread else 'unknown'
-            self._fail(f'thread {name}: {_described(args.exc_value)}')
+            self._fail(f'thread {name}: {describe_error(args.exc_value)}')
 
-    def _watch(self):
+    def _watch(self) -> None:
+        """Run the watchdog's thread."""
         try:
-            while not self._verdict.all_left:
-                self._look()
+            while not self._status.has_finished:
+                self._exchange_messages()
         except Exception as error:
-            self._end(f'rank {self.rank}: the watchdog itself failed: {_described(error)}')
-        self._messenger.hang_up()
+            self._exit(f'rank {self.rank}: the watchdog itself failed: {describe_error(error)}')
+        self._messenger.close_in_order()
 
-    def _look(self):
+    def _exchange_messages(self) -> None:
         if self._has_forked:
+            # A worker is registered as soon as it is forked. If it dies at once, its pool joins
+            # it, and its exit status is lost.
             self._has_forked = False
-            time.sleep(0.01)  # until multiprocessing knows its child
+            time.sleep(FORK_SECONDS)
             self._check_workers()
-        if time.monotonic() >= self._next_beat:
-            self._next_beat = time.monotonic() + self.interval
+        if time.monotonic() >= self._next_heartbeat:
+            self._next_heartbeat = time.monotonic() + self.interval
             self._check_workers()
-            beat = {**self._main.sample(), 'left': self._left}
-            self._messenger.send(beat)
-            self._verdict.hear(self.rank, beat)
+            heartbeat = {**self._main_thread.sample(), 'finished': self._has_finished}
+            self._messenger.send(heartbeat)
+            self._status.add_message(self.rank, heartbeat)
         if self._failure:
-            self._messenger.send({'failed': self._failure})
-            self._end(self._failure)
-        wait = 0 if self._verdict.all_left else self._next_beat - time.monotonic()
-        messages = self._messenger.receive(wait)
+            self._send_failure_and_exit(self._failure)
+        timeout = 0 if self._status.has_finished else self._next_heartbeat - time.monotonic()
+        messages = self._messenger.receive(timeout)
         for rank, message in messages:
-            self._verdict.hear(rank, message)
-        text = self._verdict.text()
-        if text is not None:
-            self._messenger.send({'failed': text})
-            self._end(text)
-        if self._verdict.all_left:
-            self._messenger.send({'all left': True})
+            self._status.add_message(rank, message)
+        failure = self._status.find_failure()
+        if failure is not None:
+            self._send_failure_and_exit(failure)
+        if self._status.has_finished:
+            self._messenger.send({'all finished': True})
         elif messages:
-            time.sleep(CROWD)
+            time.sleep(COLLECT_SECONDS)
 
-    def _check_workers(self):
-        for death in self._workers.deaths():
+    def _check_workers(self) -> None:
+        for death in self._workers.find_deaths():
             self._fail(death)
 
-    def _end(self, text):
-        message = f'watchdog on rank {self.rank}: {text}\n'
-        try:
-            # A launcher that is frozen does not read, one that is gone breaks the pipe.
-            speaker = threading.Thread(target=_say, args=(message,), daemon=True)
-            speaker.start()
-            remove_shared_memory()
-            speaker.join(SPEECH)
-            time.sleep(GRACE)
-        finally:
-            os._exit(1)
+    def _send_failure_and_exit(self, failure: str) -> None:
+        self._messenger.send({'failure': failure})
+        self._exit(failure)
+
+    def _exit(self, failure: str) -> None:
+        exit_with_message(f'watchdog on rank {self.rank}: {failure}')
 
 
-def _say(message):
-    with contextlib.suppress(OSError):
-        os.write(2, message.encode(errors='backslashreplace'))
-        sys.stdout.flush()
-
-
-def _after(iteration):
-    return '' if iteration is None else f', after iteration {iteration}'
-
-
-def _described(error):
-    """Type, text and line of an exception, on one line."""
-    text = ' '.join(''.join(traceback.format_exception_only(type(error), error)).split())
-    text = text if len(text) <= LONGEST else text[:LONGEST] + '...'
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames:
-        last = frames[-1]
-        text += f' (in {last.name}, {os.path.basename(last.filename)}:{last.lineno})'
-    return text
+def _note_fork(reference: weakref.ref[Watchdog]) -> None:
+    watchdog = reference()
+    if watchdog is not None:
+        watchdog._has_forked = True
+        watchdog._messenger.wake()

@@ -1,6 +1,6 @@
-// Runs CUDA kernels on the CPU, for tests: the threads of a block are coroutines, which hand over
-// at barriers and at warp exchanges, and a thread that does not come to one is noticed. Blocks run
-// one after the other, and threads between two barriers: races do not show.
+// Runs CUDA kernels on the CPU, for tests. The threads of a block are coroutines, which switch at
+// barriers and at warp exchanges. A thread that misses a barrier is detected. Blocks run one after
+// the other, and so do threads between two barriers. Hence races are not detected.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -38,7 +38,7 @@ ucontext_t scheduler;
 uint64_t lanes[1024];
 const std::function<void()>* kernel;
 
-// Everyone of the warp, or of the block, comes here before anyone goes on.
+// Blocks until all threads of the warp, or of the block, are here.
 inline void barrier(State kind) {
     unsigned int own = threadIdx.x;
     states[own] = kind;
@@ -75,7 +75,7 @@ inline bool run_block(unsigned int block) {
     return true;
 }
 
-// 0, or 1 where threads of a block do not come to the same barrier.
+// Returns 1 if threads of a block do not reach the same barrier, else 0.
 inline int launch(unsigned int grid, unsigned int block, size_t shared, std::function<void()> f) {
     const size_t size = 64 << 10;
     dynamic_memory.assign(shared / 8 + 1, 0xdeadbeefdeadbeefull);

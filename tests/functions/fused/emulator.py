@@ -1,4 +1,4 @@
-"""The CUDA sources, compiled for the CPU and launched by the package's own launchers."""
+"""The CUDA source, compiled for the CPU, and a replacement of CuPy for the launchers."""
 
 import ctypes
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / 'chainer_ssd' / 'functions' / '_fused' / 'multibox_loss.cu'
 
-# extern "C" names for the templates, with the kernels' parameters as C knows them.
+# extern "C" functions for the templates, because ctypes has no C++ names.
 ENTRIES = r"""
 template <typename... P, typename... Q>
 int run(void (*kernel)(P...), unsigned grid, unsigned block, size_t shared, Q... args) {
@@ -37,7 +37,7 @@ ENTRY(__half, e)
 
 
 def compile_for_cpu(folder):
-    """A library of all kernels, made by g++ in ``folder``."""
+    """Compile all kernels with g++ in ``folder`` and return the library."""
     dynamic = 'extern __shared__ uint64 dynamic[];'
     source = SOURCE.read_text(encoding='utf-8')
     assert source.count(dynamic) == 1
@@ -67,7 +67,7 @@ def compile_for_cpu(folder):
 
 
 class EmulatedKernel:
-    """As ``chainer_ssd.functions._fused.lazy_kernel.LazyKernel``, on NumPy arrays."""
+    """Replaces ``LazyKernel`` for NumPy arrays."""
 
     def __init__(self, library, name):
         self.library, self.name, self.launches = library, name, 0
@@ -81,7 +81,7 @@ class EmulatedKernel:
             ctypes.c_size_t(shared_mem),
             *map(_as_c, args),
         )
-        assert not failed, f'{self.name}: not all threads of a block come to the same barrier'
+        assert not failed, f'{self.name}: not all threads of a block reach the same barrier'
 
 
 def _as_c(arg):
@@ -94,7 +94,7 @@ def _as_c(arg):
 
 
 def fake_cupy(shared_memory):
-    """As much of CuPy as the launchers use. New memory holds garbage."""
+    """Return the parts of CuPy that the launchers use. New arrays hold arbitrary values."""
 
     def empty(shape, dtype='d'):
         return (

@@ -1,4 +1,4 @@
-"""The CUDA kernels: compiled, emulated on the CPU, and on a GPU where there is one."""
+"""The CUDA kernels: compiled, emulated on the CPU, and run on a GPU if there is one."""
 
 import ctypes
 import shutil
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from chainer_ssd import multibox_loss
-from chainer_ssd.functions._fused import kernels
-from chainer_ssd.functions._fused import node as fused_multibox_loss
-from chainer_ssd.functions.objective import background_loss, n_hard_negative
+from chainer_ssd.functions import background_loss, n_hard_negative
+from chainer_ssd.functions._fused import dispatch, kernels
+from chainer_ssd.functions._fused.node import FusedMultiboxLoss
 from chainer_ssd.ops import hard_negative_mining
 from tests.functions.fused import emulator
 from tests.helpers import assert_close, to_numpy
@@ -21,11 +21,11 @@ KERNELS = ['box_losses', 'choose_rows', 'gradients']
 TYPES = ['float', 'double', '__half']
 
 
-def make(rng, most_boxes, most_elements=1 << 24):
-    """Predictions and targets of any shape, dtype and number of ties, and a ratio."""
-    n_box = int(10 ** rng.uniform(0, np.log10(most_boxes)))
+def make(rng, max_boxes, max_elements=1 << 24):
+    """Return predictions and targets of any shape, dtype and number of ties, and a ratio."""
+    n_box = int(10 ** rng.uniform(0, np.log10(max_boxes)))
     n_class = int(rng.integers(1, 100))
-    batch = int(rng.integers(1, 1 + min(4, max(1, most_elements // (n_box * n_class)))))
+    batch = int(rng.integers(1, 1 + min(4, max(1, max_elements // (n_box * n_class)))))
     dtype = rng.choice(['e', 'f', 'd'])
     mb_confs = rng.normal(size=(batch, n_box, n_class)) * rng.choice([0.1, 2, 2000])
     if rng.random() < 0.3:  # equal losses
@@ -54,8 +54,8 @@ def definition(mb_locs, mb_confs, *rest):
     return losses[0].array, losses[1].array, mb_locs.grad, mb_confs.grad
 
 
-def assert_right(arrays, selected, losses, gradients):
-    """Masks up to losses within 2 ulp; what is selected is then no matter of taste."""
+def assert_equals_definition(arrays, selected, losses, gradients):
+    """Masks may differ where losses lie within 2 ulp. All else must be equal up to rounding."""
     mb_locs, mb_confs, gt_mb_locs, label, k = arrays
     loss = background_loss(mb_confs)
     expected = (label > 0) | hard_negative_mining(
@@ -66,10 +66,10 @@ def assert_right(arrays, selected, losses, gradients):
         differ = loss[image][selected[image] != expected[image]]
         assert np.ptp(differ) <= 2 * np.spacing(abs(differ).max())
         assert selected[image].sum() == expected[image].sum()
-    answer = definition(*arrays)
-    for a, b in zip((*losses, *gradients), answer):
+    reference = definition(*arrays)
+    for a, b in zip((*losses, *gradients), reference):
         assert a.dtype == b.dtype
-        if b is answer[3]:
+        if b is reference[3]:
             agree = np.equal(selected, expected)
             a, b = to_numpy(a)[agree], b[agree]
         assert_close(a, b, {'e': 2e-3, 'f': 2e-6, 'd': 1e-12}[b.dtype.char])
@@ -84,16 +84,16 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def emulated(library, monkeypatch):
-    """Makes the launchers launch the emulated kernels, with so much shared memory."""
+    """Return a function that replaces the kernels: ``emulated(shared_memory_in_bytes)``."""
 
-    def start(shared_memory):
+    def replace_kernels(shared_memory):
         monkeypatch.setitem(sys.modules, 'cupy', emulator.fake_cupy(shared_memory))
-        made = {name: emulator.EmulatedKernel(library, name) for name in KERNELS}
-        for name, kernel in made.items():
+        emulated_kernels = {name: emulator.EmulatedKernel(library, name) for name in KERNELS}
+        for name, kernel in emulated_kernels.items():
             monkeypatch.setattr(kernels, name, kernel)
-        return made
+        return emulated_kernels
 
-    return start
+    return replace_kernels
 
 
 @pytest.mark.parametrize('shared_memory', [99 << 10, 12 << 10], ids=['shared', 'global'])
@@ -106,7 +106,7 @@ def test_emulated(emulated, seed, shared_memory):
     ones = np.array([1, 2], losses.dtype)
     gradients = kernels.backward(*arrays[:4], selected, count, ones[:1], ones[1:])
     assert [kernel.launches for kernel in launched.values()] == [1, 1, 1]
-    assert_right(arrays, selected, losses, gradients)
+    assert_equals_definition(arrays, selected, losses, gradients)
 
 
 def test_emulated_without_division_and_with_one_gradient(emulated):
@@ -127,14 +127,14 @@ def test_emulated_without_division_and_with_one_gradient(emulated):
         assert alone[1 - which] is None
 
 
-@pytest.mark.parametrize('poison', [np.nan, np.inf, -np.inf])
-def test_emulated_nan_is_the_largest_and_does_not_spread(emulated, poison):
+@pytest.mark.parametrize('special', [np.nan, np.inf, -np.inf])
+def test_emulated_nan_is_the_largest_loss_and_only_in_its_row(emulated, special):
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
     label = (rng.random((2, 90)) < 0.1).astype('i')
     label[:, ::9] = -1
-    arrays[1][label < 0] = poison
-    arrays[0][label <= 0] = poison
+    arrays[1][label < 0] = special
+    arrays[0][label <= 0] = special
     emulated(99 << 10)
     losses, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
     one = np.ones((), 'f')
@@ -151,14 +151,14 @@ def test_emulated_labels_beyond_the_classes_are_not_read(emulated):
     arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
     label = np.zeros((2, 90), 'i')
     label[:, 3] = 1
-    label[1, 7] = 1 << 30  # on a GPU nobody has looked at the values: 4 GiB away
+    label[1, 7] = 1 << 30  # labels on a GPU are not checked, and this one is 4 GiB away
     emulated(99 << 10)
     losses, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
     assert count == 3 and selected[1, 7]
     assert np.isfinite(losses[0]) and np.isnan(losses[1])
 
 
-def test_the_emulator_notices_threads_that_miss_a_barrier(library, tmp_path):
+def test_the_emulator_detects_threads_that_miss_a_barrier(library, tmp_path):
     source = tmp_path / 'wrong.cpp'
     source.write_text(
         """
@@ -240,35 +240,35 @@ def test_on_a_gpu_thousands_of_shapes():
         assert int(count) == (arrays[3] > 0).sum()
         scales = cupy.asarray([1, 2], losses.dtype)
         gradients = kernels.backward(*on_device, selected, count, scales[:1], scales[1:])
-        assert_right(arrays, selected, losses, gradients)
+        assert_equals_definition(arrays, selected, losses, gradients)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize('dtype', 'efd')
-def test_on_a_gpu_the_node_equals_numpys(dtype, monkeypatch):
+def test_on_a_gpu_the_node_equals_the_definition(dtype, monkeypatch):
     import cupy
 
-    monkeypatch.setattr(fused_multibox_loss, 'KERNELS_HAVE_RUN', True)
+    monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', True)
     rng = np.random.default_rng(0)
     label = np.where(rng.random((3, 500)) < 0.05, rng.integers(1, 9, (3, 500)), 0).astype('i8')
     arrays = [rng.normal(size=(3, 500, n)).astype(dtype) for n in (4, 9, 4)] + [label]
     for layout in (np.ascontiguousarray, np.asfortranarray):
         inputs = [chainer.Variable(cupy.asarray(layout(array))) for array in arrays[:2]]
         losses = multibox_loss(*inputs, *map(cupy.asarray, arrays[2:]), 3)
-        assert isinstance(losses[0].creator, fused_multibox_loss.FusedMultiboxLoss)
+        assert isinstance(losses[0].creator, FusedMultiboxLoss)
         (losses[0] + 2 * losses[1]).backward()
-        answer = definition(*arrays, 3)
+        reference = definition(*arrays, 3)
         rtol = {'e': 2e-3, 'f': 2e-6, 'd': 1e-12}[dtype]
-        for a, b in zip((*losses, *(x.grad for x in inputs)), answer):
+        for a, b in zip((*losses, *(x.grad for x in inputs)), reference):
             assert_close(a, b, rtol)
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_no_synchronisation_and_few_kernels(monkeypatch):
-    # A stream that is being captured refuses what waits for the host, and knows what was launched.
+def test_on_a_gpu_no_synchronization_and_few_kernels(monkeypatch):
+    # Stream capture raises on synchronization, and records the launched kernels.
     import cupy
 
-    monkeypatch.setattr(fused_multibox_loss, 'KERNELS_HAVE_RUN', True)
+    monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', True)
     rng = np.random.default_rng(0)
     arrays = [cupy.asarray(rng.normal(size=(4, 8732, n)).astype('f')) for n in (4, 21, 4)]
     label = cupy.asarray((rng.random((4, 8732)) < 0.01).astype('i'))
@@ -279,7 +279,7 @@ def test_on_a_gpu_no_synchronisation_and_few_kernels(monkeypatch):
         return chainer.grad(losses, inputs)
 
     with cupy.cuda.Stream(non_blocking=True) as stream:
-        kept = [step() for _ in range(3)]  # compiles, and fills the stream's memory pool
+        kept = [step() for _ in range(3)]  # compile, and fill the stream's memory pool
         stream.synchronize()
         del kept
         stream.begin_capture()
@@ -290,17 +290,17 @@ def test_on_a_gpu_no_synchronisation_and_few_kernels(monkeypatch):
     nodes = (ctypes.c_void_p * number.value)()
     assert not driver.cuGraphGetNodes(ctypes.c_void_p(graph.graph), nodes, ctypes.byref(number))
     kinds = []
-    for node in nodes:
+    for graph_node in nodes:
         kind = ctypes.c_int()
-        assert not driver.cuGraphNodeGetType(ctypes.c_void_p(node), ctypes.byref(kind))
+        assert not driver.cuGraphNodeGetType(ctypes.c_void_p(graph_node), ctypes.byref(kind))
         kinds.append(kind.value)
     assert 3 <= kinds.count(0) <= 6  # CU_GRAPH_NODE_TYPE_KERNEL
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(('n_class', 'most'), [(21, 3), (81, 2)], ids=['VOC300', 'COCO300'])
-def test_on_a_gpu_time_against_bandwidth(n_class, most):
-    # All three kernels against copies that read the predictions and write the gradients.
+@pytest.mark.parametrize(('n_class', 'max_ratio'), [(21, 3), (81, 2)], ids=['VOC300', 'COCO300'])
+def test_on_a_gpu_time_is_near_that_of_a_copy(n_class, max_ratio):
+    # A copy reads the predictions once and writes as much as the gradients.
     import cupy
 
     rng = np.random.default_rng(0)
@@ -308,7 +308,7 @@ def test_on_a_gpu_time_against_bandwidth(n_class, most):
     label = cupy.asarray((rng.random((32, 8732)) < 0.004).astype('i'))
     one, copies = cupy.ones((), 'f'), [cupy.empty_like(array) for array in arrays[:2]]
 
-    def ours():
+    def run_kernels():
         _, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
         kernels.backward(*arrays, label, selected, count, one, one)
 
@@ -316,18 +316,18 @@ def test_on_a_gpu_time_against_bandwidth(n_class, most):
         for target, array in zip(copies, arrays):
             cupy.copyto(target, array)
 
-    def milliseconds(way):
-        taken = []
+    def milliseconds(function):
+        times = []
         for _ in range(60):
             start, end = cupy.cuda.Event(), cupy.cuda.Event()
             start.record()
             for _ in range(10):
-                way()
+                function()
             end.record()
             end.synchronize()
-            taken.append(cupy.cuda.get_elapsed_time(start, end) / 10)
-        return sorted(taken[10:])[25]
+            times.append(cupy.cuda.get_elapsed_time(start, end) / 10)
+        return sorted(times[10:])[25]
 
-    ratio = milliseconds(ours) / milliseconds(copy)
+    ratio = milliseconds(run_kernels) / milliseconds(copy)
     print(f'{ratio:.2f} times the copy')
-    assert ratio <= most
+    assert ratio <= max_ratio

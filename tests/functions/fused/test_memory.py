@@ -1,43 +1,46 @@
-from chainer_ssd.functions._fused import memory as _warm_memory
+from chainer_ssd.functions._fused import memory
 
 
-def test_dead_memory_is_warm_again():
-    x = _warm_memory.zeros((3, 1001), 'f')
-    assert x.shape == (3, 1001) and x.dtype == 'f' and x.flags.writeable and not x.any()
-    x[:] = 1
-    address, view = x.ctypes.data, x[1:]
-    del x
-    other = _warm_memory.zeros((3, 1001), 'f')
+def test_a_buffer_is_reused_after_the_last_view_is_deleted():
+    array = memory.zeros((3, 1001), 'f')
+    assert array.shape == (3, 1001) and array.dtype == 'f'
+    assert array.flags.writeable and not array.any()
+    array[:] = 1
+    address, view = array.ctypes.data, array[1:]
+    del array
+    other = memory.zeros((3, 1001), 'f')
     assert other.ctypes.data != address and view.all()
     del view
-    again = _warm_memory.zeros((3, 1001), 'f')
-    assert again.ctypes.data == address and not again.any()
-    assert _warm_memory.zeros((0, 4), 'd').shape == (0, 4)
+    reused = memory.zeros((3, 1001), 'f')
+    assert reused.ctypes.data == address and not reused.any()
+    assert memory.zeros((0, 4), 'd').shape == (0, 4)
 
 
-def test_no_more_than_one_losss_gradients_are_kept():
-    held = [_warm_memory.zeros(1000 + i, 'f') for i in range(10)]
-    del held
-    assert len(_warm_memory._dead) <= 2
+def test_at_most_two_buffers_are_kept():
+    arrays = [memory.zeros(1000 + i, 'f') for i in range(10)]
+    del arrays
+    assert len(memory._free_buffers) == 2
+    memory.clear()
+    assert not memory._free_buffers
 
 
-def test_scratch_is_dead_memory_of_any_larger_size_and_goes_back():
-    _warm_memory._dead.clear()
-    gradient = _warm_memory.zeros((100, 4), 'f')
+def test_scratch_uses_a_buffer_that_is_large_enough_and_returns_it():
+    memory.clear()
+    gradient = memory.zeros((100, 4), 'f')
     address = gradient.ctypes.data
-    assert _warm_memory.scratch((3,), 'f').ctypes.data != address  # it is alive
-    assert not _warm_memory._dead  # what scratch had to ask for is not kept
+    assert memory.scratch((3,), 'f').ctypes.data != address  # the buffer is in use
+    assert not memory._free_buffers  # new scratch memory does not join the pool
     del gradient
-    too_large = _warm_memory.scratch((101, 4), 'f')
+    too_large = memory.scratch((101, 4), 'f')
     assert too_large.shape == (101, 4) and too_large.ctypes.data != address
-    work = _warm_memory.scratch((7, 5), 'd')
-    assert work.shape == (7, 5) and work.dtype == 'd' and work.ctypes.data == address
-    work[:] = 1
-    assert _warm_memory.scratch((7, 5), 'd').ctypes.data != address
-    view = work[2:]
-    del work
-    assert not _warm_memory._dead
+    scratch = memory.scratch((7, 5), 'd')
+    assert scratch.shape == (7, 5) and scratch.dtype == 'd' and scratch.ctypes.data == address
+    scratch[:] = 1
+    assert memory.scratch((7, 5), 'd').ctypes.data != address
+    view = scratch[2:]
+    del scratch
+    assert not memory._free_buffers
     del view
-    again = _warm_memory.zeros((100, 4), 'f')
-    assert again.ctypes.data == address and not again.any()
-    assert _warm_memory.scratch((0, 4), 'd').shape == (0, 4)
+    reused = memory.zeros((100, 4), 'f')
+    assert reused.ctypes.data == address and not reused.any()
+    assert memory.scratch((0, 4), 'd').shape == (0, 4)

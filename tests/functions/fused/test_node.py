@@ -1,3 +1,5 @@
+"""The node computes what the definition computes."""
+
 import threading
 import tracemalloc
 from typing import NamedTuple
@@ -10,17 +12,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd import multibox_loss
-from chainer_ssd.functions._fused import node as fused_multibox_loss
-from chainer_ssd.functions._fused import memory as _warm_memory
+from chainer_ssd.functions._fused import dispatch, memory
+from chainer_ssd.functions._fused.dispatch import node_serves
+from chainer_ssd.functions._fused.node import FusedMultiboxLoss
 from tests.helpers import assert_close
 
-RTOL = {'e': 1e-6, 'f': 1e-6, 'd': 1e-12}  # of a loss; float16's are float32
+#: Of a loss. float16 predictions have float32 losses.
+RTOL = {'e': 1e-6, 'f': 1e-6, 'd': 1e-12}
 
 
-def make(seed=0, batch=3, n_box=60, n_class=5, dtype='f', share=0.1, scale=2.0):
+def make(seed=0, batch=3, n_box=60, n_class=5, dtype='f', positive_fraction=0.1, scale=2.0):
     rng = np.random.default_rng(seed)
     kind = rng.random((batch, n_box))
-    label = np.where(kind < share, rng.integers(1, max(n_class, 2), kind.shape), 0).astype('i')
+    label = np.where(
+        kind < positive_fraction, rng.integers(1, max(n_class, 2), kind.shape), 0
+    ).astype('i')
     label[kind > 0.95] = -1
     return (
         (rng.normal(size=(batch, n_box, 4)) * 2).astype(dtype),
@@ -31,11 +37,11 @@ def make(seed=0, batch=3, n_box=60, n_class=5, dtype='f', share=0.1, scale=2.0):
 
 
 def run(use, mb_locs, mb_confs, *rest):
-    """Losses and gradients by the node ('auto') or by the definition ('never')."""
+    """Return losses and gradients of the node ('auto') or of the definition ('never')."""
     mb_locs, mb_confs = chainer.Variable(mb_locs), chainer.Variable(mb_confs)
     with chainer.using_config('use_fused_multibox', use):
         loc_loss, conf_loss = multibox_loss(mb_locs, mb_confs, *rest)
-    is_node = isinstance(loc_loss.creator, fused_multibox_loss.FusedMultiboxLoss)
+    is_node = isinstance(loc_loss.creator, FusedMultiboxLoss)
     assert is_node == (use == 'auto')
     (loc_loss + 3 * conf_loss).backward()
     return loc_loss.array, conf_loss.array, mb_locs.grad, mb_confs.grad
@@ -45,14 +51,14 @@ def assert_equals_definition(*args):
     node, definition = run('auto', *args), run('never', *args)
     for a, b in zip(node, definition):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        # a gradient in float16 is rounded to it: one unit in the last place
+        # float16 gradients may differ by one unit in the last place.
         rtol = 2e-3 if b.dtype == 'e' else RTOL[b.dtype.char]
         np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
         a, b = (np.where(np.isfinite(x), x, 0) for x in (a, b))
-        # p - 1 of a sure positive is as exact as 1 is
-        least = 3 / max((args[3] > 0).sum(), 1) if b.ndim == 3 and b.shape[2] != 4 else 0
-        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(abs(b).max(initial=0), least))
+        # softmax(x)_t − 1 of a positive has the rounding error of 1, even if it is near 0.
+        min_scale = 3 / max((args[3] > 0).sum(), 1) if b.ndim == 3 and b.shape[2] != 4 else 0
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(abs(b).max(initial=0), min_scale))
     return node
 
 
@@ -62,15 +68,16 @@ def assert_equals_definition(*args):
     n_box=st.integers(1, 200),
     n_class=st.integers(1, 90),
     dtype=st.sampled_from('efd'),
-    share=st.sampled_from([0, 0.02, 0.4]),
+    positive_fraction=st.sampled_from([0, 0.02, 0.4]),
     scale=st.sampled_from([0, 0.1, 2, 30]),
     k=st.sampled_from([0, 0.5, 3, 2.2, 1000]),
 )
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_equals_the_definition(seed, batch, n_box, n_class, dtype, share, scale, k):
-    assert_equals_definition(*make(seed, batch, n_box, n_class, dtype, share, scale), k)
+def test_equals_the_definition(seed, batch, n_box, n_class, dtype, positive_fraction, scale, k):
+    arrays = make(seed, batch, n_box, n_class, dtype, positive_fraction, scale)
+    assert_equals_definition(*arrays, k)
 
 
 @pytest.mark.parametrize('dtype', 'fd')
@@ -78,7 +85,7 @@ def test_equals_the_definition(seed, batch, n_box, n_class, dtype, share, scale,
     'special', [np.nan, np.inf, -np.inf, 1e4, -1e4, 300, -300, 64, -64.5, -(2.0**17) - 64]
 )
 @pytest.mark.parametrize('column', [0, 2, slice(None)])
-def test_rows_that_left_the_safe_range(dtype, special, column):
+def test_rows_outside_the_range_of_approximate_odds(dtype, special, column):
     mb_locs, mb_confs, gt_mb_locs, label = make(batch=4, n_box=100, dtype=dtype)
     rng = np.random.default_rng(1)
     mb_confs[rng.random(label.shape) < 0.1, column] = special
@@ -87,13 +94,13 @@ def test_rows_that_left_the_safe_range(dtype, special, column):
 
 
 @pytest.mark.parametrize('dtype', 'fd')
-def test_all_logits_of_ten_thousand(dtype):
+def test_logits_of_ten_thousand(dtype):
     mb_locs, mb_confs, *targets = make(n_box=500, dtype=dtype, scale=1e4)
     loc_loss, conf_loss, *_ = assert_equals_definition(mb_locs, mb_confs, *targets, 3)
     assert np.isfinite(conf_loss) and conf_loss > 1e4
 
 
-def test_nan_in_rows_that_are_not_selected_stays_there():
+def test_nan_in_rows_that_are_not_selected_has_no_effect():
     mb_locs, mb_confs, gt_mb_locs, label = make()
     assert (label < 0).any()
     mb_confs[label < 0] = np.nan
@@ -126,7 +133,7 @@ def test_any_memory_layout():
 
 @pytest.mark.parametrize('shape', [(0, 60), (2, 0), (0, 0)])
 @pytest.mark.parametrize('use', ['auto', 'never'])
-def test_nothing_is_a_connected_zero(shape, use):
+def test_an_empty_batch_gives_connected_zeros(shape, use):
     arrays = (
         np.zeros((*shape, 4), 'f'),
         np.zeros((*shape, 5), 'f'),
@@ -139,7 +146,7 @@ def test_nothing_is_a_connected_zero(shape, use):
 
 
 @pytest.mark.parametrize('use', ['auto', 'never'])
-def test_one_loss_alone(use):
+def test_backward_of_one_loss(use):
     mb_locs, mb_confs, *targets = make()
     for which in (0, 1):
         inputs = chainer.Variable(mb_locs), chainer.Variable(mb_confs)
@@ -153,7 +160,7 @@ def test_one_loss_alone(use):
 
 
 class Communicator:
-    """As much of ChainerMN's as PositiveCount asks for: the other rank has 7 positives."""
+    """What PositiveCount uses of ChainerMN's communicator. The other rank has 7 positives."""
 
     rank, size = 0, 2
 
@@ -162,14 +169,14 @@ class Communicator:
 
     def allreduce_obj(self, value):
         self.calls += 1
-        total = 2 * value  # the other rank says the same, but for the count
+        total = 2 * value  # the other rank differs in the count only
         total[0] = value[0] + 7
         return total
 
 
-@pytest.mark.parametrize('share', [0, 0.1])
-def test_a_communicator_is_asked_once(share):
-    mb_locs, mb_confs, *targets = make(share=share)
+@pytest.mark.parametrize('positive_fraction', [0, 0.1])
+def test_one_collective_call_per_loss(positive_fraction):
+    mb_locs, mb_confs, *targets = make(positive_fraction=positive_fraction)
     n = (targets[1] > 0).sum()
     alone = run('never', mb_locs, mb_confs, *targets, 3)
     comm = Communicator()
@@ -181,9 +188,9 @@ def test_a_communicator_is_asked_once(share):
 
 
 @pytest.mark.parametrize('distributed', [False, True])
-def test_gradients_of_gradients_are_the_definitions(distributed):
+def test_double_backprop_equals_the_definition(distributed):
     comm = Communicator() if distributed else None
-    mb_locs, mb_confs, *targets = make(dtype='d', n_box=20, share=0.3)
+    mb_locs, mb_confs, *targets = make(dtype='d', n_box=20, positive_fraction=0.3)
 
     def twice(use):
         inputs = chainer.Variable(mb_locs), chainer.Variable(mb_confs)
@@ -199,7 +206,7 @@ def test_gradients_of_gradients_are_the_definitions(distributed):
 
 
 @pytest.mark.parametrize('k', [0, 3])
-def test_gradients_are_numerically_right(k):
+def test_gradients_equal_numerical_gradients(k):
     rng = np.random.default_rng(0)
     label = np.where(rng.random((2, 12)) < 0.3, rng.integers(1, 4, (2, 12)), 0).astype('i')
     targets = rng.uniform(-1, 1, (2, 12, 4))
@@ -226,10 +233,10 @@ def test_backward_twice():
         assert not np.shares_memory(a.array, b.array)
 
 
-def test_no_array_is_handed_out_twice():
+def test_gradients_in_use_are_not_overwritten():
     arrays = make(n_box=500)
     kept = [run('auto', *arrays, 3)[3] for _ in range(5)]
-    views = [run('auto', *arrays, 3)[3][1:2, ::7].T for _ in range(5)]  # only a view is left
+    views = [run('auto', *arrays, 3)[3][1:2, ::7].T for _ in range(5)]  # keeps a view only
     copies = [x.copy() for x in kept + views]
     for seed in range(20):
         run('auto', *make(seed, n_box=500), 3)
@@ -238,14 +245,14 @@ def test_no_array_is_handed_out_twice():
     assert len({x.ctypes.data for x in kept}) == len(kept)
 
 
-def test_threads_do_not_meet():
+def test_threads_do_not_share_memory():
     batches = [make(seed, batch=2, n_box=400) for seed in range(4)]
     expected = [run('auto', *arrays, 3) for arrays in batches]
     wrong = []
 
-    def work(arrays, answer):
+    def work(arrays, reference):
         for _ in range(30):
-            for a, b in zip(run('auto', *arrays, 3), answer):
+            for a, b in zip(run('auto', *arrays, 3), reference):
                 if not np.array_equal(a, b):
                     wrong.append(1)
 
@@ -257,32 +264,32 @@ def test_threads_do_not_meet():
     assert not wrong
 
 
-@pytest.mark.parametrize(('n_class', 'most'), [(21, 1.25), (81, 1.12)])
-def test_peak_memory(n_class, most):
-    arrays = make(batch=8, n_box=8732, n_class=n_class, share=0.003)
+@pytest.mark.parametrize(('n_class', 'max_ratio'), [(21, 1.25), (81, 1.12)])
+def test_peak_memory(n_class, max_ratio):
+    arrays = make(batch=8, n_box=8732, n_class=n_class, positive_fraction=0.003)
     run('auto', *arrays, 3)
-    _warm_memory._dead.clear()  # what it keeps counts, too
+    memory.clear()  # so that memory in the pool counts, too
     tracemalloc.start()
     try:
         result = run('auto', *arrays, 3)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert result[3].nbytes < peak < most * arrays[1].nbytes
+    assert result[3].nbytes < peak < max_ratio * arrays[1].nbytes
 
 
-def test_the_switch():
+def test_use_fused_multibox():
     *arrays, label = make()
     assert chainer.config.use_fused_multibox == 'auto'
     for use in ('auto', 'never'):
         run(use, *arrays, label, 3)
     with chainer.using_config('use_fused_multibox', 'always'):
-        with pytest.raises(ValueError, match="use_fused_multibox = 'always'.*'auto' or 'never'"):
+        with pytest.raises(ValueError, match="use_fused_multibox = 'always': expected one of"):
             multibox_loss(*arrays, label, 3)
     assert chainer.config.use_fused_multibox == 'auto'
 
 
-def test_what_is_not_served(monkeypatch):
+def test_which_arrays_the_node_serves(monkeypatch):
     class CuPyArray:
         dtype, size = np.dtype('f'), 4 * 8732
 
@@ -293,17 +300,17 @@ def test_what_is_not_served(monkeypatch):
         id: int
         compute_capability: str
 
-    serves, array = fused_multibox_loss.serves, np.zeros(3, 'f')
-    assert serves(array, array)
-    assert not serves(array.astype('g'), array)
-    assert not serves(array.astype(array.dtype.newbyteorder()), array)
-    assert not serves(CuPyArray(), CuPyArray())
+    array = np.zeros(3, 'f')
+    assert node_serves(array, array)
+    assert not node_serves(array.astype('g'), array)
+    assert not node_serves(array.astype(array.dtype.newbyteorder()), array)
+    assert not node_serves(CuPyArray(), CuPyArray())
     monkeypatch.setattr(chainer.backends.cuda, 'ndarray', CuPyArray)
-    assert not serves(CuPyArray(), CuPyArray())  # until the kernels have met a GPU
-    monkeypatch.setattr(fused_multibox_loss, 'KERNELS_HAVE_RUN', True)
-    assert serves(CuPyArray(), CuPyArray())
-    assert not serves(CuPyArray(), array)
-    assert not serves(CuPyArray(), CuPyArray(device=1))
-    assert not serves(CuPyArray(capability='61'), CuPyArray(capability='61'))
+    assert not node_serves(CuPyArray(), CuPyArray())  # the kernels are not tested on a GPU yet
+    monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', True)
+    assert node_serves(CuPyArray(), CuPyArray())
+    assert not node_serves(CuPyArray(), array)
+    assert not node_serves(CuPyArray(), CuPyArray(device=1))
+    assert not node_serves(CuPyArray(capability='61'), CuPyArray(capability='61'))
     CuPyArray.size = 4 << 31
-    assert not serves(CuPyArray(), CuPyArray())
+    assert not node_serves(CuPyArray(), CuPyArray())

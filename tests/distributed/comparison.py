@@ -1,8 +1,8 @@
-"""The same training twice: as ChainerMN with ChainerCV's loss has it today, and as it is here.
+"""The same training with ChainerMN and ChainerCV's loss, or with this package.
 
-``mpiexec -n N python -m mpi4py today.py (today | ours) OUT [options]``. The count of positives goes
-by ``comm.allreduce_obj``, data sets are each rank's own, snapshots are ChainerMN's checkpointer,
-the average precision is a mean over ranks; or ours.
+``mpiexec -n N python -m mpi4py comparison.py (chainermn | ours) OUT [options]``. The way
+``chainermn`` sums positives by ``comm.allreduce_obj`` and has a data set per rank. Its snapshots
+are those of ChainerMN's checkpointer, and its average precision is a mean over ranks.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from chainer_ssd.transforms import RandomTransformDataset
 
 N_BOX, N_CLASS, BATCH = 18, 4, 2
 N_IMAGE = 21
-UNEQUAL = 12, 9  # images of ranks 0, 1, ...: their epochs end after 6 and 5 iterations
-TIMEOUT = 5
+UNEQUAL = 12, 9  # images of rank 0 and of the others: 6 and 5 iterations an epoch
+TIMEOUT_SECONDS = 5
 
 
 class Model(chainer.Chain):
-    """A convolution whose outputs are laid out as ChainerCV's Multibox does it."""
+    """A convolution with the output layout of ChainerCV's Multibox."""
 
     def __init__(self):
         super().__init__()
@@ -39,8 +39,8 @@ class Model(chainer.Chain):
         return h[:, :, :4], h[:, :, 4:]
 
 
-class ChainToday(chainer.Chain):
-    """What ChainerCV's loss computes, composed anew: the count is a pickled object."""
+class ChainerCVChain(chainer.Chain):
+    """ChainerCV's loss, written again. The count is a pickled object."""
 
     def __init__(self, model, comm):
         super().__init__()
@@ -59,9 +59,9 @@ class ChainToday(chainer.Chain):
             ),
             positive.shape,
         )
-        # positives come last: a negative is hard if fewer than 3 n_i have a larger loss
-        place = np.where(positive, 1, -conf_loss.array).argsort(1).argsort(1)
-        hard = ~positive & (place < 3 * positive.sum(1, keepdims=True))
+        # Positives come last. A negative is hard if fewer than 3 n_i have a larger loss.
+        order = np.where(positive, 1, -conf_loss.array).argsort(1).argsort(1)
+        hard = ~positive & (order < 3 * positive.sum(1, keepdims=True))
         loss = (F.sum(loc_loss * positive) + F.sum(conf_loss * (positive | hard))) / n
         chainer.report({'loss': loss}, self)
         return loss
@@ -96,18 +96,18 @@ def make_trainer(args, comm):
         iterator = chainer.iterators.SerialIterator(
             make_examples(np.random.default_rng(comm.rank), n), BATCH
         )
-    chain = MultiboxTrainChain(Model(), comm=comm) if ours else ChainToday(Model(), comm)
+    chain = MultiboxTrainChain(Model(), comm=comm) if ours else ChainerCVChain(Model(), comm)
     optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
     optimizer.setup(chain)
     if ours:
-        optimizer.update()  # the first sends rank 0's weights round, and no more
+        optimizer.update()  # the first call only broadcasts rank 0's weights
     updater = chainer.training.StandardUpdater(
         iterator, optimizer, converter=lambda batch, device: convert(args, comm, updater, batch)
     )
     trainer = chainer.training.Trainer(updater, (3, 'epoch'), args.out)
     if args.sum:
         trainer.extend(
-            lambda trainer: print(f'1.0 came back as {comm.allreduce_obj(1.0)}', flush=True),
+            lambda trainer: print(f'sum of 1.0: {comm.allreduce_obj(1.0)}', flush=True),
             trigger=(1, 'epoch'),
         )
     if args.kill:
@@ -121,7 +121,7 @@ def make_trainer(args, comm):
 
 
 def convert(args, comm, updater, batch):
-    """The batch; for rank 1's fifth, nothing of it: no image has an object."""
+    """Return the arrays of a batch. With ``--empty``, rank 1's fifth batch has no image."""
     arrays = chainer.dataset.concat_examples(batch)
     if args.empty and comm.rank == 1 and updater.iteration == 4:
         arrays = tuple(array[:0] for array in arrays)
@@ -137,37 +137,37 @@ def train(args, comm, watchdog=None):
         if args.resume:
             snapshot.resume(trainer)
     elif args.kill or args.resume:
-        checkpointer = chainermn.create_multi_node_checkpointer('today', comm, path=args.out)
+        checkpointer = chainermn.create_multi_node_checkpointer('chainermn', comm, path=args.out)
         trainer.extend(checkpointer, trigger=(2, 'iteration'))
         if args.resume:
             checkpointer.maybe_load(trainer, optimizer)
-    begun = trainer.updater.iteration
+    first = trainer.updater.iteration
     trainer.run()
     if comm.rank == 0:
         chainer.serializers.save_npz(os.path.join(args.out, 'weights.npz'), optimizer.target)
-        print(f'done: {begun} to {trainer.updater.iteration}', flush=True)
+        print(f'done: {first} to {trainer.updater.iteration}', flush=True)
 
 
 class Detector(chainer.Link):
-    """Answers with jittered truths and some noise; an image's first pixel says which it is."""
+    """Detector that returns prepared detections. An image's first pixel is its index."""
 
-    def __init__(self, answers):
+    def __init__(self, detections):
         super().__init__()
-        self.answers = answers
+        self.detections = detections
 
     def predict(self, imgs):
-        return tuple(map(list, zip(*(self.answers[int(img[0, 0, 0])] for img in imgs))))
+        return tuple(map(list, zip(*(self.detections[int(img[0, 0, 0])] for img in imgs))))
 
 
 def evaluate(args, comm):
-    rng, examples, answers = np.random.default_rng(1), [], []
+    rng, examples, detections = np.random.default_rng(1), [], []
     for i, n in enumerate(rng.integers(0, 5, 24)):
         corner = rng.uniform(0, 60, (n, 2))
         bbox = np.hstack([corner, corner + rng.uniform(8, 40, (n, 2))]).astype('f')
         label = rng.integers(0, 3, n).astype('i')
         examples.append((np.full((3, 4, 4), i, 'f'), bbox, label))
         keep = np.concatenate([np.arange(n), rng.integers(0, n, n)]).astype('i')
-        answers.append(
+        detections.append(
             (
                 bbox[keep] + rng.normal(0, 3, (2 * n, 4)).astype('f'),
                 label[keep],
@@ -175,12 +175,12 @@ def evaluate(args, comm):
             )
         )
     names = ['a', 'b', 'c']
-    part, options = examples, {'comm': comm}
-    if args.way == 'today':
-        part, options = chainermn.scatter_dataset(examples, comm), {}
-    iterator = chainer.iterators.SerialIterator(part, 1, repeat=False, shuffle=False)
-    evaluator = DetectionEvaluator(iterator, Detector(answers), names, **options)
-    if args.way == 'today':
+    shard, options = examples, {'comm': comm}
+    if args.way == 'chainermn':
+        shard, options = chainermn.scatter_dataset(examples, comm), {}
+    iterator = chainer.iterators.SerialIterator(shard, 1, repeat=False, shuffle=False)
+    evaluator = DetectionEvaluator(iterator, Detector(detections), names, **options)
+    if args.way == 'chainermn':
         evaluator = chainermn.create_multi_node_evaluator(evaluator, comm)
     found = evaluator()
     if comm.rank == 0:
@@ -190,7 +190,7 @@ def evaluate(args, comm):
 def main():
     parser = argparse.ArgumentParser()
     add = parser.add_argument
-    add('way', choices=('today', 'ours'))
+    add('way', choices=('chainermn', 'ours'))
     add('out')
     add('--unequal', action='store_true', help='data sets of unequal length')
     add('--sum', action='store_true', help='an extension sums 1.0 over ranks after each epoch')
@@ -203,7 +203,7 @@ def main():
     if args.evaluate:
         evaluate(args, comm)
     elif args.way == 'ours':
-        with Watchdog(comm, TIMEOUT) as watchdog:
+        with Watchdog(comm, TIMEOUT_SECONDS) as watchdog:
             train(args, comm, watchdog)
     else:
         train(args, comm)

@@ -1,4 +1,4 @@
-"""What ChainerMN does today where nothing is struck, and what is done here: both are run."""
+"""Cases in which no process fails, with ChainerMN alone and with this package."""
 
 import re
 import subprocess
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-JOB = Path(__file__).with_name('today.py')
-LIMIT = 30  # seconds after which a job hangs; the watchdog's timeout is 5
+JOB = Path(__file__).with_name('comparison.py')
+HANG_SECONDS = 30  # after which a job counts as hanging. The watchdog's timeout is 5 seconds.
 
 
 @pytest.fixture(scope='module')
 def table(pytestconfig):
-    """Rows of the table that is printed at the end."""
-    rows = ['\n| case (2 ranks) | today | ours | seconds |', '|---|---|---|---|']
+    """Return the rows of the table that is printed at the end."""
+    rows = ['\n| case (2 ranks) | ChainerMN | ours | seconds |', '|---|---|---|---|']
     yield rows
     with pytestconfig.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled():
         print(*rows, sep='\n')
@@ -23,12 +23,12 @@ def table(pytestconfig):
 
 @pytest.fixture
 def run(start_mpiexec):
-    """``run(way, out, *options)``: exit status (None: it hangs) and what was printed."""
+    """Return ``run(way, out, *options)`` -> exit status (None: it hangs), printed text."""
 
     def run(way, out, *options):
         process = start_mpiexec(2, JOB, way, out, *options)
         try:
-            printed = process.communicate(timeout=LIMIT)[0]
+            printed = process.communicate(timeout=HANG_SECONDS)[0]
         except subprocess.TimeoutExpired:
             process.terminate()
             return None, process.communicate(timeout=10)[0]
@@ -43,33 +43,33 @@ def weights(out):
 
 
 def unequal_data_sets(run, out):
-    status, printed = run('today', out, '--unequal')
+    status, printed = run('chainermn', out, '--unequal')
     assert status is None and 'done' not in printed, printed
     yield 'hangs'
     status, printed = run('ours', out)
     assert status == 0 and 'done: 0 to 15' in printed, printed
     began = time.monotonic()
-    status, printed = run('ours', out, '--unequal')  # against the advice
-    assert status and printed.count('nothing has gone on for 5 s: rank 1 at the end') == 2, printed
+    status, printed = run('ours', out, '--unequal')  # not recommended
+    assert status and printed.count('no progress for 5 s: rank 1 after the training') == 2, printed
     yield 'every rank gets the same number; unequal all the same: ends, named', began
 
 
 def a_sum_after_each_epoch(run, out):
-    status, printed = run('today', out, '--unequal', '--sum')
-    wrong = [float(found) for found in re.findall(r'1\.0 came back as ([\d.]+)', printed)]
+    status, printed = run('chainermn', out, '--unequal', '--sum')
+    wrong = [float(found) for found in re.findall(r'sum of 1\.0: ([\d.]+)', printed)]
     assert wrong and wrong[0] != 2, printed
     yield f'1.0 + 1.0 = {wrong[0]}, ' + ('then hangs' if status is None else 'then ends')
     status, printed = run('ours', out, '--sum')
-    assert status == 0 and set(re.findall(r'came back as (\d\.\d)', printed)) == {'2.0'}, printed
+    assert status == 0 and set(re.findall(r'sum of 1\.0: (\d\.\d)', printed)) == {'2.0'}, printed
     began = time.monotonic()
     status, printed = run('ours', out, '--unequal', '--sum')
-    assert status and 'came back' not in printed, printed
-    assert re.search('all ranks wait for each other; .*in allreduce_obj', printed), printed
+    assert status and 'sum of' not in printed, printed
+    assert re.search('all ranks block each other; .*in allreduce_obj', printed), printed
     yield '2.0; unequal all the same: ends, named, no wrong number', began
 
 
 def a_batch_without_images(run, out):
-    status, printed = run('today', out, '--empty')
+    status, printed = run('chainermn', out, '--empty')
     assert status != 0 and 'ValueError: cannot reshape' in printed, printed
     yield 'ValueError' + (', hangs' if status is None else '')
     began = time.monotonic()
@@ -78,15 +78,15 @@ def a_batch_without_images(run, out):
     yield 'trains on, exact', began
 
 
-def killed_and_resumed(run, out, spoil=lambda folder: None):
+def kill_and_resume(run, out, damage=lambda folder: None):
     found = {}
-    for way in ('today', 'ours'):
+    for way in ('chainermn', 'ours'):
         whole, broken = out / f'{way}_whole', out / f'{way}_broken'
         whole.mkdir(), broken.mkdir()
         status, printed = run(way, whole)
         assert status == 0, printed
         assert run(way, broken, '--kill', 7)[0]
-        spoil(broken)
+        damage(broken)
         began = time.monotonic()
         status, printed = run(way, broken, '--resume')
         if status == 0:
@@ -98,29 +98,31 @@ def killed_and_resumed(run, out, spoil=lambda folder: None):
 
 
 def resumed_after_a_kill(run, out):
-    today, ours = killed_and_resumed(run, out)
-    assert today[0] > 1e-4 and ours[0] == 0
-    yield f'other weights (by up to {today[0]:.1g})'
+    chainermn, ours = kill_and_resume(run, out)
+    assert chainermn[0] > 1e-4 and ours[0] == 0
+    yield f'other weights (by up to {chainermn[0]:.1g})'
     yield 'the same weights, bit for bit', ours[1]
 
 
-def resumed_from_a_torn_snapshot(run, out):
-    def spoil(folder):
-        newest = [*folder.glob('today.1.6'), *folder.glob('snapshot_00000006_rank1.npz')]
+def resumed_from_a_damaged_snapshot(run, out):
+    def damage(folder):
+        newest = [*folder.glob('chainermn.1.6'), *folder.glob('snapshot_00000006_rank1.npz')]
         newest[0].write_bytes(newest[0].read_bytes()[:900])
 
-    today, ours = killed_and_resumed(run, out, spoil)
-    assert today[0] == 'zipfile.BadZipFile' and ours[0] == 0
+    chainermn, ours = kill_and_resume(run, out, damage)
+    assert chainermn[0] == 'zipfile.BadZipFile' and ours[0] == 0
     yield 'ends: BadZipFile on one rank'
-    yield 'an older one: the same weights, bit for bit', ours[1]
+    yield 'an older snapshot: the same weights, bit for bit', ours[1]
 
 
 def evaluated_by_shards(run, out):
-    (_, today), began = run('today', out, '--evaluate'), time.monotonic()
+    (_, chainermn), began = run('chainermn', out, '--evaluate'), time.monotonic()
     _, ours = run('ours', out, '--evaluate')
-    today, ours = (float(re.search(r'mAP ([\d.]+)', printed)[1]) for printed in (today, ours))
-    assert today != pytest.approx(ours, abs=1e-3)
-    yield f'mean of shard mAPs: {today:.3f}'
+    chainermn, ours = (
+        float(re.search(r'mAP ([\d.]+)', printed)[1]) for printed in (chainermn, ours)
+    )
+    assert chainermn != pytest.approx(ours, abs=1e-3)
+    yield f'mean of shard mAPs: {chainermn:.3f}'
     yield f'that of one process: {ours:.3f}', began
 
 
@@ -129,7 +131,7 @@ CASES = {
     'the same, an extension sums 1.0 over the ranks after each epoch': a_sum_after_each_epoch,
     'a rank whose batch has no image': a_batch_without_images,
     'killed and resumed': resumed_after_a_kill,
-    'the same, newest snapshot torn on one rank': resumed_from_a_torn_snapshot,
+    'the same, newest snapshot damaged on one rank': resumed_from_a_damaged_snapshot,
     'average precision over ranks': evaluated_by_shards,
 }
 
@@ -137,9 +139,9 @@ CASES = {
 @pytest.mark.mpi
 @pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
-def test_today_and_ours(run, tmp_path, table, case):
-    today, (ours, began) = CASES[case](run, tmp_path)
-    table.append(f'| {case} | {today} | {ours} | {time.monotonic() - began:.1f} |')
+def test_chainermn_and_ours(run, tmp_path, table, case):
+    chainermn, (ours, began) = CASES[case](run, tmp_path)
+    table.append(f'| {case} | {chainermn} | {ours} | {time.monotonic() - began:.1f} |')
 
 
 @pytest.mark.mpi

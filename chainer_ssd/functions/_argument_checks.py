@@ -1,0 +1,125 @@
+"""Checks of predictions and targets that several losses share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chainer
+
+from chainer_ssd._array import Array, checks_values, get_array_module
+
+
+def rank_prefix(comm: Any) -> str:
+    """Return the start of an error message: the rank, if there is a communicator."""
+    return '' if comm is None else f'rank {comm.rank}: '
+
+
+def check_predictions(
+    mb_locs: Array,
+    mb_confs: Array,
+    gt_shape: tuple[int, ...] | None,
+    comm: Any,
+    names: tuple[str, str] = ('mb_locs', 'mb_confs'),
+) -> None:
+    """Raise unless shapes and dtypes of predictions agree.
+
+    Parameters
+    ----------
+    mb_locs, mb_confs : arrays
+        Predictions. Under ``chainer.config.debug`` they must be finite.
+    gt_shape : tuple or None
+        (B, K) of the ground truth, if it is known.
+    comm : communicator or None
+        Its rank is named in messages.
+    names : tuple of str
+        Names of both predictions in messages.
+    """
+
+    def shapes() -> str:  # for messages only, because str(dtype) takes longer than the checks
+        return ', '.join(
+            f'{name} {array.shape} {array.dtype}' for name, array in zip(names, (mb_locs, mb_confs))
+        )
+
+    if mb_locs.dtype.kind != 'f' or mb_locs.dtype != mb_confs.dtype:
+        raise TypeError(f'{rank_prefix(comm)}{shapes()}: expected floats of one dtype')
+    if (
+        mb_locs.ndim != 3
+        or mb_confs.ndim != 3
+        or mb_locs.shape[2] != 4
+        or mb_locs.shape[:2] != mb_confs.shape[:2]
+        or mb_confs.shape[2] < 1
+    ):
+        raise ValueError(f'{rank_prefix(comm)}{shapes()}: expected (B, K, 4) and (B, K, C)')
+    if gt_shape is not None and mb_locs.shape[:2] != gt_shape:
+        raise ValueError(
+            f'{rank_prefix(comm)}{shapes()}, ground truth for (B, K) = {gt_shape}: '
+            'expected the same B and K'
+        )
+    if chainer.config.debug:
+        for name, array in zip(names, (mb_locs, mb_confs)):
+            _check_finite(name, array, comm)
+
+
+def check_targets(gt_mb_locs: Array, gt_mb_labels: Array, n_class: int, comm: Any) -> Array | None:
+    """Return the flat indices of boxes that are not background, or raise if targets are invalid.
+
+    Parameters
+    ----------
+    gt_mb_locs, gt_mb_labels : arrays
+        Targets. Offsets of positive boxes must be finite.
+    n_class : int
+        Number of classes C. Labels must be in -1 ... C - 1.
+    comm : communicator or None
+        Its rank is named in messages.
+
+    Returns
+    -------
+    int array or None
+        None where array values are not checked.
+    """
+    if gt_mb_locs.dtype.kind != 'f' or gt_mb_labels.dtype.kind not in 'iu':
+        raise TypeError(
+            f'{rank_prefix(comm)}gt_mb_locs has dtype {gt_mb_locs.dtype}, gt_mb_labels '
+            f'{gt_mb_labels.dtype}: expected floats and integers'
+        )
+    if gt_mb_labels.ndim != 2 or gt_mb_locs.shape != (*gt_mb_labels.shape, 4):
+        raise ValueError(
+            f'{rank_prefix(comm)}gt_mb_locs has shape {gt_mb_locs.shape}, gt_mb_labels '
+            f'{gt_mb_labels.shape}: expected (B, K, 4) and (B, K)'
+        )
+    xp = get_array_module(gt_mb_locs)
+    if not checks_values(xp):
+        return None
+    # One pass over all labels. The other checks read the few boxes that are not background.
+    not_background = xp.flatnonzero(gt_mb_labels != 0)
+    label = gt_mb_labels.reshape(-1)[not_background]
+    invalid = not_background[(label < -1) | (label >= n_class)]
+    if len(invalid):
+        image, box = divmod(int(invalid[0]), gt_mb_labels.shape[1])
+        raise ValueError(
+            f'{rank_prefix(comm)}gt_mb_labels[{image}, {box}] = {int(gt_mb_labels[image, box])}: '
+            f'expected -1 (ignored), 0 (background) or a class below {n_class}, the number of '
+            'columns of mb_confs'
+        )
+    positive = not_background[label > 0]
+    finite = xp.isfinite(gt_mb_locs.reshape(-1, 4)[positive])
+    if not finite.all():
+        invalid = positive[~finite.all(axis=1)]
+        image, box = divmod(int(invalid[0]), gt_mb_labels.shape[1])
+        raise ValueError(
+            f'{rank_prefix(comm)}gt_mb_locs[{image}, {box}] = '
+            f'{tuple(gt_mb_locs[image, box].tolist())}: expected finite offsets'
+        )
+    return not_background
+
+
+def _check_finite(name: str, array: Array, comm: Any) -> None:
+    """Raise if predictions hold NaN or inf: names the first such image and their number there."""
+    xp = get_array_module(array)
+    n_invalid = (~xp.isfinite(array)).reshape(len(array), -1).sum(axis=1)
+    if n_invalid.any():
+        image = int(xp.flatnonzero(n_invalid)[0])
+        raise ValueError(
+            f'{rank_prefix(comm)}{name}, image {image}: {int(n_invalid[image])} values are NaN '
+            'or inf: expected finite predictions'
+        )

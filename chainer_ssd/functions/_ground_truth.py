@@ -1,0 +1,134 @@
+"""Ground truth in the formats of PaddlePaddle and ssd.pytorch, split by image and checked.
+
+Both interfaces have x before y.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._validation import as_bbox, raise_for_row
+from chainer_ssd.functions._argument_checks import rank_prefix
+
+
+def as_array(x: Any) -> Array:
+    """Return the array of a ``chainer.Variable``, an array or a list."""
+    x = x.array if isinstance(x, chainer.Variable) else x
+    return x if hasattr(x, 'dtype') else np.asarray(x)
+
+
+def check_n_image(name: str, per_image: Sequence[Any], n_image: int, comm: Any) -> None:
+    """Raise unless there is ground truth for as many images as there are predictions."""
+    if len(per_image) != n_image:
+        raise ValueError(
+            f'{rank_prefix(comm)}{name} holds {len(per_image)} images and the predictions '
+            f'{n_image}: expected the same number'
+        )
+
+
+def split_images(
+    gt_box: Any, gt_label: Any, gt_lens: Any, n_image: int, comm: Any
+) -> tuple[list[Array], list[Array]]:
+    """Return the boxes and the labels as lists with one array per image.
+
+    Parameters
+    ----------
+    gt_box, gt_label
+        Lists of arrays, or one array each, as :func:`chainer_ssd.ssd_loss` takes them.
+    gt_lens : sequence of int or None
+        Number of ground truths of each image, if ``gt_box`` and ``gt_label`` are one array each.
+    n_image : int
+        Number of images of the predictions.
+    comm : communicator or None
+        Its rank is named in messages.
+    """
+    if gt_lens is None and not isinstance(gt_box, (list, tuple)) and as_array(gt_box).ndim == 2:
+        if n_image != 1:
+            raise ValueError(
+                f'{rank_prefix(comm)}gt_box is one array for {n_image} images: expected '
+                'gt_lens with it, or a list of arrays'
+            )
+        gt_lens = [len(gt_box)]
+    if gt_lens is None:
+        gt_bboxes, gt_labels = list(map(as_array, gt_box)), list(map(as_array, gt_label))
+    else:
+        lens = as_array(gt_lens).tolist()
+        gt_bboxes = _split_rows('gt_box', as_array(gt_box), lens, comm)
+        gt_labels = _split_rows('gt_label', as_array(gt_label), lens, comm)
+    check_n_image('gt_box', gt_bboxes, n_image, comm)
+    check_n_image('gt_label', gt_labels, n_image, comm)
+    return gt_bboxes, gt_labels
+
+
+def _split_rows(name: str, array: Array, lens: list[Any], comm: Any) -> list[Array]:
+    if not all(isinstance(n, int) and n >= 0 for n in lens) or array.shape[:1] != (sum(lens),):
+        raise ValueError(
+            f'{rank_prefix(comm)}gt_lens = {lens} and {name} has shape {array.shape}: '
+            'expected integers >= 0 whose sum is the number of rows'
+        )
+    return [array[stop - n : stop] for n, stop in zip(lens, itertools.accumulate(lens))]
+
+
+def check_prior_corners(prior_box: Array, name: str) -> Array:
+    """Return default boxes (x_min, y_min, x_max, y_max) as floats, or raise.
+
+    A size of 0 is legal, because clipping to the image can leave it.
+    """
+    prior_box = as_bbox(prior_box, name)
+    xp = get_array_module(prior_box)
+    if checks_values(xp):
+        is_ordered = (prior_box[:, :2] <= prior_box[:, 2:]).all(axis=1)
+        raise_for_row(
+            name,
+            prior_box,
+            is_ordered & xp.isfinite(prior_box).all(axis=1),
+            'finite (x_min, y_min, x_max, y_max) with x_min <= x_max and y_min <= y_max',
+        )
+    return prior_box
+
+
+def check_gt_label(
+    gt_label: Array,
+    n_bbox: int,
+    n_class: int,
+    name: str,
+    background_label: int | None = None,
+) -> Array:
+    """Return labels as int32 of shape (R,), or raise.
+
+    Parameters
+    ----------
+    gt_label : array of shape (R,) or (R, 1)
+        Integers, or floats that are integers.
+    n_bbox : int
+        Number of boxes R.
+    n_class : int
+        Labels must be in 0 ... n_class - 1.
+    name : str
+        Name of the argument in messages.
+    background_label : int or None
+        A label in that range that is not legal.
+    """
+    xp = get_array_module(gt_label)
+    if gt_label.shape not in ((n_bbox,), (n_bbox, 1)):
+        raise ValueError(
+            f'{name} has shape {gt_label.shape} for {n_bbox} boxes: '
+            f'expected ({n_bbox},) or ({n_bbox}, 1)'
+        )
+    if gt_label.dtype.kind not in 'fiu':
+        raise TypeError(f'{name} has dtype {gt_label.dtype}: expected integers or integral floats')
+    gt_label = gt_label.reshape(n_bbox)
+    if checks_values(xp):
+        valid = (gt_label >= 0) & (gt_label < n_class) & (gt_label == xp.floor(gt_label))
+        expected = f'an integer from 0 to {n_class - 1}'
+        if background_label is not None:
+            valid &= gt_label != background_label
+            expected += f', except background_label {background_label}'
+        raise_for_row(name, gt_label, valid, expected)
+    return gt_label.astype('i')

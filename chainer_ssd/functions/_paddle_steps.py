@@ -1,0 +1,166 @@
+"""The steps of PaddlePaddle's ``ssd_loss`` before the loss: match, encode and mine."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, NamedTuple
+
+import chainer
+
+from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._validation import check_bbox, raise_for_row
+from chainer_ssd.functions._argument_checks import rank_prefix
+from chainer_ssd.functions._ground_truth import (
+    as_array,
+    check_gt_label,
+    check_prior_corners,
+    split_images,
+)
+from chainer_ssd.functions._targets import Targets, encode_batch
+from chainer_ssd.functions.objective import (
+    as_rows,
+    huber_loss,
+    select_rows,
+    softmax_cross_entropy,
+)
+from chainer_ssd.ops import (
+    MIN_MATCH_IOU,
+    Matcher,
+    corner_to_center,
+    hard_example_mining,
+    hard_negative_mining,
+    swap_xy,
+)
+
+
+class SelectedBoxes(NamedTuple):
+    """Masks (N, Np) of the boxes that contribute to the loss."""
+
+    #: Matched boxes that remain after mining.
+    positive: Any
+    #: Boxes with background as their target.
+    hard_negative: Any
+
+
+def make_targets(
+    device: Any,
+    n_image: int,
+    n_box: int,
+    n_class: int,
+    gt_box: Any,
+    gt_label: Any,
+    gt_lens: Any,
+    prior_box: Any,
+    prior_box_var: Any,
+    background_label: int,
+    overlap_threshold: float,
+    match_type: str,
+    neg_overlap: float | None,
+    comm: Any,
+) -> Targets:
+    """Return the targets of a batch, or raise if an argument is invalid.
+
+    ``mb_labels`` holds columns of ``confidence``, rotated so that the background is 0: label l
+    stands for column (l + background_label) mod C. Ignored boxes have -1.
+
+    Parameters
+    ----------
+    device : chainer.backend.Device
+        Device of the targets.
+    n_image, n_box, n_class : int
+        N, Np and C of the predictions.
+    gt_box, gt_label, gt_lens, prior_box, prior_box_var, background_label, comm
+        As :func:`chainer_ssd.ssd_loss` takes them.
+    overlap_threshold, match_type, neg_overlap
+        Options of :func:`chainer_ssd.match`.
+    """
+    where = rank_prefix(comm)
+    if not isinstance(background_label, numbers.Integral) or not 0 <= background_label < n_class:
+        raise ValueError(
+            f'{where}background_label = {background_label!r}: expected one of '
+            f'the {n_class} columns of confidence'
+        )
+    prior = device.send(check_prior_corners(as_array(prior_box), f'{where}prior_box'))
+    xp = get_array_module(prior)
+    if len(prior) != n_box:
+        raise ValueError(
+            f'{where}prior_box has shape {prior.shape} and location '
+            f'{(n_image, n_box, 4)}: expected {n_box} default boxes'
+        )
+    variance = xp.ones(4, 'f') if prior_box_var is None else device.send(as_array(prior_box_var))
+    _check_variance(variance, prior, where)
+
+    gt_bboxes, gt_labels = split_images(gt_box, gt_label, gt_lens, n_image, comm)
+    for i in range(n_image):
+        bbox = check_bbox(gt_bboxes[i], f'{where}gt_box[{i}]', order='xy', dtype=prior.dtype)
+        label = check_gt_label(
+            gt_labels[i], len(bbox), n_class, f'{where}gt_label[{i}]', background_label
+        )
+        gt_bboxes[i] = device.send(bbox)
+        # Columns 0 ... C - 1 become foreground classes 0 ... C - 2, which the encoder expects.
+        gt_labels[i] = device.send((label - background_label) % n_class - 1)
+
+    prior = swap_xy(prior)
+    # Paddle and Caffe match nothing below MIN_MATCH_IOU, whatever the threshold.
+    matcher = Matcher.of_corners(
+        prior, max(overlap_threshold, MIN_MATCH_IOU), match_type, neg_overlap
+    )
+    return encode_batch(
+        matcher, corner_to_center(prior), gt_bboxes, gt_labels, swap_xy(variance), comm
+    )
+
+
+def _check_variance(variance: Array, prior: Array, where: str) -> None:
+    if variance.shape not in ((4,), prior.shape):
+        raise ValueError(
+            f'{where}prior_box_var has shape {variance.shape}: expected '
+            f'{prior.shape} as prior_box, or (4,)'
+        )
+    xp = get_array_module(variance)
+    if checks_values(xp):
+        rows = variance.reshape(-1, 4)
+        valid = (rows > 0).all(axis=1) & xp.isfinite(rows).all(axis=1)
+        raise_for_row(f'{where}prior_box_var', rows, valid, 'finite positive numbers')
+
+
+def select_boxes(
+    location: Array,
+    confidence: Array,
+    targets: Targets,
+    column: Array,
+    mining_type: str,
+    neg_pos_ratio: float,
+    sample_size: int | None,
+    mine_with_loc_loss: bool,
+) -> SelectedBoxes:
+    """Return the boxes that contribute to the loss of a batch.
+
+    Parameters
+    ----------
+    location, confidence : float arrays
+        Predictions of :func:`chainer_ssd.ssd_loss`.
+    targets : Targets
+        Result of :func:`make_targets`.
+    column : integer array of shape (N, Np)
+        Target column of ``confidence`` for each box.
+    mining_type, neg_pos_ratio, sample_size, mine_with_loc_loss
+        As :func:`chainer_ssd.ssd_loss` takes them.
+    """
+    xp = get_array_module(location)
+    positive, ignored = targets.mb_labels > 0, targets.mb_labels < 0
+    with chainer.no_backprop_mode():
+        rows = as_rows(confidence)
+        rows = chainer.as_variable(rows.astype(xp.promote_types(rows.dtype, 'f'), copy=False))
+        loss = softmax_cross_entropy(rows, column.ravel()).array.reshape(column.shape)
+        if mine_with_loc_loss:
+            loc = select_rows(chainer.as_variable(location), positive)
+            loss[positive] += huber_loss(loc, targets.mb_locs[positive]).array
+
+    if mining_type == 'hard_example':
+        assert sample_size is not None
+        selected = hard_example_mining(loss, sample_size)
+        return SelectedBoxes(positive & selected, selected & ~positive)
+    # floor(ratio · n_i) in float32. The minimum prevents an overflow in the conversion to int.
+    ratio = xp.float32(min(neg_pos_ratio, column.shape[1]))
+    n_negative = xp.floor(ratio * positive.sum(axis=1).astype('f')).astype('l')
+    return SelectedBoxes(positive, hard_negative_mining(loss, positive, n_negative, ignored))

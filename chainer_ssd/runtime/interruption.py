@@ -1,0 +1,54 @@
+"""Ctrl-C during a training."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any, Callable
+
+from chainer.training import Trainer
+
+
+@contextlib.contextmanager
+def interruptible(trainer: Trainer, hint: Callable[[], str] | None = None) -> Iterator[None]:
+    """Make Ctrl-C raise a ``KeyboardInterrupt`` that names the iteration.
+
+    Python prints and drops an exception that a signal handler raises during a fork or in a
+    destructor. Here the exception is raised again at the end of the iteration.
+
+    Call it in the main thread. If SIGINT is ignored, as under ``nohup``, it stays ignored.
+
+    Parameters
+    ----------
+    trainer : chainer.training.Trainer
+        The trainer that runs inside the ``with`` block. It gets an extension ``interrupt``.
+    hint : callable, optional
+        Function without arguments. Its text is added to the message, for example how to resume.
+        Default: nothing is added.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    was_pressed = False
+
+    def interrupt(*_: Any) -> None:
+        nonlocal was_pressed
+        was_pressed = True
+        text = f'interrupted after iteration {trainer.updater.iteration}'
+        raise KeyboardInterrupt(text if hint is None else f'{text}; {hint()}')
+
+    def interrupt_after_iteration(trainer: Trainer) -> None:
+        if was_pressed:
+            interrupt()
+
+    trainer.extend(interrupt_after_iteration, name='interrupt', trigger=(1, 'iteration'))
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
