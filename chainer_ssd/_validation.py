@@ -65,7 +65,14 @@ def is_valid_bbox(bbox: Any) -> Any:
     return xp.isfinite(bbox).all(axis=1) & (bbox[:, :2] < bbox[:, 2:]).all(axis=1)
 
 
-def check_bbox(bbox: Any, name: str = 'bbox', *, order: str = 'yx', dtype: Any = None) -> Any:
+def check_bbox(
+    bbox: Any,
+    name: str = 'bbox',
+    *,
+    order: str = 'yx',
+    dtype: Any = None,
+    allow_empty: bool = False,
+) -> Any:
     """Return ground truth boxes as floats, or raise if one is not finite or has no area.
 
     Parameters
@@ -79,6 +86,8 @@ def check_bbox(bbox: Any, name: str = 'bbox', *, order: str = 'yx', dtype: Any =
         the message.
     dtype : dtype, optional
         Result dtype. Default: float64 stays, everything else becomes float32.
+    allow_empty : bool
+        Whether a box may have height or width 0. Default: False.
 
     Returns
     -------
@@ -97,15 +106,16 @@ def check_bbox(bbox: Any, name: str = 'bbox', *, order: str = 'yx', dtype: Any =
     bbox = as_bbox(bbox, name, dtype)
     if checks_values(xp):
         valid = xp.isfinite(bbox)
-        valid[:, 2:] &= bbox[:, :2] < bbox[:, 2:]
+        is_ordered = xp.less_equal if allow_empty else xp.less
+        valid[:, 2:] &= is_ordered(bbox[:, :2], bbox[:, 2:])
         if not valid.all():
-            first, second = order[0], order[1]
+            first, second, sign = order[0], order[1], '<=' if allow_empty else '<'
             raise_for_row(
                 name,
                 bbox,
                 valid.all(axis=1),
-                f'finite {_CORNERS[order]} with {first}_min < {first}_max and '
-                f'{second}_min < {second}_max',
+                f'finite {_CORNERS[order]} with {first}_min {sign} {first}_max and '
+                f'{second}_min {sign} {second}_max',
             )
     return bbox
 

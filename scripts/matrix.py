@@ -1,9 +1,9 @@
-"""Runs the tests on each Python with the oldest and the newest NumPy that it takes.
+"""Runs the tests on each Python with the oldest and the newest NumPy that supports it.
 
     make test-matrix PYTHONS='python3.9 python3.12 python3.13'
 
-Each pair has its environment and its log in ``.matrix``. The table of results is printed and
-written to ``.matrix/results.md``. A Python that is missing is a failure.
+Each pair has an environment and a log in ``.matrix``. The script prints a table of results, and
+writes it to ``.matrix/results.md``. A missing Python is a failure.
 """
 
 import os
@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / '.matrix'
 PYTHONS = ['python3.9', 'python3.12', 'python3.13']
-# The first NumPy from 1.23 on that has wheels for the Python.
+# The oldest supported NumPy that has wheels for the Python.
 OLDEST = {'3.9': '1.23.0', '3.10': '1.23.0', '3.11': '1.23.2', '3.12': '1.26.0', '3.13': '2.1.0'}
-# pip splits both variables at spaces, so they hold a URL.
+# As a URL, because pip splits both variables at spaces.
 CONSTRAINTS = (ROOT / 'build-constraints.txt').as_uri()
 ENVIRONMENT = {'PIP_CONSTRAINT': CONSTRAINTS, 'PIP_BUILD_CONSTRAINT': CONSTRAINTS}
 COLUMNS = ['Python', 'NumPy', 'Chainer', 'passed', 'failed', 'skipped', 'seconds', 'result']
@@ -32,7 +32,7 @@ print(platform.python_version(), version('numpy'), version('chainer'))
 
 
 def minor_version(python):
-    """'3.9' and so on, or None where there is no such Python."""
+    """Return the version as ``'3.9'``, or None if there is no such Python."""
     try:
         out = subprocess.run([python, '--version'], capture_output=True, text=True).stdout
     except OSError:
@@ -42,6 +42,7 @@ def minor_version(python):
 
 
 def run_logged(command, log):
+    """Run a command with its output in the log, and return its exit status."""
     log.write(f'$ {" ".join(map(str, command))}\n')
     log.flush()
     return subprocess.run(
@@ -54,7 +55,7 @@ def run_logged(command, log):
 
 
 def run_pair(python, minor, age):
-    """One row of the table."""
+    """Run the tests in a new environment, and return the row of the table."""
     name = f'python{minor}-{age}-numpy'
     environment, report = FOLDER / name, FOLDER / f'{name}.xml'
     inside = environment / 'bin' / 'python'
@@ -84,6 +85,7 @@ def run_pair(python, minor, age):
 
 
 def main(pythons):
+    """Test the Pythons, and return whether one failed."""
     FOLDER.mkdir(exist_ok=True)
     rows = []
     for python in pythons or PYTHONS:

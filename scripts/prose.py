@@ -5,7 +5,7 @@ Usage::
     python scripts/prose.py                     # one row per group, exit 1 if a bar is broken
     python scripts/prose.py --files --worst 20  # also one row per file, and the longest sentences
     python scripts/prose.py --semicolons        # also where each semicolon is
-    python scripts/prose.py docs/how-to/gpu.md  # these files only
+    python scripts/prose.py docs/how-to/use-a-gpu.md  # these files only
 
 The groups are the README, the documents, the docstrings and the comments. Each group must hold
 each bar of ``BARS``. Tables, headings, code blocks, and the type lines of numpydoc are left out.

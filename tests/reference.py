@@ -1,26 +1,30 @@
-"""Oracles: the definitions as loops over plain Python numbers, too dumb to be wrong."""
+"""Oracles: the definitions as loops over Python numbers, too simple to be wrong."""
 
 import math
 
 
 def iou(a, b):
-    """Intersection over union of two boxes (y_min, x_min, y_max, x_max)."""
+    """Return the intersection over union of two boxes (y_min, x_min, y_max, x_max)."""
     height = min(a[2], b[2]) - max(a[0], b[0])
     width = min(a[3], b[3]) - max(a[1], b[1])
     if height <= 0 or width <= 0:
         return 0.0
-    both = height * width
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    intersection = height * width
+    area_a, area_b = ((x[2] - x[0]) * (x[3] - x[1]) for x in (a, b))
+    return intersection / (area_a + area_b - intersection)
 
 
 def corners(box):
-    """(cy, cx, h, w) to (y_min, x_min, y_max, x_max)."""
+    """Return (y_min, x_min, y_max, x_max) of a box (cy, cx, h, w)."""
     cy, cx, h, w = box
     return cy - h / 2, cx - w / 2, cy + h / 2, cx + w / 2
 
 
 def match(overlap, n_box, iou_thresh, match_type, neg_overlap, ignore):
-    """The assignment; ``overlap[r][k]`` is the IoU of ground truth r with default box k."""
+    """Return the assignment of each default box.
+
+    ``overlap[r][k]`` is the IoU of ground truth r with default box k.
+    """
     index = [-1] * n_box
     truths = [r for r in range(len(overlap)) if not ignore[r]]
 
@@ -64,7 +68,10 @@ def match(overlap, n_box, iou_thresh, match_type, neg_overlap, ignore):
 
 
 def encode(default_bbox, bbox, label, index, variance):
-    """Targets (mb_loc, mb_label); ``variance`` holds four numbers for each default box."""
+    """Return the targets (mb_loc, mb_label).
+
+    ``variance`` holds four numbers for each default box.
+    """
     mb_loc, mb_label = [], []
     for k, (cy, cx, h, w) in enumerate(default_bbox):
         if index[k] < 0:
@@ -85,16 +92,19 @@ def encode(default_bbox, bbox, label, index, variance):
 
 
 def hardest(loss, candidates, n):
-    """Of ``candidates`` the n with the largest loss: NaN first, ties to the lower index."""
+    """Return the n ``candidates`` with the largest loss.
 
-    def place(k):
+    NaN counts as the largest. Ties go to the lower index.
+    """
+
+    def sort_key(k):
         return (0, 0.0, k) if math.isnan(loss[k]) else (1, -loss[k], k)
 
-    return set(sorted(candidates, key=place)[:n])
+    return set(sorted(candidates, key=sort_key)[:n])
 
 
 def non_maximum_suppression(bbox, thresh, score):
-    """Indices of the boxes that stay."""
+    """Return the indices of the kept boxes, by falling score."""
     kept = []
     for i in sorted(range(len(bbox)), key=lambda i: (-score[i], i)):
         if all(iou(bbox[i], bbox[j]) < thresh for j in kept):
@@ -103,18 +113,18 @@ def non_maximum_suppression(bbox, thresh, score):
 
 
 def cross_entropy(logits, column):
-    """−log softmax(logits)[column]."""
-    top = max(logits)
-    return math.log(sum(math.exp(x - top) for x in logits)) - (logits[column] - top)
+    """Return −log softmax(logits)[column]."""
+    largest = max(logits)
+    return math.log(sum(math.exp(x - largest) for x in logits)) - (logits[column] - largest)
 
 
 def huber(d):
-    """Huber loss with δ = 1."""
+    """Return the Huber loss with δ = 1."""
     return d * d / 2 if abs(d) < 1 else abs(d) - 0.5
 
 
 def multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k):
-    """(loc_loss, conf_loss) of nested lists."""
+    """Return (loc_loss, conf_loss) of nested lists."""
     loc_loss = conf_loss = 0.0
     n = 0
     for locs, confs, gt_locs, labels in zip(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels):

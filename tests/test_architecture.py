@@ -44,7 +44,7 @@ WITHIN_FLOOR_0 = {('_files', '_options'), ('_files', '_array'), ('_options', '_a
 IMAGE_LIBRARIES = {'PIL', 'cv2'}
 OPTIONAL = {'PIL', 'cv2', 'defusedxml', 'matplotlib', 'pycocotools', 'tqdm'}
 DEFERRED = {'chainermn', 'cupy', 'mpi4py'}
-HOOKS = {'threading.excepthook'}  # Python's documented way to be told of a thread's exception
+HOOKS = {'threading.excepthook'}  # Python's documented hook for the exceptions of threads
 NOT_IN_OPS = {'chainer', 'chainermn', 'cupy', 'mpi4py', 'random', 'io', 'os', 'pathlib'}
 USES_RUNTIME = {'__init__', 'cli', 'runtime'}
 

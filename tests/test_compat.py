@@ -1,4 +1,4 @@
-"""Each patch of _compat: what it mends works, nothing else changes, and it goes away."""
+"""Tests of each patch of _compat: it works, changes nothing else, and ends with its reason."""
 
 import importlib
 import os
@@ -22,7 +22,7 @@ ROOT = Path(_compat.__file__).parents[2]
 
 
 def python(code, hook=False, **env):
-    """Runs ``code`` in an interpreter, without the start-up hook; returns what it printed."""
+    """Run ``code`` in an interpreter, and return its output. Default: without the start-up hook."""
     paths = [str(ROOT), str(SITE), *(sysconfig.get_paths()[key] for key in ('purelib', 'platlib'))]
     code = f'import sys; sys.path[1:1] = {paths!r}\n' + code
     done = subprocess.run(
@@ -36,7 +36,7 @@ def python(code, hook=False, **env):
     return done.stdout.strip()
 
 
-# --- the words
+# --- replaced text
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def python(code, hook=False, **env):
         ('chainermn.communicators._memory_utility', 1),
     ],
 )
-def test_words_stand_where_they_are_said_to(name, count):
+def test_each_replaced_text_occurs_as_often_as_listed(name, count):
     source = SITE.joinpath(*name.split('.')).with_suffix('.py').read_text()
     patch = patches.PATCHES.get(name)
     words = patch.words if patch else {}
@@ -62,16 +62,16 @@ def test_words_stand_where_they_are_said_to(name, count):
     compile(source, name, 'exec')
 
 
-def test_every_patch_has_its_row_above():
-    rows = test_words_stand_where_they_are_said_to.pytestmark[0].args[1]
+def test_every_patch_is_listed_above():
+    rows = test_each_replaced_text_occurs_as_often_as_listed.pytestmark[0].args[1]
     assert {name for name, count in rows if count} == set(patches.PATCHES)
 
 
-# --- when
+# --- conditions of the patches
 
 
 @pytest.mark.parametrize(
-    'name, idle, needed',
+    'name, not_due, due',
     [
         ('chainer.dataset.convert', (2, 3), (2, 4)),
         ('chainer.functions.array.as_strided', (1, 26), (2, 0)),
@@ -80,35 +80,35 @@ def test_every_patch_has_its_row_above():
         ('chainermn.communicators._memory_utility', (1, 26), (2, 0)),
     ],
 )
-def test_numpy_patches_go_away_where_numpy_has_the_name(monkeypatch, name, idle, needed):
-    monkeypatch.setattr(patches, 'NUMPY_VERSION', idle)
+def test_patches_for_numpy_apply_to_later_versions_only(monkeypatch, name, not_due, due):
+    monkeypatch.setattr(patches, 'NUMPY_VERSION', not_due)
     assert not patches.is_due(name)
     assert finder.ChainerPatcher.find_spec(name) is None
-    monkeypatch.setattr(patches, 'NUMPY_VERSION', needed)
+    monkeypatch.setattr(patches, 'NUMPY_VERSION', due)
     assert patches.is_due(name)
 
 
-def test_environment_check_goes_away_where_its_imports_work(monkeypatch):
+def test_the_environment_check_is_patched_only_if_its_imports_fail(monkeypatch):
     monkeypatch.setattr(patches, 'is_importable', lambda *names: True)
     assert not patches.is_due('chainer._environment_check')
     monkeypatch.setattr(patches, 'is_importable', lambda *names: False)
     assert patches.is_due('chainer._environment_check')
 
 
-def test_importable():
+def test_is_importable():
     assert patches.is_importable('json', 'json.decoder')
     assert not patches.is_importable('json', 'json.no_such_module')
 
 
 @pytest.mark.parametrize('version', ['7.8.0', '7.8.1.post1', '8.0.0'])
-def test_another_chainer_is_left_alone(monkeypatch, version):
+def test_another_version_of_chainer_is_not_patched(monkeypatch, version):
     monkeypatch.setattr(patches, 'NUMPY_VERSION', (2, 0))
     assert patches.is_due('chainer.functions.array.as_strided')
     monkeypatch.setattr(chainer._version, '__version__', version)
     assert not any(map(patches.is_due, patches.PATCHES))
 
 
-def test_a_module_without_a_patch_is_left_alone():
+def test_a_module_without_a_patch_is_not_found():
     assert finder.ChainerPatcher.find_spec('chainer.functions.array.get_item') is None
     assert finder.ChainerPatcher.find_spec('json') is None
 
@@ -136,10 +136,10 @@ def test_off_switch():
     assert out == 'True'
 
 
-# --- what else is touched
+# --- side effects
 
 
-def test_nothing_is_left_in_numpy():
+def test_nothing_is_added_to_numpy():
     out = python(
         'import numpy\n'
         'before = set(vars(numpy))\n'
@@ -147,12 +147,12 @@ def test_nothing_is_left_in_numpy():
         'print(sorted(set(vars(numpy)) - before))'
     )
     added = set(eval(out))
-    # numpy's own submodules, which the import system binds
+    # The import system adds NumPy's own submodules.
     assert all(importlib.util.find_spec(f'numpy.{name}') for name in added), added
 
 
 def test_chainers_bytecode_cache_is_not_written(tmp_path):
-    # PYTHONPYCACHEPREFIX collects whatever bytecode a fresh import writes.
+    # PYTHONPYCACHEPREFIX collects the bytecode that an import writes.
     out = python(
         'import chainer_ssd._compat as c, chainer\nprint(c.active_patches())',
         PYTHONPYCACHEPREFIX=str(tmp_path),
@@ -165,8 +165,8 @@ def test_chainers_bytecode_cache_is_not_written(tmp_path):
     assert 'chainer.functions.array.resize_images' in patched
 
 
-def test_chainer_imported_first_without_a_hook_is_mended_in_place():
-    """Where Chainer can be imported unaided, ``import chainer_ssd`` mends it afterwards."""
+def test_modules_imported_before_the_package_are_patched():
+    """Test that ``import chainer_ssd`` patches a Chainer that was imported without the hook."""
     out = python("""
 import importlib, numpy, warnings
 import chainer_ssd, chainer, chainer.functions as F
@@ -174,7 +174,7 @@ from chainer_ssd import _compat
 from chainer_ssd._compat import finder
 name = 'chainer.functions.array.resize_images'
 sys.meta_path.remove(finder.ChainerPatcher)
-importlib.reload(sys.modules[name])          # as it comes
+importlib.reload(sys.modules[name])          # without the patch
 x = numpy.zeros((1, 1, 2, 2), numpy.float32)
 warnings.simplefilter('error')
 for _ in range(2):
@@ -191,7 +191,7 @@ for _ in range(2):
 
 
 def make_chainer(folder, version='7.8.1'):
-    """Write a package ``chainer`` with one module that has the words of a patch."""
+    """Write a package ``chainer`` with one module that has the text of a patch."""
     package = folder / 'chainer'
     (package / 'functions' / 'array').mkdir(parents=True)
     for init in package, package / 'functions', package / 'functions' / 'array':
@@ -239,19 +239,19 @@ def test_a_loader_without_source_gives_one_warning(tmp_path):
     assert 'module_collection_mode' in warning
 
 
-def test_other_words_give_one_warning(tmp_path):
+def test_a_changed_source_gives_one_warning(tmp_path):
     package = make_chainer(tmp_path)
     (package / 'functions' / 'array' / 'resize_images.py').write_text('# edited\n')
     _, warning = python(f'sys.path.insert(0, {str(tmp_path)!r})\n' + IMPORT_IT).splitlines()
     assert "its source differs from the release: 'dtype=numpy.float)' is not in it" in warning
 
 
-def test_active_patches_names_what_is_patched():
+def test_active_patches_lists_the_patched_modules():
     out = python('import chainer_ssd, chainer\nprint(chainer_ssd._compat.active_patches())')
     assert set(eval(out)) <= set(patches.PATCHES) and 'resize_images' in out
 
 
-# --- what is mended
+# --- patched functions
 
 
 def test_environment_check_runs_without_numpy_distutils_and_pkg_resources():
@@ -303,7 +303,7 @@ def test_resize_images(kwargs, expected):
 
 
 def test_unpacking_gradients_of_another_dtype():
-    """What a float16 all-reduce does, with a buffer in main memory in the GPU's place."""
+    """Test the copies of a float16 all-reduce, with a buffer in main memory instead of a GPU."""
     pytest.importorskip('mpi4py', reason='chainermn needs mpi4py')
     out = python(
         """
@@ -325,14 +325,14 @@ def parameter(grad):
 
 grads = [np.array([[1, 2], [3, 4.5]], np.float32), np.array([-7], np.float16)]
 sent = [parameter(grad.copy()) for grad in grads]
-got = [parameter(np.zeros_like(grad)) for grad in grads]
+received = [parameter(np.zeros_like(grad)) for grad in grads]
 buffer = Buffer(2 * 5)
 pack_params(sent, 'grad', buffer, np.dtype('float16'), False)
-unpack_params(got, 'grad', buffer, np.dtype('float16'), False)
-print([(p.grad.tolist(), p.grad.dtype.name) for p in got])
+unpack_params(received, 'grad', buffer, np.dtype('float16'), False)
+print([(p.grad.tolist(), p.grad.dtype.name) for p in received])
 """,
         hook=True,
-    )  # mpi4py finds mpich by sys.prefix, which is the base Python's under -S
+    )  # mpi4py finds mpich by sys.prefix, and -S changes it to that of the base Python
     assert eval(out) == [([[1, 2], [3, 4.5]], 'float32'), ([-7], 'float16')]
 
 
@@ -341,7 +341,7 @@ def test_multi_node_iterator(mpiexec, tmp_path):
     script = tmp_path / 'iterate.py'
     script.write_text("""
 import warnings
-warnings.simplefilter('error', DeprecationWarning)   # what NumPy 2.5 makes an error
+warnings.simplefilter('error', DeprecationWarning)   # an error in NumPy 2.5
 import chainer_ssd, chainer, chainermn
 import numpy as np
 chainer.disable_experimental_feature_warning = True

@@ -135,7 +135,7 @@ def pages_with_python():
 def test_python_blocks_run(page, tmp_path):
     code = '\n'.join(find_python(page.read_text(encoding='utf-8')))
     script = tmp_path / 'page.py'
-    # Worker processes import the script anew, as they would import a reader's.
+    # Worker processes import the script again, as they would import a reader's.
     script.write_text(code, encoding='utf-8')
     done = subprocess.run(
         [sys.executable, str(script)],

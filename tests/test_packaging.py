@@ -36,7 +36,7 @@ def read_package(room='.'):
 
 
 def make(folder, *arguments):
-    """The output of a make that does not inherit the options of the make around the tests."""
+    """Return the output of make, run without the options of an outer make."""
     env = {
         key: value for key, value in os.environ.items() if not key.startswith(('MAKE', 'MFLAGS'))
     }
@@ -91,14 +91,14 @@ def test_type_checkers_find_the_annotations():
     assert (ROOT / 'chainer_ssd/py.typed').exists()
 
 
-def test_what_the_package_asks_for_is_an_extra():
+def test_each_required_package_is_in_an_extra():
     """`require(module, extra)` names the extra in a message, so a user will type it."""
-    asked = set()
+    required = set()
     for path in (ROOT / 'chainer_ssd').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text('utf-8'))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).split('.')[-1] == 'require':
-                asked |= {a.value for a in node.args[1:2] if isinstance(a, ast.Constant)}
-    assert asked and asked <= set(EXTRAS)
+                required |= {a.value for a in node.args[1:2] if isinstance(a, ast.Constant)}
+    assert required and required <= set(EXTRAS)
 
 
 def test_what_the_coverage_leaves_out_is_there():
@@ -173,9 +173,9 @@ def test_clean_keeps_results(clone):
 
 
 def test_demo_empties_its_own_folder_only(clone):
-    for name in 'result/demo/model.npz', 'result/mine/model.npz':
+    for name in 'result/demo/model.npz', 'result/own/model.npz':
         (clone / name).parent.mkdir(parents=True)
         (clone / name).write_text('')
     make(clone, 'demo', 'PY=true')
     assert not (clone / 'result/demo').exists()
-    assert (clone / 'result/mine/model.npz').exists()
+    assert (clone / 'result/own/model.npz').exists()

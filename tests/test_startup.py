@@ -1,5 +1,7 @@
-"""The start-up hook, in environments where chainer_ssd is installed as a wheel or editable:
-``import chainer`` alone works there, in worker processes too, and nothing else changes."""
+"""Tests of the start-up hook in environments where chainer_ssd is installed, wheel or editable.
+
+There ``import chainer`` alone works, in worker processes too. Nothing else changes.
+"""
 
 import os
 import shutil
@@ -27,8 +29,8 @@ SOURCES = [
 ]
 KINDS = ['wheel', 'editable']
 
-# One name that Chainer takes from NumPy at import time, and which of NumPy 2's lacks it.
-MENDED = 'chainer.functions.array.as_strided'
+# A module of Chainer that uses a name which NumPy 2 removed.
+PATCHED_MODULE = 'chainer.functions.array.as_strided'
 
 
 def run(command, **kwargs):
@@ -61,7 +63,10 @@ class Environment:
         run([sys.executable, '-m', 'pip', '--python', self.python, *arguments])
 
     def add_dependencies(self):
-        """Chainer, NumPy and their needs, as folders on the path: none of their .pth files run."""
+        """Put the folders of Chainer, NumPy and their dependencies on the path.
+
+        Their .pth files do not run.
+        """
         folders = {str(Path(module.__file__).parents[1]) for module in (chainer, np)}
         (self.site / 'zz_dependencies.pth').write_text('\n'.join(sorted(folders)))
 
@@ -85,7 +90,7 @@ def copy_sources(folder):
 
 
 def build(hook, source, out):
-    """Calls one hook of the build backend, as pip does, in this environment."""
+    """Call one hook of the build backend in this environment, as pip does."""
     out.mkdir()
     run(
         [
@@ -102,7 +107,7 @@ def build(hook, source, out):
 
 @pytest.fixture(scope='session')
 def wheels(tmp_path_factory):
-    """One wheel for each way in which pip may come to it."""
+    """Return one wheel for each way in which pip can get one."""
     folder = tmp_path_factory.mktemp('wheels')
     source = copy_sources(folder / 'chainer_ssd')
     sdist = build('build_sdist', source, folder / 'sdist')
@@ -126,7 +131,7 @@ def environment(request, wheels, tmp_path_factory):
 
 @pytest.fixture
 def installed(wheels, tmp_path):
-    """A wheel's environment to do harm to."""
+    """Return an environment with the wheel's files, which a test may damage."""
     env = Environment(tmp_path / 'env')
     with zipfile.ZipFile(wheels['wheel']) as wheel:
         wheel.extractall(env.site)
@@ -134,7 +139,7 @@ def installed(wheels, tmp_path):
 
 
 def fake_chainer(site, version):
-    """A Chainer of another version, or one whose source says what it was patched to."""
+    """Write a package ``chainer`` of a version. Its variable ``found`` shows the patched text."""
     for package in ('chainer', 'chainer/functions', 'chainer/functions/array'):
         (site / package).mkdir(parents=True, exist_ok=True)
         (site / package / '__init__.py').write_text('')
@@ -144,7 +149,7 @@ def fake_chainer(site, version):
     )
 
 
-# --- what is installed
+# --- content of the wheels
 
 
 def test_wheels_hold_the_package_and_the_hook(wheels):
@@ -171,7 +176,7 @@ def test_the_command_starts(environment):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_uninstall_leaves_nothing(wheels, tmp_path, kind):
+def test_uninstall_removes_everything(wheels, tmp_path, kind):
     env = Environment(tmp_path / 'env')
     before = env.files()
     env.pip('install', '--no-index', '--no-deps', wheels[kind])
@@ -181,15 +186,15 @@ def test_uninstall_leaves_nothing(wheels, tmp_path, kind):
     assert env.files() == before
 
 
-# --- import chainer alone
+# --- import of Chainer alone
 
 USE = f"""
 import chainer, numpy
 import chainer.functions as F
 x = chainer.Variable(numpy.arange(4, dtype=numpy.float32).reshape(1, 1, 2, 2))
 F.sum(F.as_strided(F.resize_images(x, (4, 4))[0, 0], (4, 4), (4, 1))).backward()
-assert x.grad.sum() == 16, x.grad  # every pixel is drawn from weights that sum to 1
-used = type(sys.modules['{MENDED}'].__loader__).__name__
+assert x.grad.sum() == 16, x.grad  # the weights of every pixel sum to 1
+used = type(sys.modules['{PATCHED_MODULE}'].__loader__).__name__
 """
 
 
@@ -258,13 +263,13 @@ if __name__ == '__main__':
 @pytest.mark.parametrize('environment', ['wheel'], indirect=True)
 @pytest.mark.parametrize('method', ['fork', 'forkserver', 'spawn'])
 def test_multiprocess_iterator(environment, tmp_path, method):
-    """A worker that cannot import Chainer dies, the pool starts another, and so for ever."""
+    """Test that workers can import Chainer. Otherwise the pool would restart them without end."""
     script = tmp_path / 'iterate.py'
     script.write_text(ITERATE)
     assert environment(script, method).stdout.strip() == '[0, 1, 2, 3, 4, 5]'
 
 
-# --- what it costs and what it leaves alone
+# --- cost and side effects
 
 
 @pytest.mark.parametrize('environment', ['wheel'], indirect=True)
@@ -294,7 +299,7 @@ def test_start_up_takes_less_than_a_millisecond(environment):
     [[], ['-I'], ['-E'], ['-s'], ['-S'], ['-O'], ['-OO'], ['-B'], ['-W', 'error'], ['-X', 'utf8']],
     ids=' '.join,
 )
-def test_interpreters_start_in_silence(environment, options):
+def test_interpreters_start_without_output(environment, options):
     done = environment(*options, '-c', 'import sys; print(len(sys.meta_path) > 0)')
     assert (done.stdout.strip(), done.stderr) == ('True', '')
 
@@ -324,28 +329,28 @@ def test_off_switch(environment):
         ('8.0.0', "np.sctypes['int']"),
     ],
 )
-def test_another_chainer_is_left_alone(installed, version, found):
+def test_another_version_of_chainer_is_not_patched(installed, version, found):
     fake_chainer(installed.site, version)
     (installed.site / 'numpy.py').write_text('__version__ = "2.5.0"\n')
-    out = installed('-c', f'from {MENDED} import found; print(found)').stdout
+    out = installed('-c', f'from {PATCHED_MODULE} import found; print(found)').stdout
     assert out.strip() == found
 
 
 @pytest.mark.parametrize(
     'missing', ['chainer_ssd_startup.py', 'chainer_ssd/_compat', 'chainer_ssd']
 )
-def test_half_uninstalled(installed, missing):
+def test_an_incomplete_uninstall_has_no_effect(installed, missing):
     fake_chainer(installed.site, '7.8.1')
     path = installed.site / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(installed.site / '__pycache__', ignore_errors=True)
-    done = installed('-W', 'error', '-c', f'from {MENDED} import found; print(found)')
+    done = installed('-W', 'error', '-c', f'from {PATCHED_MODULE} import found; print(found)')
     assert (done.stdout.strip(), done.stderr) == ("np.sctypes['int']", '')
 
 
-def test_a_broken_patch_file_is_reported_and_chainer_imported(installed):
+def test_a_broken_patch_file_gives_a_message_and_chainer_is_imported(installed):
     fake_chainer(installed.site, '7.8.1')
     (installed.site / 'chainer_ssd/_compat/patches.py').write_text('no Python\n')
-    done = installed('-c', f'from {MENDED} import found; print(found)')
+    done = installed('-c', f'from {PATCHED_MODULE} import found; print(found)')
     assert done.stdout.strip() == "np.sctypes['int']"
     assert 'Chainer is imported as it is' in done.stderr and '_compat failed' in done.stderr

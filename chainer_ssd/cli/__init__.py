@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 
 from chainer_ssd.cli import env, evaluate, predict, train
@@ -39,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv : sequence of str, optional
         Arguments after the command's name. Default: those of the process.
     """
-    args = create_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    top_parser = create_parser()
+    args = top_parser.parse_args(argv)
+    args.command_line = shlex.join([top_parser.prog, *argv])
     parser = args.parser
     del args.parser
     COMMANDS[args.command].run(args, parser)

@@ -1,35 +1,61 @@
-"""What the command lines of the scripts have in common."""
+"""What the sub-commands share: one-line errors, the device, and types of arguments."""
+
+from __future__ import annotations
 
 import argparse
 import contextlib
 import importlib.util
-import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import chainer
 
-ERRORS = ImportError, OSError, RuntimeError, ValueError  # what a user can do something about
-INTERRUPTED = 130  # the status that shells give to Ctrl-C: 128 + SIGINT
+from chainer_ssd._options import check_integer
+
+#: Exceptions that a user can do something about.
+USER_ERRORS = ImportError, OSError, RuntimeError, ValueError
+USER_ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130  # as shells report Ctrl-C: 128 + SIGINT
 
 
-def split_doc(doc):
-    """Return a module docstring as its first paragraph and the rest, for argparse."""
-    description, _, epilog = doc.partition('\n\n')
+def split_doc(doc: str | None) -> tuple[str, str]:
+    """Return the first paragraph of a module docstring as one line, and the rest."""
+    description, _, epilog = (doc or '').partition('\n\n')
     return ' '.join(description.split()), epilog
 
 
 @contextlib.contextmanager
-def told_in_one_line(parser, errors=ERRORS):
-    """Ends the script, with status 2 after one of the errors and 130 after Ctrl-C."""
+def exit_in_one_line(
+    parser: argparse.ArgumentParser, errors: tuple[type[Exception], ...] = USER_ERRORS
+) -> Iterator[None]:
+    """Turn exceptions into one line on the standard error and an exit status.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Its ``prog`` begins the line.
+    errors : tuple of exception types
+        They end the program with status 2. Ctrl-C always ends it with status 130.
+    """
     try:
         yield
     except errors as error:
-        parser.exit(2, f'{parser.prog}: error: {" ".join(str(error).split())}\n')
+        text = ' '.join(str(error).split())
+        parser.exit(USER_ERROR_STATUS, f'{parser.prog}: error: {text}\n')
     except KeyboardInterrupt as error:
-        parser.exit(INTERRUPTED, f'{parser.prog}: {str(error) or "interrupted"}\n')
+        parser.exit(INTERRUPTED_STATUS, f'{parser.prog}: {str(error) or "interrupted"}\n')
 
 
-def use_device(gpu):
-    """Chainer's device of ``--gpu``, from now on the current one."""
+def use_device(gpu: int) -> chainer.backend.Device:
+    """Return the device that ``--gpu`` names, and make it the current one.
+
+    Raises
+    ------
+    ImportError
+        If CuPy is missing.
+    RuntimeError
+        If there is no driver or no such device.
+    """
     if gpu >= 0 and importlib.util.find_spec('cupy') is None:
         raise ImportError(
             f'--gpu {gpu}: CuPy is missing: pip install "chainer_ssd[cuda12x]" (or cuda13x)'
@@ -37,38 +63,48 @@ def use_device(gpu):
     try:
         device = chainer.get_device(gpu)
         device.use()
-    except RuntimeError as error:  # no driver, no such device
+    except RuntimeError as error:
         raise RuntimeError(f'--gpu {gpu}: {error}') from error
     return device
 
 
-def natural(text, least=0):
-    value = int(text)
-    if value < least:
-        raise argparse.ArgumentTypeError(f'{text}: expected {least} or more')
-    return value
+def integer(minimum: int, maximum: float = float('inf')) -> Callable[[str], int]:
+    """Return an argument type for integers in a range."""
+
+    def parse(text: str) -> int:
+        return _parse(text, int, lambda name, value: check_integer(name, value, minimum, maximum))
+
+    return parse
 
 
-def positive(text):
-    return natural(text, 1)
+def number(check: Callable[[str, Any], Any]) -> Callable[[str], float]:
+    """Return an argument type for numbers that one of the checks in ``_options`` accepts."""
+
+    def parse(text: str) -> float:
+        return _parse(text, float, check)
+
+    return parse
 
 
-def ratio(text):
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f'{text}: expected a finite number >= 0')
-    return value
+def add_gpu_argument(add: Callable[..., Any], note: str = '') -> None:
+    """Add ``--gpu``."""
+    add(
+        '--gpu',
+        type=integer(-1),
+        default=-1,
+        metavar='ID',
+        help='number of the CUDA device, -1 for the CPU. A GPU needs CuPy. '
+        f'{note}(default: %(default)s)',
+    )
 
 
-def scale(text):
-    value = ratio(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f'{text}: expected a number > 0')
-    return value
-
-
-def share(text):
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text}: expected a number from 0 to 1')
-    return value
+def _parse(text: str, convert: Callable[[str], Any], check: Callable[[str, Any], Any]) -> Any:
+    try:
+        value = convert(text)
+    except ValueError:
+        kind = 'an integer' if convert is int else 'a number'
+        raise argparse.ArgumentTypeError(f'{text!r}: expected {kind}') from None
+    try:
+        return check('value', value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

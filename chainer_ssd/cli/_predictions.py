@@ -1,55 +1,80 @@
-"""What predict.py writes: pictures, videos, and detections.json."""
+"""What ``chainer-ssd predict`` writes: pictures, videos, and detections.json."""
+
+from __future__ import annotations
 
 import collections
 import itertools
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from chainer_ssd import write_image
+from chainer_ssd._array import Array
 from chainer_ssd._files import write_json
+from chainer_ssd.images import write_image
+
+DETECTIONS_FILE = 'detections.json'
+
+#: A detection as detections.json holds it: label, name, score and bbox.
+Detection = dict
 
 
 class Predictions:
-    """The folder ``--out``: its files, and all that detections.json will say."""
+    """The folder ``--out`` and the content of its detections.json.
 
-    def __init__(self, out, label_names, score_thresh):
-        self.out, self.path = out, os.path.join(out, 'detections.json')
+    Parameters
+    ----------
+    out : str
+        The folder.
+    label_names : sequence of str
+        Class names of the detector.
+    score_thresh : float
+        Smallest score of a detection.
+    """
+
+    def __init__(self, out: str, label_names: Sequence[str], score_thresh: float) -> None:
+        self.out, self.path = out, os.path.join(out, DETECTIONS_FILE)
         self.head = {
             'label_names': label_names,
             'score_thresh': score_thresh,
             'bbox': '[y_min, x_min, y_max, x_max] in pixels',
         }
-        self.images, self.videos, self.failed = [], [], {}
+        self.images: list[dict[str, Any]] = []
+        self.videos: list[dict[str, Any]] = []
+        self.failed: dict[str, str] = {}
         self.n_detection = 0
-        self._names = set()
+        self._names: set[str] = set()
 
-    def refuse_own(self, files):
-        """ValueError if one of the files could be written over."""
+    def refuse_files_in_out(self, files: Iterable[str]) -> None:
+        """Raise ``ValueError`` if one of the input files is in the folder ``--out``."""
         for file in files:
             if os.path.dirname(os.path.realpath(file)) == os.path.realpath(self.out):
-                raise ValueError(f'--out {self.out}: {file} lies there and could be written over')
+                raise ValueError(
+                    f'--out {self.out}: the input {file} is in this folder and could be overwritten'
+                )
 
-    def fail(self, file, reason):
+    def fail(self, file: str, reason: str) -> None:
+        """Print why a file failed, and keep the reason."""
         self.failed[file] = '; '.join(filter(None, [self.failed.get(file), reason]))
         print(reason, file=sys.stderr)
 
-    def new_path(self, file, suffix):
-        """In the folder ``--out``, with a name that no file before has."""
+    def create_path(self, file: str, suffix: str) -> str:
+        """Return a path in the folder that was not returned before, named after ``file``."""
         stem = os.path.splitext(os.path.basename(file))[0]
-        tries = itertools.chain([stem], (f'{stem}_{i}' for i in itertools.count(2)))
-        names = (f'{each}{suffix}' for each in tries)
-        name = next(name for name in names if name not in self._names)
+        stems = itertools.chain([stem], (f'{stem}_{i}' for i in itertools.count(2)))
+        name = next(each + suffix for each in stems if each + suffix not in self._names)
         self._names.add(name)
         return os.path.join(self.out, name)
 
-    def add_image(self, file, drawn, detections):
-        """Writes the picture; where that fails the detections are kept all the same."""
+    def add_image(self, file: str, drawn: Array, detections: list[Detection]) -> None:
+        """Write the picture of an image. If that fails, the detections are kept all the same."""
         suffix = '.jpg' if file.lower().endswith(('.jpg', '.jpeg')) else '.png'
-        picture = self.new_path(file, suffix)
+        path = self.create_path(file, suffix)
+        picture: str | None = path
         try:
-            write_image(drawn, picture)
+            write_image(drawn, path)
         except OSError as error:
-            self.fail(file, f'{file}: {picture} cannot be written: {error}')
+            self.fail(file, f'{file}: {path} cannot be written: {error}')
             picture = None
         self.images.append(
             {
@@ -62,8 +87,10 @@ class Predictions:
         )
         self.report(file, picture, detections)
 
-    def add_video(self, file, video, drawn, fps, frames):
-        """``frames``, the detections of each, may still grow."""
+    def add_video(
+        self, file: str, video: str, drawn: Array, fps: float, frames: list[list[Detection]]
+    ) -> None:
+        """Add a video whose ``frames``, one list of detections each, may still grow."""
         self.videos.append(
             {
                 'file': file,
@@ -75,14 +102,15 @@ class Predictions:
             }
         )
 
-    def report(self, name, written, detections):
-        """Prints a line: how many of each class."""
+    def report(self, name: str, written: str | None, detections: Iterable[Detection]) -> None:
+        """Print how many objects of each class were found."""
         counts = collections.Counter(each['name'] for each in detections)
         self.n_detection += sum(counts.values())
         found = ', '.join(f'{count} {name}' for name, count in sorted(counts.items()))
         print(f'{name}: {found or "nothing"}' + (f'; see {written}' if written else ''))
 
-    def save(self):
+    def save(self) -> None:
+        """Write detections.json, whole or not at all."""
         result = {
             **self.head,
             'images': self.images,

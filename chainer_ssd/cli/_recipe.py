@@ -1,34 +1,46 @@
-"""How train.py trains each model: optimizer, batch, length."""
+"""How ``chainer-ssd train`` trains each model: objective, optimizer, batch size and length."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import chainer
 
-from chainer_ssd import CosineShift, MultiboxTrainChain, NaNPolicy
-from chainer_ssd.links import SSDLossChain, ground_truth_batch
+from chainer_ssd.links import GroundTruthConverter, MultiboxTrainChain, SSDLossChain
+from chainer_ssd.runtime import CosineShift, NaNPolicy
 
 
 class Recipe(NamedTuple):
-    """The defaults of a model on a data set."""
+    """The defaults for a model on a data set."""
 
     augmentation: str
     epoch: int
     batchsize: int
-    rate: str  # the optimizer's attribute that rises and falls
-    peak: float
+    rate_name: str  # the optimizer's attribute that the schedule sets
+    peak_rate: float
 
 
-def recipe_of(model, dataset):
-    """The recipe of ``--model`` on ``--dataset``."""
+def get_recipe(model: str, dataset: str) -> Recipe:
+    """Return the recipe for ``--model`` on ``--dataset``."""
     if model != 'ssd_mini':
-        return Recipe('ssd', 232, 32, 'lr', 1e-3)  # of VOC07+12: the paper's 120,000 iterations
-    if dataset == 'shapes':  # what is drawn anew needs little
+        return Recipe('ssd', 232, 32, 'lr', 1e-3)  # on VOC07+12: the paper's 120,000 iterations
+    if dataset == 'shapes':
         return Recipe('flip', 3, 8, 'eta', 1)
     return Recipe('mild', 45, 8, 'eta', 1)
 
 
-def create_chain(model, args, comm=None):
-    """The model with its objective, and what makes a batch for it."""
+def create_chain(
+    model: chainer.Chain, args: argparse.Namespace, comm: Any = None
+) -> tuple[chainer.Chain, Callable[..., Any]]:
+    """Return the model with its objective, and the converter that makes a batch for it.
+
+    Raises
+    ------
+    ValueError
+        If the objective does not support the matching.
+    """
     if args.loss == 'multibox_loss':
         chain = MultiboxTrainChain(model, k=args.k, comm=comm)
         return chain, chainer.dataset.concat_examples
@@ -41,12 +53,14 @@ def create_chain(model, args, comm=None):
         overlap_threshold=args.iou_thresh,
         match_type=args.match_type,
     )
-    return chain, ground_truth_batch
+    return chain, GroundTruthConverter()
 
 
-def create_optimizer(name, chain, comm=None):
-    """The optimizer of a model's chain, ready for its first step."""
-    if name == 'ssd_mini':
+def create_optimizer(
+    model_name: str, chain: chainer.Chain, comm: Any = None
+) -> chainer.GradientMethod:
+    """Return the optimizer for a model's chain. Over MPI all ranks then hold rank 0's weights."""
+    if model_name == 'ssd_mini':
         optimizer = chainer.optimizers.Adam(alpha=0.016, weight_decay_rate=2e-3)
     else:
         optimizer = chainer.optimizers.MomentumSGD(lr=1e-3)
@@ -55,23 +69,23 @@ def create_optimizer(name, chain, comm=None):
 
         optimizer = chainermn.create_multi_node_optimizer(optimizer, comm)
     optimizer.setup(chain)
-    if name != 'ssd_mini':  # as in the paper's Caffe code
+    if model_name != 'ssd_mini':  # as in the paper's Caffe code
         for param in chain.params():
             param.update_rule.add_hook(
-                double if param.name == 'b' else chainer.optimizer_hooks.WeightDecay(5e-4)
+                double_gradient if param.name == 'b' else chainer.optimizer_hooks.WeightDecay(5e-4)
             )
     optimizer.add_hook(NaNPolicy())
     if comm is not None:
-        optimizer.update()  # ChainerMN's first update sends rank 0's weights round, and no more
+        optimizer.update()  # ChainerMN's first update sends rank 0's weights and does no step
     return optimizer
 
 
-def double(rule, param):
-    """Biases learn twice as fast."""
+def double_gradient(rule: chainer.UpdateRule, param: chainer.Parameter) -> None:
+    """Double the gradient of a bias."""
     if param.grad is not None:
         param.grad *= 2
 
 
-def schedule(recipe, iteration):
-    """The learning rate: up in a tenth of the training, then down along a cosine."""
-    return CosineShift(recipe.rate, recipe.peak, iteration, warmup=iteration // 10)
+def create_schedule(recipe: Recipe, iteration: int) -> CosineShift:
+    """Return the learning rate schedule: a rise over a tenth of the training, then a cosine."""
+    return CosineShift(recipe.rate_name, recipe.peak_rate, iteration, warmup=iteration // 10)

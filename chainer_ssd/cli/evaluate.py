@@ -1,80 +1,108 @@
-"""Evaluates a detector that chainer-ssd train has trained.
+"""Measure a detector that chainer-ssd train wrote.
 
     chainer-ssd evaluate result
     chainer-ssd evaluate result --dataset voc --root path/to/BCCD --split test
 
-Prints of each class the average precision (AP) at an IoU of 0.5, as Pascal VOC counts it, and the
-score threshold of the best F1 with its precision and recall: a good --score for chainer-ssd predict. Where
-pycocotools is installed, COCO's figures follow, for which difficult objects are crowds. The folder
---out, by default that of the detector, then holds all of it as evaluation.json, and the curves as
-precision_recall.png.
+Prints the average precision (AP) of each class at an IoU of 0.5, as Pascal VOC computes it.
+Beside it stands the score threshold with the best F1, with its precision and recall. This
+threshold is a good --score for chainer-ssd predict. COCO's figures follow if pycocotools is
+installed. Objects flagged difficult are crowds for them.
+
+The folder --out then holds:
+
+  - evaluation.json: all figures
+  - precision_recall.png: the curve of each class
 """
 
+from __future__ import annotations
+
+import argparse
 import importlib.util
-import math
 import os
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+import chainer
 
-from chainer_ssd import (
-    VOCBboxDataset,
-    calc_detection_voc_prec_rec,
-    draw_precision_recall,
-    eval_detection_coco,
-    eval_detection_voc,
-    write_image,
-)
 from chainer_ssd._files import write_json
-from chainer_ssd.cli._arguments import told_in_one_line, use_device
-from chainer_ssd.cli._reports import none_if_nan
+from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
 from chainer_ssd.cli._training_data import load_data
+from chainer_ssd.datasets import VOCBboxDataset
+from chainer_ssd.evaluation import detect_dataset, summarize_detections
+from chainer_ssd.images import write_image
 from chainer_ssd.links import load_detector
+from chainer_ssd.visualizations import draw_precision_recall
 
-COCO_FIGURES = {
-    'mAP@[.5:.95]': 'map/iou=0.50:0.95/area=all/max_dets=100',
-    'mAP@.5': 'map/iou=0.50/area=all/max_dets=100',
-    'mAP@.75': 'map/iou=0.75/area=all/max_dets=100',
-}
+EVALUATION_FILE, CURVES_FILE = 'evaluation.json', 'precision_recall.png'
 
 
-def run(args, parser):
-    with told_in_one_line(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``chainer-ssd evaluate``."""
+    add = parser.add_argument
+    add('result', help='folder that chainer-ssd train wrote (its --out)')
+    add(
+        '--dataset',
+        choices=('shapes', 'voc'),
+        default='shapes',
+        help='shapes: the drawn test images of chainer-ssd train. '
+        'voc: your own data in the folder --root. (default: %(default)s)',
+    )
+    add(
+        '--root',
+        metavar='FOLDER',
+        help='for voc: the folder that holds Annotations/, ImageSets/ and JPEGImages/',
+    )
+    add(
+        '--split',
+        default='test',
+        metavar='NAME',
+        help='for voc: the list in ImageSets/Main/ to evaluate on. Use a list that neither the '
+        'training nor your choice of options has used. (default: %(default)s)',
+    )
+    add_gpu_argument(add)
+    add(
+        '--out',
+        metavar='FOLDER',
+        help='folder for the output (default: the folder of the detector)',
+    )
+
+
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Evaluate the detector, print the figures, and write them with their curves."""
+    with exit_in_one_line(parser):
         model = load_detector(args.result)
         label_names = model.label_names
         model.to_device(use_device(args.gpu))
         model.use_preset('evaluate')
-        images = detect(model, load_test_set(args, label_names))
-        result, curves = compare(images, label_names)
-        print_table(result)
+        columns: Any = detect_dataset(model, load_test_set(args, label_names))
+        summary, (prec, rec) = summarize_detections(*columns, label_names=label_names)
+        print_table(summary)
         out = args.out or args.result
         os.makedirs(out, exist_ok=True)
-        write_json(os.path.join(out, 'evaluation.json'), result)
+        write_json(os.path.join(out, EVALUATION_FILE), summary)
         if importlib.util.find_spec('matplotlib') is None:
             print('no curves are drawn, matplotlib is missing: pip install "chainer_ssd[plot]"')
         else:
-            ap = [each['ap'] for each in result['classes'].values()]
-            write_image(
-                draw_precision_recall(*curves, ap, label_names),
-                os.path.join(out, 'precision_recall.png'),
-            )
+            ap = [each['ap'] for each in summary['classes'].values()]
+            picture = draw_precision_recall(prec, rec, ap, label_names)
+            write_image(picture, os.path.join(out, CURVES_FILE))
         print(f'see {out}')
 
 
-def add_arguments(parser):
-    add = parser.add_argument
-    add('result', help='the folder that chainer-ssd train wrote (--out)')
-    add('--dataset', choices=('shapes', 'voc'), default='shapes')
-    add('--root', help='voc: the folder of Annotations/, ImageSets/ and JPEGImages/')
-    add('--split', default='test', help='voc: the list in ImageSets/Main/ to evaluate on')
-    add('--gpu', type=int, default=-1, help='CUDA device; -1: CPU')
-    add('--out', help='folder for whatever is written; default: the folder of the detector')
+def load_test_set(
+    args: argparse.Namespace, label_names: Sequence[str]
+) -> chainer.dataset.DatasetMixin:
+    """Return the data set to evaluate on.
 
-
-def load_test_set(args, label_names):
+    Raises
+    ------
+    ValueError
+        If the options do not fit together, or the data set has other classes.
+    """
     if args.dataset == 'shapes':
         _, test, names = load_data('shapes', args.root)
-        if tuple(names) != label_names:
+        if tuple(names) != tuple(label_names):
             raise ValueError(
                 f'{args.result} detects {", ".join(label_names)}: '
                 'give the data that it was trained for, --dataset voc --root ...'
@@ -85,90 +113,35 @@ def load_test_set(args, label_names):
     return VOCBboxDataset(args.root, args.split, label_names=label_names, return_difficult=True)
 
 
-def detect(model, dataset):
-    """Detections and ground truths, one list of all images for each argument of the evaluation.
-
-    One image at a time, as chainer-ssd train evaluates: in a batch of another size sums are rounded
-    otherwise.
-    """
-    images = []
-    for i in range(len(dataset)):
-        img, bbox, label, *difficult = dataset[i]
-        found = [column[0] for column in model.predict([img])]
-        images.append((*found, bbox, label, *(difficult or [np.zeros(len(label), bool)])))
-    return list(zip(*images))
-
-
-def compare(images, label_names):
-    """What evaluation.json says, and the curves, precision and recall of each class."""
-    n_class = len(label_names)
-    voc = eval_detection_voc(*images)
-    # They end with the last class that was met.
-    unmet = n_class - len(voc['ap'])
-    ap = np.append(voc['ap'], [math.nan] * unmet)
-    prec, rec = (curve + [None] * unmet for curve in calc_detection_voc_prec_rec(*images))
-    _, pred_label, pred_score, _, gt_label, gt_difficult = images
-    pred_label, pred_score, gt_label, gt_difficult = map(
-        np.concatenate, (pred_label, pred_score, gt_label, gt_difficult)
-    )
-    classes = {}
-    for i, name in enumerate(label_names):
-        score = np.sort(pred_score[pred_label == i])[::-1]
-        classes[name] = {
-            'ap': none_if_nan(ap[i]),
-            'n_truth': int(np.sum(~gt_difficult[gt_label == i])),
-            'n_difficult': int(np.sum(gt_difficult[gt_label == i])),
-            'n_detection': len(score),
-            'best_f1': None if rec[i] is None else best_f1(prec[i], rec[i], score),
-        }
-    result = {'map': none_if_nan(voc['map']), 'n_image': len(images[0]), 'classes': classes}
-    if importlib.util.find_spec('pycocotools') is not None:
-        *boxes, gt_difficults = images
-        coco = eval_detection_coco(*boxes, gt_crowdeds=gt_difficults)
-        result['coco'] = {name: none_if_nan(coco[key]) for name, key in COCO_FIGURES.items()}
-    return result, (prec, rec)
-
-
-def best_f1(prec, rec, score):
-    """The threshold with the largest F1, and what holds there; None where nothing is right."""
-    # F1 = 2 · precision · recall / (precision + recall); a threshold parts unequal scores only
-    prec = np.nan_to_num(prec)
-    f1 = 2 * prec * rec / np.maximum(prec + rec, np.finfo(float).tiny)
-    f1[:-1][score[:-1] == score[1:]] = 0
-    if not f1.any():
-        return None
-    i = f1.argmax()
-    values = {'f1': f1[i], 'precision': prec[i], 'recall': rec[i], 'score_thresh': score[i]}
-    return {key: float(value) for key, value in values.items()}
-
-
-def print_table(result):
-    width = max(map(n_column, [*result['classes'], 'class']))
+def print_table(summary: dict[str, Any]) -> None:
+    """Print one line per class, then the mean and COCO's figures."""
+    classes = summary['classes']
+    width = max(map(count_columns, [*classes, 'class']))
     print(f'{"class":{width}}      AP  objects  detections  best F1  precision  recall  at score')
-    for name, each in result['classes'].items():
+    for name, each in classes.items():
         best = each['best_f1'] or dict.fromkeys(('f1', 'precision', 'recall', 'score_thresh'))
         print(
-            name + ' ' * (width - n_column(name)) + f'  {number(each["ap"], 4):>6}  '
+            name + ' ' * (width - count_columns(name)) + f'  {format_figure(each["ap"], 4):>6}  '
             f'{each["n_truth"]:7}  {each["n_detection"]:10}  '
-            f'{number(best["f1"]):>7}  {number(best["precision"]):>9}  '
-            f'{number(best["recall"]):>6}  {number(best["score_thresh"]):>8}'
+            f'{format_figure(best["f1"]):>7}  {format_figure(best["precision"]):>9}  '
+            f'{format_figure(best["recall"]):>6}  {format_figure(best["score_thresh"]):>8}'
         )
     print(
-        f'{"mAP":{width}}  {number(result["map"], 4):>6}  '
-        f'of {result["n_image"]} images, at an IoU of 0.5'
+        f'{"mAP":{width}}  {format_figure(summary["map"], 4):>6}  '
+        f'of {summary["n_image"]} images, at an IoU of 0.5'
     )
-    if 'coco' in result:
-        print(
-            'COCO:', ', '.join(f'{name} {number(value)}' for name, value in result['coco'].items())
-        )
+    if 'coco' in summary:
+        figures = (f'{name} {format_figure(value)}' for name, value in summary['coco'].items())
+        print('COCO:', ', '.join(figures))
     else:
         print('COCO\'s figures need pycocotools: pip install "chainer_ssd[eval]"')
 
 
-def n_column(text):
-    """Of a terminal, in which Chinese letters have two."""
+def count_columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes. A Chinese character takes two."""
     return sum(1 + (unicodedata.east_asian_width(letter) in 'WF') for letter in text)
 
 
-def number(value, n_digit=3):
+def format_figure(value: float | None, n_digit: int = 3) -> str:
+    """Return a figure as text, or a dash for a figure that does not exist."""
     return '-' if value is None else f'{value:.{n_digit}f}'

@@ -1,43 +1,94 @@
-"""Finds objects in images and videos with a detector that chainer-ssd train has trained.
+"""Find objects in images and videos with a detector that chainer-ssd train wrote.
 
     chainer-ssd predict result path/to/image.jpg
     chainer-ssd predict result path/to/folder path/to/video.mp4 --out predictions
 
-The folder --out then holds a picture with boxes of each image, a video with boxes of each video
-(.mp4, without sound), and detections.json: of each image and of each frame all detections by
-falling score, a box being [y_min, x_min, y_max, x_max] in pixels from the upper left corner.
+The folder --out then holds:
 
-Images are read as those of the training are: turned as their EXIF orientation says, and so are
-pictures, sizes and boxes; grey ones as RGB, without an alpha channel, of animations the first. More
-than 8 bits a channel are refused. Of a folder all images and videos are taken, without its
-subfolders. The exit status is 1 if a file failed.
+  - one picture with boxes per image
+  - one .mp4 video with boxes and without sound per video
+  - detections.json: all detections of each image and each frame, by falling score.
+    A box is [y_min, x_min, y_max, x_max] in pixels from the upper left corner.
+
+Images are read as in the training. Their EXIF orientation is applied, and the sizes and boxes
+refer to the rotated image. Grey images become RGB. An alpha channel is removed. An animation gives
+its first picture. Images with more than 8 bits per channel are refused. Subfolders are not
+searched. The exit status is 1 if a file failed.
 """
 
+from __future__ import annotations
+
+import argparse
 import itertools
 import os
 import time
+from collections.abc import Iterator, Sequence
 
+import chainer
 import numpy as np
 
-from chainer_ssd import draw_bbox
-from chainer_ssd.cli._arguments import positive, share, told_in_one_line, use_device
-from chainer_ssd.cli._inputs import batches, find_files, readable, some
-from chainer_ssd.cli._predictions import Predictions
-from chainer_ssd.images import Video, VideoWriter
+from chainer_ssd._array import Array
+from chainer_ssd._options import check_fraction
+from chainer_ssd.cli._arguments import (
+    add_gpu_argument,
+    exit_in_one_line,
+    integer,
+    number,
+    use_device,
+)
+from chainer_ssd.cli._input_files import find_files, join_some, read_images, split_into_batches
+from chainer_ssd.cli._predictions import Detection, Predictions
+from chainer_ssd.images import VideoReader, VideoWriter
 from chainer_ssd.links import load_detector
+from chainer_ssd.visualizations import draw_bbox
+
+FAILED_STATUS = 1
+# A video is reported as incomplete below this fraction of its announced number of frames, which
+# is an estimate in some formats.
+MIN_FRAME_FRACTION = 0.9
 
 
-def run(args, parser):
-    with told_in_one_line(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``chainer-ssd predict``."""
+    add = parser.add_argument
+    add('result', help='folder that chainer-ssd train wrote (its --out)')
+    add('paths', nargs='+', metavar='path', help='image, video, or folder of them')
+    add(
+        '--out',
+        default='predictions',
+        metavar='FOLDER',
+        help='folder for the output (default: %(default)s)',
+    )
+    add(
+        '--score',
+        type=number(check_fraction),
+        default=0.5,
+        metavar='X',
+        help='smallest score of a detection. Lower it to find more objects, with more errors. '
+        'chainer-ssd evaluate proposes a value. (default: %(default)s)',
+    )
+    add_gpu_argument(add)
+    add(
+        '--batchsize',
+        type=integer(1),
+        default=8,
+        metavar='N',
+        help='images per forward pass. Lower it if the memory is not enough. '
+        '(default: %(default)s)',
+    )
+
+
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Detect objects in all files, and exit with status 1 if one failed."""
+    with exit_in_one_line(parser):
         model = load_detector(args.result)
-        label_names = model.label_names
         model.to_device(use_device(args.gpu))
         model.score_thresh = args.score
-        predictions = Predictions(args.out, label_names, args.score)
+        predictions = Predictions(args.out, model.label_names, args.score)
         images, videos = find_files(args.paths, predictions.fail)
-        predictions.refuse_own(images + videos)
+        predictions.refuse_files_in_out(images + videos)
         os.makedirs(args.out, exist_ok=True)
-        detector = TimedDetector(model, label_names)
+        detector = TimedDetector(model, model.label_names)
         detector.warm_up()
         start = time.perf_counter()
         try:
@@ -45,7 +96,9 @@ def run(args, parser):
             for file in videos:
                 predict_video(file, detector, args.batchsize, predictions)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f'interrupted; what was done: {predictions.path}') from None
+            raise KeyboardInterrupt(
+                f'interrupted; the results so far are in {predictions.path}'
+            ) from None
         finally:
             predictions.save()
         seconds = time.perf_counter() - start
@@ -57,75 +110,88 @@ def run(args, parser):
         )
         if not predictions.n_detection:
             print(
-                f'nothing has a score of {args.score} or more: a lower --score lets more through '
-                '(chainer-ssd evaluate says which to choose)'
+                f'no detection has a score of {args.score} or more. Try a lower --score: '
+                'chainer-ssd evaluate proposes one'
             )
     if predictions.failed:
-        failed = predictions.failed
-        parser.exit(1, f'{parser.prog}: {len(failed)} failed: {some(list(failed))}\n')
-
-
-def add_arguments(parser):
-    add = parser.add_argument
-    add('result', help='the folder that chainer-ssd train wrote (--out)')
-    add('paths', nargs='+', metavar='path', help='image, video, or folder of them')
-    add('--out', default='predictions', help='folder for whatever is written (%(default)s)')
-    add('--score', type=share, default=0.5, help='least score of a detection (%(default)s)')
-    add('--gpu', type=int, default=-1, help='CUDA device; -1: CPU')
-    add('--batchsize', type=positive, default=8, help='images at a time (%(default)s)')
+        failed = list(predictions.failed)
+        parser.exit(FAILED_STATUS, f'{parser.prog}: {len(failed)} failed: {join_some(failed)}\n')
 
 
 class TimedDetector:
-    """Detects objects, and counts the images and the seconds that the model took."""
+    """Detects and draws objects, and measures the time in the model.
 
-    def __init__(self, model, label_names):
+    Parameters
+    ----------
+    model : chainer.Link
+        Detector with ``predict(imgs)`` and ``insize``.
+    label_names : sequence of str
+        Its class names.
+
+    Attributes
+    ----------
+    n_image : int
+        Number of images so far.
+    seconds : float
+        Time that the model took for them.
+    """
+
+    def __init__(self, model: chainer.Link, label_names: Sequence[str]) -> None:
         self.model, self.label_names = model, label_names
-        self.n_image, self.seconds = 0, 0
+        self.n_image, self.seconds = 0, 0.0
 
-    def warm_up(self):
-        """What only the first image would have to wait for: modules, fonts, a GPU's kernels."""
+    def warm_up(self) -> None:
+        """Process an empty image: loads modules, fonts and GPU kernels before the clock starts."""
         img = np.zeros((3, self.model.insize, self.model.insize + 1), np.float32)
         self.model.predict([img])
         draw_bbox(img, [[0, 0, *img.shape[1:]]], [0], [1], self.label_names)
 
-    def __call__(self, imgs):
-        """Pairs of the image with boxes and its detections, by falling score."""
+    def __call__(self, imgs: Sequence[Array]) -> Iterator[tuple[Array, list[Detection]]]:
+        """Yield for each image the image with boxes and its detections, by falling score."""
         start = time.perf_counter()
-        found = self.model.predict(imgs)
+        predicted = self.model.predict(imgs)
         self.seconds += time.perf_counter() - start
         self.n_image += len(imgs)
-        for img, bbox, label, score in zip(imgs, *found):
+        for img, bbox, label, score in zip(imgs, *predicted):
             order = (-score).argsort(kind='stable')
             bbox, label, score = bbox[order], label[order], score[order]
             yield (
                 draw_bbox(img, bbox, label, score, self.label_names),
                 [
                     {
-                        'label': i,
-                        'name': self.label_names[i],
-                        'score': round(s, 4),
+                        'label': each_label,
+                        'name': self.label_names[each_label],
+                        'score': round(each_score, 4),
                         'bbox': [round(side, 2) for side in box],
                     }
-                    for box, i, s in zip(bbox.tolist(), label.tolist(), score.tolist())
+                    for box, each_label, each_score in zip(
+                        bbox.tolist(), label.tolist(), score.tolist()
+                    )
                 ],
             )
 
 
-def predict_images(files, detector, batchsize, predictions):
-    for batch in batches(readable(files, predictions.fail), batchsize):
-        for (file, _), found in zip(batch, detector([img for _, img in batch])):
-            predictions.add_image(file, *found)
+def predict_images(
+    files: Sequence[str], detector: TimedDetector, batchsize: int, predictions: Predictions
+) -> None:
+    """Detect objects in image files."""
+    for batch in split_into_batches(read_images(files, predictions.fail), batchsize):
+        for (file, _), (drawn, detections) in zip(batch, detector([img for _, img in batch])):
+            predictions.add_image(file, drawn, detections)
 
 
-def predict_video(file, detector, batchsize, predictions):
+def predict_video(
+    file: str, detector: TimedDetector, batchsize: int, predictions: Predictions
+) -> None:
+    """Detect objects in the frames of a video."""
     try:
-        video = Video(file)
+        video = VideoReader(file)
     except ValueError as error:
         predictions.fail(file, str(error))
         return
-    frames = []
-    with VideoWriter(predictions.new_path(file, '.mp4'), video.fps) as writer:
-        for imgs in batches(video, batchsize):
+    frames: list[list[Detection]] = []
+    with VideoWriter(predictions.create_path(file, '.mp4'), video.fps) as writer:
+        for imgs in split_into_batches(video, batchsize):
             for drawn, detections in detector(imgs):
                 if not frames:
                     predictions.add_video(file, writer.path, drawn, video.fps, frames)
@@ -134,7 +200,7 @@ def predict_video(file, detector, batchsize, predictions):
     if not frames:
         predictions.fail(file, f'{file}: no frame in it can be read')
         return
-    if len(frames) < 0.9 * video.n_frame:  # which some formats only estimate
+    if len(frames) < MIN_FRAME_FRACTION * video.n_frame:
         predictions.fail(file, f'{file}: broke off after {len(frames)} of {video.n_frame} frames')
     if writer.error:
         predictions.fail(file, f'{file}: {writer.error}')

@@ -77,7 +77,7 @@ def warn_about_implausible_boxes(
         File of each image.
     """
     is_outside = ~_fits(bbox, image_size)
-    fits_swapped = _fits(bbox[:, (1, 0, 3, 2)], image_size)
+    fits_swapped = _fits(bbox, image_size[:, ::-1])
     for is_implausible, reason in (
         (is_outside & ~fits_swapped, 'reach outside their image'),
         (is_outside & fits_swapped, 'fit their image only with x and y swapped'),

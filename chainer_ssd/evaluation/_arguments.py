@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd._validation import check_column, check_finite_bbox, check_label, raise_for_row
+from chainer_ssd._validation import (
+    check_bbox,
+    check_column,
+    check_finite_bbox,
+    check_label,
+    raise_for_row,
+)
 
 _END = object()
 
@@ -44,14 +50,9 @@ def each_image(
                 f'{ended[0]} ends after {i} images, but {longer} has more: '
                 'expected iterables of one length'
             )
-        pred_bbox = _check_bbox(image['pred_bboxes'], f'pred_bboxes[{i}]')
-        gt_bbox = _check_bbox(image['gt_bboxes'], f'gt_bboxes[{i}]')
-        raise_for_row(
-            f'gt_bboxes[{i}]',
-            gt_bbox,
-            (gt_bbox[:, :2] <= gt_bbox[:, 2:]).all(axis=1),
-            '(y_min, x_min, y_max, x_max) with y_min <= y_max and x_min <= x_max',
-        )
+        pred_bbox, gt_bbox = np.asarray(image['pred_bboxes']), np.asarray(image['gt_bboxes'])
+        pred_bbox = check_finite_bbox(pred_bbox, f'pred_bboxes[{i}]', dtype=_dtype_of(pred_bbox))
+        gt_bbox = check_bbox(gt_bbox, f'gt_bboxes[{i}]', dtype=_dtype_of(gt_bbox), allow_empty=True)
         pred_label = check_label(image['pred_labels'], len(pred_bbox), f'pred_labels[{i}]')
         pred_score = check_number_column(image['pred_scores'], len(pred_bbox), f'pred_scores[{i}]')
         gt_label = check_label(image['gt_labels'], len(gt_bbox), f'gt_labels[{i}]')
@@ -79,8 +80,6 @@ def check_flag_column(column: Any, n_box: int, name: str) -> Array:
     return column.astype(bool)
 
 
-def _check_bbox(bbox: Any, name: str) -> Array:
-    bbox = np.asarray(bbox)
-    # ChainerCV's precision, so that an IoU at the threshold falls on the same side.
-    dtype = np.result_type(bbox.dtype, np.float32) if bbox.dtype.kind in 'iu' else None
-    return check_finite_bbox(bbox, name, dtype=dtype)
+def _dtype_of(bbox: Array) -> Any:
+    """Return ChainerCV's precision, so that an IoU at the threshold falls on the same side."""
+    return np.result_type(bbox.dtype, np.float32) if bbox.dtype.kind in 'iu' else None

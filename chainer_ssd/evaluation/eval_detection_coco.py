@@ -12,6 +12,7 @@ import numpy as np
 from chainer_ssd._array import Array
 from chainer_ssd._extras import require
 from chainer_ssd.evaluation._arguments import check_flag_column, check_number_column, each_image
+from chainer_ssd.ops import swap_xy
 
 # (figure, IoU thresholds, areas of ground truths, maximum number of detections per image and class)
 _FIGURES = [
@@ -162,8 +163,8 @@ def _annotations(
     crowded: Array | None = None,
 ) -> list[dict]:
     """Return the boxes of an image as in COCO's files, without ids."""
-    top_left, sides = bbox[:, :2], bbox[:, 2:] - bbox[:, :2]
-    xywh = np.round(np.concatenate((top_left[:, ::-1], sides[:, ::-1]), axis=1), 2)
+    sides = bbox[:, 2:] - bbox[:, :2]
+    xywh = np.round(swap_xy(np.concatenate((bbox[:, :2], sides), axis=1)), 2)
     columns = {
         'bbox': xywh,
         'category_id': label,

@@ -13,7 +13,7 @@ import chainer
 import numpy as np
 
 from chainer_ssd._array import Array, checks_values, get_array_module
-from chainer_ssd._validation import as_bbox, raise_for_row
+from chainer_ssd._validation import raise_for_row
 from chainer_ssd.functions._argument_checks import rank_prefix
 
 
@@ -73,24 +73,6 @@ def _split_rows(name: str, array: Array, lens: list[Any], comm: Any) -> list[Arr
             'expected integers >= 0 whose sum is the number of rows'
         )
     return [array[stop - n : stop] for n, stop in zip(lens, itertools.accumulate(lens))]
-
-
-def check_prior_corners(prior_box: Array, name: str) -> Array:
-    """Return default boxes (x_min, y_min, x_max, y_max) as floats, or raise.
-
-    A size of 0 is legal, because clipping to the image can leave it.
-    """
-    prior_box = as_bbox(prior_box, name)
-    xp = get_array_module(prior_box)
-    if checks_values(xp):
-        is_ordered = (prior_box[:, :2] <= prior_box[:, 2:]).all(axis=1)
-        raise_for_row(
-            name,
-            prior_box,
-            is_ordered & xp.isfinite(prior_box).all(axis=1),
-            'finite (x_min, y_min, x_max, y_max) with x_min <= x_max and y_min <= y_max',
-        )
-    return prior_box
 
 
 def check_gt_label(

@@ -13,7 +13,6 @@ from chainer_ssd.functions._argument_checks import rank_prefix
 from chainer_ssd.functions._ground_truth import (
     as_array,
     check_gt_label,
-    check_prior_corners,
     split_images,
 )
 from chainer_ssd.functions._targets import Targets, encode_batch
@@ -80,7 +79,8 @@ def make_targets(
             f'{where}background_label = {background_label!r}: expected one of '
             f'the {n_class} columns of confidence'
         )
-    prior = device.send(check_prior_corners(as_array(prior_box), f'{where}prior_box'))
+    prior = check_bbox(as_array(prior_box), f'{where}prior_box', order='xy', allow_empty=True)
+    prior = device.send(prior)
     xp = get_array_module(prior)
     if len(prior) != n_box:
         raise ValueError(

@@ -179,7 +179,7 @@ def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -
     expected = (
         f'expected the weights of {description["model"]} with an input of '
         f'{description["insize"]} pixels and {len(description["label_names"])} classes, '
-        f'as {DESCRIPTION_FILE} says'
+        f'as {DESCRIPTION_FILE} states'
     )
     try:
         arrays, weights = read_npz(path), _weights_of(model)

@@ -54,8 +54,7 @@ def non_maximum_suppression(
     [1, 2]
     """
     xp = get_array_module(bbox)
-    if bbox.ndim != 2 or bbox.shape[1] != 4:
-        raise ValueError(f'bbox has shape {bbox.shape}: expected (R, 4)')
+    bbox = as_bbox(bbox)
     if score is not None and score.shape != bbox.shape[:1]:
         raise ValueError(f'score has shape {score.shape}: expected {bbox.shape[:1]}')
     check_fraction('thresh', thresh)
@@ -68,7 +67,7 @@ def non_maximum_suppression(
         # As floats, because the negative of an unsigned integer is a large number.
         negated = xp.negative(score, dtype=xp.promote_types(score.dtype, np.float32))
         remaining = xp.argsort(negated, kind='stable')
-    columns = xp.ascontiguousarray(as_bbox(bbox, 'bbox')[remaining].T)
+    columns = xp.ascontiguousarray(bbox[remaining].T)
     rank = xp.arange(_BLOCK_LENGTH)
     is_better = rank[:, None] < rank
     kept = [remaining[:0]]

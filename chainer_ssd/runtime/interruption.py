@@ -14,8 +14,9 @@ from chainer.training import Trainer
 def interruptible(trainer: Trainer, hint: Callable[[], str] | None = None) -> Iterator[None]:
     """Make Ctrl-C raise a ``KeyboardInterrupt`` that names the iteration.
 
-    Python prints and drops an exception that a signal handler raises during a fork or in a
-    destructor. Here the exception is raised again at the end of the iteration.
+    The exception is raised at the end of the iteration, after its extensions. So it cannot break
+    the locks of an iterator that runs threads, which may block forever then. A second Ctrl-C
+    raises at once.
 
     Call it in the main thread. If SIGINT is ignored, as under ``nohup``, it stays ignored.
 
@@ -32,22 +33,26 @@ def interruptible(trainer: Trainer, hint: Callable[[], str] | None = None) -> It
     None
         Nothing.
     """
-    was_pressed = False
+    n_pressed = 0
 
-    def interrupt(*_: Any) -> None:
-        nonlocal was_pressed
-        was_pressed = True
+    def handle_signal(*_: Any) -> None:
+        nonlocal n_pressed
+        n_pressed += 1
+        if n_pressed > 1:
+            interrupt()
+
+    def interrupt() -> None:
         text = f'interrupted after iteration {trainer.updater.iteration}'
         raise KeyboardInterrupt(text if hint is None else f'{text}; {hint()}')
 
     def interrupt_after_iteration(trainer: Trainer) -> None:
-        if was_pressed:
+        if n_pressed:
             interrupt()
 
     trainer.extend(interrupt_after_iteration, name='interrupt', trigger=(1, 'iteration'))
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, handle_signal)
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from chainer_ssd._validation import check_bbox, check_image
+from chainer_ssd._validation import check_bbox, check_image, is_valid_bbox
 from chainer_ssd.images import merge_planes, resize_pixels, round_to_uint8, split_planes
 
 
@@ -114,7 +114,7 @@ def create_plan(example: tuple[Any, ...]) -> AugmentationPlan:
             )
     bbox = bbox.clip(0, img.shape[1:] * 2)
     plan = AugmentationPlan(img, bbox, tuple(box_values), (0, 0, *img.shape[1:]))
-    return plan.select(_has_area(bbox))
+    return plan.select(is_valid_bbox(bbox))
 
 
 def render(plan: AugmentationPlan) -> tuple[Any, ...]:
@@ -136,12 +136,8 @@ def render(plan: AugmentationPlan) -> tuple[Any, ...]:
             img = np.flip(img, axis + 1)
     # Rounding to float32 can leave a thin box without area.
     plan = plan._replace(bbox=bbox.astype(np.float32))
-    plan = plan.select(_has_area(plan.bbox))
+    plan = plan.select(is_valid_bbox(plan.bbox))
     return (img, plan.bbox, *plan.box_values)
-
-
-def _has_area(bbox: np.ndarray) -> Any:
-    return (bbox[:, :2] < bbox[:, 2:]).all(axis=1)
 
 
 def _map_axis(window_start: int, window_length: int, length: int, size: int) -> AxisMapping:

@@ -40,7 +40,7 @@ class Boxes(NamedTuple):
 def check_boxes(
     bbox: Array, label: Array | None, score: Array | None, label_names: Sequence[str] | None
 ) -> Boxes:
-    """Return the boxes, or raise ``ValueError`` or ``TypeError`` as :func:`draw_bbox` says."""
+    """Return the boxes, or raise ``ValueError`` or ``TypeError`` as :func:`draw_bbox` does."""
     bbox = check_finite_bbox(bbox)
     if label is not None:
         label = check_label(label, len(bbox))

@@ -169,8 +169,8 @@ def describe_parser(name, parser):
                 choices = ', '.join(f'``{each}``' for each in action.choices)
                 lines += [f'   One of {choices}.', '']
             default = action.default
-            is_told = 'default' in help_ or f'({default}' in help_
-            if default not in (None, False, argparse.SUPPRESS) and not is_told:
+            has_default = 'default' in help_ or f'({default}' in help_
+            if default not in (None, False, argparse.SUPPRESS) and not has_default:
                 lines += [f'   Default: ``{default}``.', '']
     if parser.epilog:
         lines += _paragraphs(parser.epilog)
@@ -317,7 +317,7 @@ def _purge(app, env, docname):
 
 
 def _outdated(app, env, added, changed, removed):
-    """The reference shows docstrings, so it is built anew each time."""
+    """The reference shows docstrings, so it is built again each time."""
     return [
         name for name in env.found_docs if name.startswith('reference/') and name not in removed
     ]

@@ -1,6 +1,7 @@
+"""chainer-ssd evaluate."""
+
 import json
 import os
-import subprocess
 import sys
 
 import chainer
@@ -8,27 +9,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_ssd import DetectionEvaluator, VOCBboxDataset
-from tests.conftest import ROOT
+from chainer_ssd import DetectionEvaluator, VOCBboxDataset, load_detector
+from chainer_ssd.cli import evaluate
+from tests.cli.command import LABEL_NAMES, run_command
 from tests.datasets.voc_folder import annotation
-from tests.cli import detector_folder
-from tests.cli.detector_folder import EXAMPLES, LABEL_NAMES
-
-import evaluate  # isort: skip (an example: detector_folder has made it importable)
-from detector import load_detector  # isort: skip
 
 NAMES = ('blue', 'red', 'green')
 COLORS = {'blue': (0, 0, 255), 'red': (255, 0, 0)}
 
 
 class Scripted(chainer.Chain):
-    """Detects what the upper left pixel of the image says."""
+    """Returns fixed detections: those whose number is the value of the upper left pixel."""
 
     insize = 32
 
-    def __init__(self, detections):
+    def __init__(self, detections, label_names=NAMES):
         super().__init__()
-        self.detections = detections
+        self.detections, self.label_names = detections, label_names
         self.preset = None
 
     def use_preset(self, preset):
@@ -77,27 +74,28 @@ DETECTIONS = [
     [(THIRD, 0, 0.8)],
     [(THIRD, 0, 0.7)],
 ]
-# blue, by falling score: difficult and not counted; right; wrong; right and right, of one score.
-# red: wrong, right.
+# blue, by falling score: difficult, so not counted. Then correct, wrong, and two correct of one
+# score. red: wrong, correct.
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path, root):
+def run(monkeypatch, run_in_process, tmp_path):
     """``run(*args)``: exit status, output, errors and evaluation.json."""
 
-    def run(*args, model=None, label_names=NAMES):
+    def run(*args, model=None):
         if model is not None:
-            monkeypatch.setattr(evaluate, 'load_detector', lambda _: (model, label_names))
-        status, said, errors = detector_folder.run(monkeypatch, capsys, evaluate, *args)
+            monkeypatch.setattr(evaluate, 'load_detector', lambda _: model)
+        status, printed, errors = run_in_process('evaluate', *args)
         file = tmp_path / 'evaluation.json'
-        return status, said, errors, file.exists() and json.loads(file.read_text(encoding='utf-8'))
+        content = file.exists() and json.loads(file.read_text(encoding='utf-8'))
+        return status, printed, errors, content
 
     return run
 
 
 def test_figures_by_hand(run, root, tmp_path):
     model = Scripted(DETECTIONS)
-    status, said, errors, result = run(tmp_path, '--dataset', 'voc', '--root', root, model=model)
+    status, printed, errors, result = run(tmp_path, '--dataset', 'voc', '--root', root, model=model)
     assert status == 0 and errors == '' and model.preset == 'evaluate'
     blue, red, green = (result['classes'][name] for name in NAMES)
     # precision 1 up to a recall of 1/3, then 3/4
@@ -106,13 +104,13 @@ def test_figures_by_hand(run, root, tmp_path):
     assert result['map'] == pytest.approx((blue['ap'] + red['ap']) / 2)
     assert (blue['n_truth'], blue['n_difficult'], blue['n_detection']) == (3, 1, 5)
     assert (red['n_truth'], red['n_difficult'], red['n_detection']) == (1, 0, 2)
-    # at 0.7, which lets both in: 3 right of 4 counted, 3 of 3 found
+    # at 0.7, where both count: 3 of 4 detections are correct, 3 of 3 objects are found
     assert blue['best_f1'] == pytest.approx(
         {'f1': 6 / 7, 'precision': 3 / 4, 'recall': 1, 'score_thresh': 0.7}
     )
     assert green == {'ap': None, 'n_truth': 0, 'n_difficult': 0, 'n_detection': 0, 'best_f1': None}
     assert result['n_image'] == 4
-    lines = said.splitlines()
+    lines = printed.splitlines()
     assert lines[1].split() == ['blue', '0.8333', '3', '5', '0.857', '0.750', '1.000', '0.700']
     assert lines[2].split() == ['red', '0.5000', '1', '2', '0.667', '0.500', '1.000', '0.600']
     assert lines[3].split() == ['green', '-', '0', '0', '-', '-', '-', '-']
@@ -122,31 +120,31 @@ def test_figures_by_hand(run, root, tmp_path):
         assert picture.size[1] == 600
 
 
-def test_columns_stay_in_line_beside_names_in_wide_letters(capsys):
+def test_columns_align_beside_names_in_wide_characters(capsys):
     figures = {'ap': 0, 'n_truth': 0, 'n_detection': 0, 'best_f1': None}
     names = ('白血球', 'white cell')
     evaluate.print_table({'map': 0, 'n_image': 1, 'classes': dict.fromkeys(names, figures)})
     wide, narrow = (line.index('0.0000') for line in capsys.readouterr().out.splitlines()[1:3])
-    assert wide + 3 == narrow  # three letters of two columns
+    assert wide + 3 == narrow  # three characters of two columns
 
 
 def test_cocos_figures(run, root, tmp_path):
     pytest.importorskip('pycocotools')
-    _, said, _, result = run(
+    _, printed, _, result = run(
         tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(DETECTIONS)
     )
-    # all boxes are exact; red: 51 recalls... precision 1/2 at all of 101; the difficult is a crowd
+    # All boxes are exact. red has a precision of 1/2 at all 101 recalls.
     recalls = np.linspace(0, 1, 101)
     blue = np.where(recalls <= 1 / 3, 1, 3 / 4).mean()
     expected = pytest.approx((blue + 0.5) / 2)
     assert result['coco'] == {'mAP@[.5:.95]': expected, 'mAP@.5': expected, 'mAP@.75': expected}
-    assert f'mAP@[.5:.95] {result["coco"]["mAP@[.5:.95]"]:.3f}' in said
+    assert f'mAP@[.5:.95] {result["coco"]["mAP@[.5:.95]"]:.3f}' in printed
 
 
-def test_the_map_is_that_of_the_training(run, root, tmp_path):
-    """Which DetectionEvaluator reports: to the last digit."""
-    detector_folder.write(tmp_path)
-    model, label_names = load_detector(tmp_path)
+def test_the_map_equals_that_of_the_training(run, root, tmp_path, write_detector):
+    write_detector(tmp_path)
+    model = load_detector(tmp_path)
+    label_names = model.label_names
     model.use_preset('evaluate')
     data = VOCBboxDataset(root, 'test', label_names, return_difficult=True)
     expected = DetectionEvaluator(
@@ -160,18 +158,20 @@ def test_the_map_is_that_of_the_training(run, root, tmp_path):
         assert result['classes'][name]['ap'] == expected[f'main/ap/{name}']
 
 
-def test_without_the_extras_it_says_what_is_left_out(run, root, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate.importlib.util, 'find_spec', lambda name: None)
-    status, said, _, result = run(
+def test_missing_extras_are_named(run, root, tmp_path, monkeypatch):
+    for name in ('matplotlib', 'pycocotools', 'pycocotools.coco', 'pycocotools.cocoeval'):
+        monkeypatch.setitem(sys.modules, name, None)
+    status, printed, _, result = run(
         tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(DETECTIONS)
     )
     assert status == 0 and 'coco' not in result and result['map'] == pytest.approx(2 / 3)
-    assert 'pip install "chainer_ssd[eval]"' in said and 'pip install "chainer_ssd[plot]"' in said
+    assert 'pip install "chainer_ssd[eval]"' in printed
+    assert 'pip install "chainer_ssd[plot]"' in printed
     assert not (tmp_path / 'precision_recall.png').exists()
 
 
 def test_nothing_detected(run, root, tmp_path):
-    status, said, _, result = run(
+    status, _, _, result = run(
         tmp_path, '--dataset', 'voc', '--root', root, model=Scripted([[]] * 4)
     )
     assert status == 0 and result['map'] == 0
@@ -184,17 +184,6 @@ def test_nothing_detected(run, root, tmp_path):
     }
 
 
-def test_a_threshold_parts_unequal_scores_only():
-    prec, rec = np.array([1, 1, 2 / 3]), np.array([0.25, 0.5, 0.5])
-    assert evaluate.best_f1(prec, rec, np.array([0.9, 0.8, 0.7]))['score_thresh'] == 0.8
-    # 0.8 lets the third one in as well
-    best = evaluate.best_f1(prec, rec, np.array([0.9, 0.8, 0.8]))
-    assert best == pytest.approx(
-        {'f1': 4 / 7, 'precision': 2 / 3, 'recall': 0.5, 'score_thresh': 0.8}
-    )
-    assert evaluate.best_f1(np.array([np.nan, 0]), np.zeros(2), np.array([0.9, 0.8])) is None
-
-
 @pytest.mark.parametrize(
     'args, message',
     [
@@ -204,8 +193,8 @@ def test_a_threshold_parts_unequal_scores_only():
         ([], 'detects blue, red: give the data that it was trained for'),
     ],
 )
-def test_bad_arguments_are_told_in_one_line(run, root, tmp_path, args, message):
-    detector_folder.write(tmp_path)
+def test_bad_arguments_give_one_line(run, root, tmp_path, write_detector, args, message):
+    write_detector(tmp_path)
     status, _, errors, result = run(tmp_path, *(arg.format(root=root) for arg in args))
     assert status == 2 and message in errors.splitlines()[-1] and not result
 
@@ -217,32 +206,32 @@ def test_an_object_of_another_class_is_named(run, root, tmp_path):
         'voc',
         '--root',
         root,
-        model=Scripted(DETECTIONS),
-        label_names=('blue', 'green'),
+        model=Scripted(DETECTIONS, ('blue', 'green')),
     )
     assert status == 2 and "0.xml: the name 'red' is not among" in errors
 
 
-def test_a_user_runs_it(root, tmp_path):
-    detector_folder.write(tmp_path / 'result')
-    done = subprocess.run(
-        [
-            sys.executable,
-            EXAMPLES / 'evaluate.py',
-            'result',
-            '--dataset',
-            'voc',
-            '--root',
-            root,
-            '--out',
-            'elsewhere',
-        ],
-        cwd=tmp_path,
-        timeout=240,
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
+def test_it_runs_as_a_command(root, tmp_path, write_detector):
+    write_detector(tmp_path / 'result')
+    options = ('--dataset', 'voc', '--root', root, '--out', 'elsewhere')
+    done = run_command('evaluate', 'result', *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].split()[:2] == ['class', 'AP']
     assert sorted(os.listdir(tmp_path / 'elsewhere')) == ['evaluation.json', 'precision_recall.png']
+
+
+def test_evaluation_json_is_written_whole_or_not_at_all(run, root, tmp_path, monkeypatch):
+    arguments = (tmp_path, '--dataset', 'voc', '--root', root)
+    *_, before = run(*arguments, model=Scripted(DETECTIONS))
+
+    def fail(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    status, _, errors, after = run(*arguments, model=Scripted([[]] * 4))
+    assert status == 2 and after == before
+    assert errors == (
+        'chainer-ssd evaluate: error: [Errno 28] No space left on device: '
+        f"'{tmp_path}/evaluation.json'\n"
+    )
+    assert not list(tmp_path.glob('*.tmp'))

@@ -1,3 +1,5 @@
+"""chainer-ssd predict."""
+
 import json
 import os
 import subprocess
@@ -7,35 +9,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_ssd.datasets import read_image
-from chainer_ssd.visualizations import draw_bbox
-from tests.conftest import ROOT
-from tests.cli import detector_folder
-from tests.cli.detector_folder import EXAMPLES, LABEL_NAMES
-from tests.cli.interrupt import interrupted
-
-import predict  # isort: skip (an example: detector_folder has made it importable)
-from detector import load_detector  # isort: skip
+from chainer_ssd import draw_bbox, load_detector, read_image
+from tests.cli.command import COMMAND, ENVIRONMENT, LABEL_NAMES, interrupt, run_command
 
 cv2 = pytest.importorskip('cv2')
-SCORE = 0.012  # a random model gives some of this
+SCORE = 0.012  # some detections of a random model have more
 
 
 @pytest.fixture(scope='module')
-def result(tmp_path_factory):
-    return detector_folder.write(tmp_path_factory.mktemp('result'))
+def result(tmp_path_factory, write_detector):
+    return write_detector(tmp_path_factory.mktemp('result'))
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run_in_process, tmp_path):
     """``run(*args)``: exit status, output, errors and detections.json."""
 
     def run(*args):
-        status, said, errors = detector_folder.run(
-            monkeypatch, capsys, predict, *args, '--out', tmp_path / 'out'
-        )
+        status, printed, errors = run_in_process('predict', *args, '--out', tmp_path / 'out')
         file = tmp_path / 'out' / 'detections.json'
-        return status, said, errors, file.exists() and json.loads(file.read_text(encoding='utf-8'))
+        content = file.exists() and json.loads(file.read_text(encoding='utf-8'))
+        return status, printed, errors, content
 
     return run
 
@@ -46,8 +40,8 @@ def picture(size=(60, 80), seed=0):
 
 
 def expected_detections(result, img, score):
-    """Of the functions that a reader of the README would call, by falling score."""
-    model, label_names = load_detector(result)
+    """Returns what the public functions find, by falling score."""
+    model = load_detector(result)
     model.score_thresh = score
     bbox, label, score = (column[0] for column in model.predict([img]))
     order = np.argsort(-score, kind='stable')
@@ -63,7 +57,7 @@ def assert_detections(entries, bbox, label, score):
     assert [each['name'] for each in entries] == [LABEL_NAMES[i] for i in label]
 
 
-def test_a_folder_of_all_sorts(run, result, tmp_path):
+def test_a_folder_with_many_kinds_of_files(run, result, tmp_path):
     folder = tmp_path / 'in'
     folder.mkdir()
     picture().save(folder / 'a.png')
@@ -78,17 +72,17 @@ def test_a_folder_of_all_sorts(run, result, tmp_path):
     (folder / 'notes.txt').write_text('hello')
     (folder / 'subfolder.png').mkdir()
 
-    # One at a time: in a batch of another size sums are rounded otherwise.
-    status, said, errors, detections = run(result, folder, '--score', SCORE, '--batchsize', 1)
+    # A batch of another size would round sums differently.
+    status, printed, errors, detections = run(result, folder, '--score', SCORE, '--batchsize', 1)
     assert status == 1
     done = {os.path.basename(each['file']): each for each in detections['images']}
     assert set(done) == {'a.png', 'grey.png', 'large.JPG', 'alpha.png', 'one pixel.bmp'}
     failed = {os.path.basename(each['file']): each['error'] for each in detections['failed']}
     assert set(failed) == {'deep.png', 'broken.jpg'}
     assert 'truncated' in failed['broken.jpg'] and '8 bits' in failed['deep.png']
-    assert 'left out: notes.txt' in said
-    assert '5 images in ' in said and 'images/s from file to file' in said
-    assert 'predict.py: 2 failed: ' in errors
+    assert 'left out: notes.txt' in printed
+    assert '5 images in ' in printed and 'images/s from file to file' in printed
+    assert 'chainer-ssd predict: 2 failed: ' in errors
     assert detections['label_names'] == list(LABEL_NAMES) and detections['videos'] == []
     assert sum(len(each['detections']) for each in done.values()) > 5
     for name, each in done.items():
@@ -99,7 +93,7 @@ def test_a_folder_of_all_sorts(run, result, tmp_path):
         suffix = '.jpg' if name == 'large.JPG' else '.png'
         assert each['picture'] == str(tmp_path / 'out' / (os.path.splitext(name)[0] + suffix))
         assert drawn.shape == img.shape
-        assert f'{each["file"]}: ' in said
+        assert f'{each["file"]}: ' in printed
 
 
 def test_the_picture_shows_the_boxes(run, result, tmp_path):
@@ -113,7 +107,7 @@ def test_the_picture_shows_the_boxes(run, result, tmp_path):
 
 
 @pytest.mark.parametrize('batchsize', [1, 2, 5, 9])
-def test_batches_keep_order_and_leave_none_out(run, result, tmp_path, batchsize):
+def test_batches_keep_the_order_and_every_image(run, result, tmp_path, batchsize):
     names = ['b.png', 'a.png', 'd.png', 'broken.png', 'c.png', 'e.png']
     for seed, name in enumerate(names):
         picture((20 + 10 * seed, 30), seed).save(tmp_path / name)
@@ -130,31 +124,31 @@ def test_batches_keep_order_and_leave_none_out(run, result, tmp_path, batchsize)
 
 def test_nothing_found_is_no_failure(run, result, tmp_path):
     picture().save(tmp_path / 'a.png')
-    status, said, errors, detections = run(result, tmp_path / 'a.png', '--score', 1)
+    status, printed, errors, detections = run(result, tmp_path / 'a.png', '--score', 1)
     assert status == 0 and errors == ''
-    assert 'a.png: nothing; see' in said and '1 image in ' in said
-    assert 'nothing has a score of 1.0 or more: a lower --score' in said
+    assert 'a.png: nothing; see' in printed and '1 image in ' in printed
+    assert 'no detection has a score of 1.0 or more. Try a lower --score' in printed
     assert detections['images'][0]['detections'] == [] and detections['failed'] == []
     np.testing.assert_array_equal(
         read_image(tmp_path / 'out' / 'a.png'), read_image(tmp_path / 'a.png')
     )
 
 
-def test_a_turned_photograph_comes_out_upright(run, result, tmp_path):
+def test_the_exif_orientation_is_applied(run, result, tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    picture((60, 80)).save(tmp_path / 'turned.jpg', exif=exif)
-    _, _, _, detections = run(result, tmp_path / 'turned.jpg', '--score', SCORE)
+    exif[0x0112] = 6  # to rotate by 90 degrees clockwise
+    picture((60, 80)).save(tmp_path / 'rotated.jpg', exif=exif)
+    _, _, _, detections = run(result, tmp_path / 'rotated.jpg', '--score', SCORE)
     each = detections['images'][0]
     assert (each['height'], each['width']) == (80, 60)
     with Image.open(each['picture']) as drawn:
         assert drawn.size == (60, 80) and drawn.getexif().get(0x0112, 1) == 1
-    img = read_image(tmp_path / 'turned.jpg')
+    img = read_image(tmp_path / 'rotated.jpg')
     assert_detections(each['detections'], *expected_detections(result, img, SCORE))
 
 
 def write_video(path, n_frame=5, fps=8, codec='MJPG', size=(240, 320)):
-    """Blue at first, with a red square that moves."""
+    """Writes a video of a red square that moves on blue."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size[::-1])
     assert writer.isOpened()
     for i in range(n_frame):
@@ -175,15 +169,15 @@ def frames_of(path):
         frames.append(frame[:, :, ::-1].transpose(2, 0, 1).astype(np.float32))
 
 
-def test_a_video_stays_a_video(run, result, tmp_path):
+def test_a_video_is_written_as_a_video(run, result, tmp_path):
     write_video(tmp_path / 'a.avi')
-    status, said, errors, detections = run(
+    status, printed, errors, detections = run(
         result, tmp_path / 'a.avi', '--score', SCORE, '--batchsize', 1
     )
     assert status == 0 and errors == ''
     (each,) = detections['videos']
     assert (each['height'], each['width'], each['fps'], len(each['frames'])) == (240, 320, 8, 5)
-    assert '5 images in ' in said and 'a.avi, 5 frames: ' in said
+    assert '5 images in ' in printed and 'a.avi, 5 frames: ' in printed
     frames, _ = frames_of(tmp_path / 'a.avi')
     written, fps = frames_of(each['video'])
     assert each['video'].endswith('a.mp4') and len(written) == 5 and fps == 8
@@ -191,19 +185,19 @@ def test_a_video_stays_a_video(run, result, tmp_path):
     for frame, drawn, entries in zip(frames, written, each['frames']):
         found = expected_detections(result, frame, SCORE)
         assert_detections(entries, *found)
-        # lossy, yet what the still picture would show, red where red was and blue where blue
+        # Lossy, yet close to the picture of the frame, with red and blue in place.
         still = draw_bbox(frame, *found, LABEL_NAMES).astype(np.float32)
         assert 2 * np.abs(drawn - still).mean() < np.abs(drawn - still[::-1]).mean()
 
 
-def test_videos_that_are_none_or_break_off_are_named(run, result, tmp_path):
+def test_broken_and_missing_videos_are_named(run, result, tmp_path):
     write_video(tmp_path / 'whole.avi', 40)
     content = (tmp_path / 'whole.avi').read_bytes()
     (tmp_path / 'cut.avi').write_bytes(content[: len(content) // 2])
     (tmp_path / 'text.mp4').write_text('no video')
     picture().save(tmp_path / 'a.png')
     names = ['cut.avi', 'text.mp4', 'nowhere.mp4', 'a.png']
-    status, said, errors, detections = run(
+    status, printed, errors, detections = run(
         result, *(tmp_path / name for name in names), '--score', 1
     )
     assert status == 1
@@ -212,13 +206,13 @@ def test_videos_that_are_none_or_break_off_are_named(run, result, tmp_path):
     assert 'nowhere.mp4: no such file' in errors
     assert 'of 40 frames' in errors
     assert len(detections['images']) == 1
-    (each,) = detections['videos']  # what there is of it
+    (each,) = detections['videos']  # the part that can be read
     assert 0 < len(each['frames']) < 36
     assert len(frames_of(each['video'])[0]) == len(each['frames'])
     assert not (tmp_path / 'out' / 'text.mp4').exists()
 
 
-def test_paths_that_are_not_there_and_empty_folders_are_named(run, result, tmp_path):
+def test_missing_paths_and_empty_folders_are_named(run, result, tmp_path):
     (tmp_path / 'empty').mkdir()
     status, _, errors, detections = run(result, tmp_path / 'empty', tmp_path / 'nowhere.png')
     assert status == 1
@@ -227,7 +221,7 @@ def test_paths_that_are_not_there_and_empty_folders_are_named(run, result, tmp_p
     assert len(detections['failed']) == 2 and detections['images'] == []
 
 
-def test_files_of_one_name_do_not_write_over_each_other(run, result, tmp_path):
+def test_files_of_one_name_get_different_pictures(run, result, tmp_path):
     for seed, folder in enumerate(('a', 'b')):
         (tmp_path / folder).mkdir()
         picture(seed=seed).save(tmp_path / folder / 'cell.png')
@@ -244,23 +238,23 @@ def test_files_of_one_name_do_not_write_over_each_other(run, result, tmp_path):
         np.testing.assert_array_equal(read_image(each['picture']), read_image(each['file']))
 
 
-def test_the_images_are_not_written_over(run, result, tmp_path):
+def test_input_images_are_not_overwritten(run, result, tmp_path):
     (tmp_path / 'out').mkdir()
     picture().save(tmp_path / 'out' / 'a.png')
     content = (tmp_path / 'out' / 'a.png').read_bytes()
     status, _, errors, detections = run(result, tmp_path / 'out', '--score', SCORE)
-    assert status == 2 and 'could be written over' in errors and not detections
+    assert status == 2 and 'could be overwritten' in errors and not detections
     assert (tmp_path / 'out' / 'a.png').read_bytes() == content
 
 
-def test_what_was_found_is_kept_where_a_picture_cannot_be_written(run, result, tmp_path):
+def test_detections_are_kept_if_a_picture_cannot_be_written(run, result, tmp_path):
     for seed, name in enumerate(('a.png', 'b.png')):
         picture(seed=seed).save(tmp_path / name)
     write_video(tmp_path / 'c.avi')
     write_video(tmp_path / 'd.avi')
     for name in ('a.png', 'c.mp4'):
-        (tmp_path / 'out' / name).mkdir(parents=True)  # a file of that name cannot be
-    status, said, errors, detections = run(
+        (tmp_path / 'out' / name).mkdir(parents=True)  # no file can have that name
+    status, printed, errors, detections = run(
         result,
         *(tmp_path / name for name in ('a.png', 'b.png', 'c.avi', 'd.avi')),
         '--score',
@@ -287,15 +281,15 @@ def test_what_was_found_is_kept_where_a_picture_cannot_be_written(run, result, t
     assert set(failed) == {'a.png', 'c.avi'}
     assert f'{tmp_path / "out" / "a.png"} cannot be written' in failed['a.png']
     assert 'OpenCV cannot write an .mp4' in failed['c.avi']
-    assert 'predict.py: 2 failed: ' in errors and f'{tmp_path / "a.png"}: ' in said
+    assert 'chainer-ssd predict: 2 failed: ' in errors and f'{tmp_path / "a.png"}: ' in printed
 
 
-def test_what_was_found_is_kept_on_a_full_disk(result, tmp_path):
+def test_detections_are_kept_on_a_full_disk(result, tmp_path):
     pytest.importorskip('resource')
     limit = (
         'import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))'
         '; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
-    )  # bytes of a file
+    )  # bytes per file
     rng = np.random.RandomState(0)
     Image.fromarray(rng.randint(0, 256, (300, 300, 3)).astype(np.uint8)).save(tmp_path / 'a.png')
     writer = cv2.VideoWriter(
@@ -305,12 +299,12 @@ def test_what_was_found_is_kept_on_a_full_disk(result, tmp_path):
         writer.write(rng.randint(0, 256, (240, 320, 3)).astype(np.uint8))
     writer.release()
     done = subprocess.run(
-        [sys.executable, '-c', limit, EXAMPLES / 'predict.py', result, 'a.png', 'b.avi'],
+        [sys.executable, '-c', limit, *COMMAND, 'predict', result, 'a.png', 'b.avi'],
         cwd=tmp_path,
         timeout=240,
         capture_output=True,
         text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        env=ENVIRONMENT,
     )
     assert done.returncode == 1, done.stderr
     detections = json.loads((tmp_path / 'predictions' / 'detections.json').read_text())
@@ -318,17 +312,19 @@ def test_what_was_found_is_kept_on_a_full_disk(result, tmp_path):
     assert detections['videos'][0]['video'] is None
     assert len(detections['videos'][0]['frames']) == 40
     assert {each['file'] for each in detections['failed']} == {'a.png', 'b.avi'}
-    assert os.listdir(tmp_path / 'predictions') == ['detections.json']  # and nothing broken
+    assert os.listdir(tmp_path / 'predictions') == ['detections.json']  # and no partial file
 
 
-def test_ctrl_c_keeps_what_was_found(result, tmp_path):
+def test_ctrl_c_keeps_the_detections_so_far(result, tmp_path):
     (tmp_path / 'in').mkdir()
     for i in range(2000):
         picture(seed=i % 5).save(tmp_path / 'in' / f'{i:04}.bmp')
-    command = [EXAMPLES / 'predict.py', result, 'in', '--out', 'out']
-    status, _, errors, _ = interrupted(command, tmp_path / 'out/0020.png', cwd=tmp_path)
+    command = [*COMMAND, 'predict', result, 'in', '--out', 'out']
+    status, _, errors, _ = interrupt(command, tmp_path / 'out/0020.png', cwd=tmp_path)
     assert status == 130
-    assert errors == 'predict.py: interrupted; what was done: out/detections.json\n'
+    assert errors == (
+        'chainer-ssd predict: interrupted; the results so far are in out/detections.json\n'
+    )
     detections = json.loads((tmp_path / 'out' / 'detections.json').read_text())
     written = {name for name in os.listdir(tmp_path / 'out') if name.endswith('.png')}
     kept = {os.path.basename(each['picture']) for each in detections['images']}
@@ -338,8 +334,8 @@ def test_ctrl_c_keeps_what_was_found(result, tmp_path):
 @pytest.mark.parametrize(
     'args, message',
     [
-        (['--score', '1.5'], '1.5: expected a number from 0 to 1'),
-        (['--batchsize', '0'], '0: expected 1 or more'),
+        (['--score', '1.5'], 'value = 1.5: expected a number in [0, 1]'),
+        (['--batchsize', '0'], 'value = 0: expected an integer >= 1'),
         ([], 'the following arguments are required: path'),
     ],
 )
@@ -349,28 +345,14 @@ def test_bad_arguments(run, result, tmp_path, args, message):
     assert status == 2 and message in errors.splitlines()[-1] and not detections
 
 
-def test_a_user_runs_it(result, tmp_path):
+def test_it_runs_as_a_command(result, tmp_path):
     picture().save(tmp_path / 'a.png')
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / 'predict.py', result, 'a.png'],
-        cwd=tmp_path,
-        timeout=240,
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
+    done = run_command('predict', result, 'a.png', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'predictions' / 'a.png').exists()
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / 'predict.py', 'nowhere', 'a.png'],
-        cwd=tmp_path,
-        timeout=240,
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
+    done = run_command('predict', 'nowhere', 'a.png', cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        'predict.py: error: nowhere/model.json: no such file'
+        'chainer-ssd predict: error: nowhere/model.json: no such file'
     )
     assert 'Traceback' not in done.stderr

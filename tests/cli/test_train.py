@@ -1,3 +1,5 @@
+"""chainer-ssd train."""
+
 import json
 import os
 import re
@@ -5,25 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import chainer
 import numpy as np
 import pytest
 
-from tests.cli.detector_folder import run
-
-ROOT = Path(__file__).resolve().parents[2]
-TRAIN = ROOT / 'examples' / 'train.py'
-ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1'}
-LABEL_NAMES = ['blue', 'red']
-TINY = ['--insize', '32', '--batchsize', '4', '--iteration', '8', '--snapshot-interval', '3']
+from chainer_ssd import VOCBboxDataset, eval_detection_voc, load_detector
+from tests.cli.command import COMMAND, ENVIRONMENT, LABEL_NAMES, TINY, run_command, wait_for
 
 
 def train(*args, env=ENVIRONMENT):
-    command = [sys.executable, TRAIN, *args]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
+    return run_command('train', *args, env=env)
 
 
 def weights(out):
@@ -31,57 +25,19 @@ def weights(out):
         return dict(file)
 
 
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    """Six images for training and three for testing, in Pascal VOC's layout."""
-    cv2 = pytest.importorskip('cv2')
-    root = tmp_path_factory.mktemp('voc')
-    for folder in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
-        (root / folder).mkdir(parents=True)
-    random = np.random.RandomState(0)
-    for i in range(9):
-        img, objects = np.full((48, 64, 3), 200, np.uint8), ''
-        for _ in range(random.randint(1, 4)):
-            label = random.randint(2)
-            y, x = random.randint(0, 28), random.randint(0, 44)
-            img[y : y + 20, x : x + 20] = (255, 0, 0) if label == 0 else (0, 0, 255)
-            objects += (
-                f'<object><name>{LABEL_NAMES[label]}</name><difficult>0</difficult><bndbox>'
-                f'<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + 20}</xmax>'
-                f'<ymax>{y + 20}</ymax></bndbox></object>'
-            )
-        (root / 'Annotations' / f'{i}.xml').write_text(
-            f'<annotation><size><width>64</width><height>48</height><depth>3</depth></size>'
-            f'{objects}</annotation>'
-        )
-        cv2.imwrite(str(root / 'JPEGImages' / f'{i}.jpg'), img)
-    (root / 'ImageSets/Main/trainval.txt').write_text('0\n1\n2\n3\n4\n5\n')
-    (root / 'ImageSets/Main/test.txt').write_text('6\n7\n8\n')
-    return root
-
-
-@pytest.fixture(scope='module')
-def whole(root, tmp_path_factory):
-    """A run that nothing stopped."""
-    out = tmp_path_factory.mktemp('whole')
-    done = train('--dataset', 'voc', '--root', root, *TINY, '--workers', '0', '--out', out)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
-
-
-def test_out_holds_the_model_and_the_result(whole, root):
-    out, said = whole
+def test_out_holds_the_model_and_the_result(finished_run, voc_root):
+    out, printed = finished_run
     result = json.loads((out / 'result.json').read_text())
     assert json.loads((out / 'model.json').read_text()) == {
         'model': 'ssd_mini',
         'insize': 32,
         'box_scale': 1,
-        'label_names': LABEL_NAMES,
+        'label_names': list(LABEL_NAMES),
     }
     assert set(result['ap']) == set(LABEL_NAMES)
     assert result['map'] == pytest.approx(np.mean(list(result['ap'].values())))
     assert result['iteration'] == 8 and result['insize'] == 32 and result['seconds'] > 0
-    assert '--root' in result['command'] and str(root) in result['command']
+    assert result['command'].startswith(f'chainer-ssd train --dataset voc --root {voc_root} ')
     assert result['versions'] == {
         'python': sys.version.split()[0],
         'numpy': np.__version__,
@@ -89,16 +45,16 @@ def test_out_holds_the_model_and_the_result(whole, root):
         'chainer_ssd': result['versions']['chainer_ssd'],
     }
     for name in LABEL_NAMES:
-        assert f'{result["ap"][name]:.4f}  {name}' in said
-    assert '\033' not in said  # where it is no terminal
+        assert f'{result["ap"][name]:.4f}  {name}' in printed
+    assert '\033' not in printed  # the output is no terminal
     log = json.loads((out / 'log').read_text())
     assert [entry['iteration'] for entry in log] == list(range(1, 9))
     assert {'main/loss', 'main/loss/loc', 'main/loss/conf'} <= set(log[0])
     assert [i for i in range(8) if 'validation/main/map' in log[i]] == [1, 3, 5, 7]
 
 
-def test_the_diagnostics_are_logged_printed_and_in_the_result(whole):
-    out, said = whole
+def test_the_diagnostics_are_logged_printed_and_in_the_result(finished_run):
+    out, printed = finished_run
     log = json.loads((out / 'log').read_text())
     result = json.loads((out / 'result.json').read_text())
     parts = {'data', 'forward', 'loss', 'backward', 'update', 'extensions'}
@@ -111,13 +67,15 @@ def test_the_diagnostics_are_logged_printed_and_in_the_result(whole):
     assert [i for i in range(8) if 'match/recall' in log[i]] == [0, 7]
     assert result['match']['n_positive'] >= result['match']['n_truth'] > 0
     assert result['match']['recall'] == log[7]['match/recall']
-    assert re.search(r'seconds an iteration: data \d+\.\d{3}, forward', said, re.MULTILINE)
-    assert re.search(r'^all +\d+\.\d\d +\d+\.\d\d +[01]\.\d{3} +[01]\.\d{3}$', said, re.MULTILINE)
+    assert re.search(r'seconds an iteration: data \d+\.\d{3}, forward', printed, re.MULTILINE)
+    assert re.search(
+        r'^all +\d+\.\d\d +\d+\.\d\d +[01]\.\d{3} +[01]\.\d{3}$', printed, re.MULTILINE
+    )
 
 
-def test_the_pictures_are_pictures(whole):
+def test_the_pictures_are_pictures(finished_run):
     cv2 = pytest.importorskip('cv2')
-    out, _ = whole
+    out, _ = finished_run
     names = [
         'loss.png',
         'map.png',
@@ -131,48 +89,42 @@ def test_the_pictures_are_pictures(whole):
         assert min(img.shape[:2]) > 150 and img.std() > 5, name
 
 
-def test_the_weights_load_and_are_what_was_evaluated(whole, root):
-    from detector import load_detector
-
-    from chainer_ssd import VOCBboxDataset, eval_detection_voc
-
-    out, _ = whole
-    model, label_names = load_detector(out)
-    assert label_names == tuple(LABEL_NAMES)
+def test_the_weights_load_and_are_what_was_evaluated(finished_run, voc_root):
+    out, _ = finished_run
+    model = load_detector(out)
+    assert model.label_names == LABEL_NAMES
     model.use_preset('evaluate')
-    imgs, bboxes, labels = zip(*VOCBboxDataset(root, 'test', LABEL_NAMES))
+    imgs, bboxes, labels = zip(*VOCBboxDataset(voc_root, 'test', LABEL_NAMES))
     result = eval_detection_voc(*model.predict(imgs), bboxes, labels)
     expected = json.loads((out / 'result.json').read_text())['map']
     assert result['map'] == pytest.approx(expected, abs=0.02)
 
 
-def test_a_run_that_was_killed_and_resumed_reaches_the_same_weights_bit_for_bit(
-    whole, root, tmp_path
+def test_a_killed_and_resumed_run_reaches_the_same_weights_bit_for_bit(
+    finished_run, voc_root, tmp_path
 ):
-    # And with two worker processes those of a run without.
-    command = ['--dataset', 'voc', '--root', root, *TINY, '--workers', '2', '--out', tmp_path]
+    # The resumed run has two worker processes, the uninterrupted one has none.
+    command = ['--dataset', 'voc', '--root', voc_root, *TINY, '--workers', '2', '--out', tmp_path]
     running = subprocess.Popen(
-        [sys.executable, TRAIN, *command],
+        [sys.executable, *COMMAND, 'train', *map(str, command)],
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     snapshot = tmp_path / 'snapshot_00000003_rank0.json'
-    deadline = time.monotonic() + 120
-    while not snapshot.exists() and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(snapshot, running)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert snapshot.exists()
-    (tmp_path / 'model.npz').unlink(missing_ok=True)  # a fast machine may have come to the end
+    (tmp_path / 'model.npz').unlink(missing_ok=True)  # a fast machine may have finished
 
     done = train(*command, '--resume', 'auto')
     assert done.returncode == 0, done.stderr
-    expected, resumed = weights(whole[0]), weights(tmp_path)
+    expected, resumed = weights(finished_run[0]), weights(tmp_path)
     assert set(resumed) == set(expected)
     for name in expected:
         np.testing.assert_array_equal(resumed[name], expected[name], err_msg=name)
-    with np.load(snapshot.with_suffix('.npz')) as file:  # and the snapshot had not been the end
+    with np.load(snapshot.with_suffix('.npz')) as file:  # the snapshot differs from the end
         stopped = dict(file)
     name = 'stem/conv/W'
     assert (stopped[f'trainer/updater/model:main/model/{name}'] != expected[name]).any()
@@ -180,12 +132,12 @@ def test_a_run_that_was_killed_and_resumed_reaches_the_same_weights_bit_for_bit(
     assert iterations == list(range(1, 9))
 
 
-def test_a_finished_run_that_is_resumed_says_the_same_once_more(root, tmp_path):
+def test_a_finished_run_that_is_resumed_has_the_same_result(voc_root, tmp_path):
     command = [
         '--dataset',
         'voc',
         '--root',
-        root,
+        voc_root,
         *TINY,
         '--snapshot-interval',
         '8',
@@ -204,12 +156,12 @@ def test_a_finished_run_that_is_resumed_says_the_same_once_more(root, tmp_path):
     assert {'n_truth', 'n_positive', 'recall', 'unmatched'} <= second['match'].keys()
 
 
-def test_the_other_loss_and_the_other_augmentations(root, tmp_path):
+def test_the_other_objective_and_no_augmentation(voc_root, tmp_path):
     done = train(
         '--dataset',
         'voc',
         '--root',
-        root,
+        voc_root,
         *TINY[:-4],
         '--iteration',
         '2',
@@ -229,13 +181,13 @@ def test_the_other_loss_and_the_other_augmentations(root, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert 'Shared memory size is too small' not in done.stderr
-    assert 'main/loss/loc' not in done.stdout  # of which ssd_loss has none: no empty column
+    assert 'main/loss/loc' not in done.stdout  # no empty column: ssd_loss has one value
     log = json.loads((tmp_path / 'log').read_text())
     assert np.isfinite([entry['main/loss'] for entry in log]).all() and len(log) == 2
     assert 'match/recall' in log[0]
 
 
-def test_without_matplotlib_one_line_says_so(root, tmp_path):
+def test_missing_matplotlib_gives_one_line(voc_root, tmp_path):
     (tmp_path / 'sitecustomize.py').write_text(
         'import sys\nclass Hide:\n'
         '    def find_spec(self, name, path=None, target=None):\n'
@@ -243,12 +195,12 @@ def test_without_matplotlib_one_line_says_so(root, tmp_path):
         '            raise ModuleNotFoundError(name)\n'
         'sys.meta_path.insert(0, Hide())\n'
     )
-    env = {**ENVIRONMENT, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'}
+    env = {**ENVIRONMENT, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ENVIRONMENT["PYTHONPATH"]}'}
     done = train(
         '--dataset',
         'voc',
         '--root',
-        root,
+        voc_root,
         *TINY[:-4],
         '--iteration',
         '1',
@@ -264,12 +216,12 @@ def test_without_matplotlib_one_line_says_so(root, tmp_path):
     assert not list((tmp_path / 'out').glob('*.png'))
 
 
-def test_pictures_that_cannot_be_written_do_not_end_it_but_the_log_does(root, tmp_path):
+def test_a_picture_that_cannot_be_written_is_a_warning_and_a_log_is_an_error(voc_root, tmp_path):
     command = [
         '--dataset',
         'voc',
         '--root',
-        root,
+        voc_root,
         *TINY[:4],
         '--iteration',
         '2',
@@ -283,7 +235,7 @@ def test_pictures_that_cannot_be_written_do_not_end_it_but_the_log_does(root, tm
     done = train(*command)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / 'result.json').read_text())['iteration'] == 2
-    assert done.stderr.count('UserWarning: ') == 4, done.stderr  # each once
+    assert done.stderr.count('UserWarning: ') == 4, done.stderr  # one per kind of picture
     for text in (
         'loss.png is not written: ',
         'map.png is not written: ',
@@ -299,42 +251,39 @@ def test_pictures_that_cannot_be_written_do_not_end_it_but_the_log_does(root, tm
 
 
 @pytest.mark.parametrize('out', ['file', 'file/below'])
-def test_a_folder_that_cannot_be_is_told_in_one_line(out, root, tmp_path, monkeypatch, capsys):
-    import train as module
-
+def test_a_folder_that_cannot_be_created_gives_one_line(out, voc_root, tmp_path, run_in_process):
     (tmp_path / 'file').write_text('')
-    status, _, errors = run(
-        monkeypatch,
-        capsys,
-        module,
+    status, _, errors = run_in_process(
+        'train',
         '--dataset',
         'voc',
         '--root',
-        root,
+        voc_root,
         *TINY,
         '--workers',
         '0',
         '--out',
         tmp_path / out,
     )
-    assert status == 2 and errors.startswith('train.py: error: ') and errors.count('\n') == 1
+    assert (
+        status == 2 and errors.startswith('chainer-ssd train: error: ') and errors.count('\n') == 1
+    )
     assert str(tmp_path / out) in errors
 
 
 @pytest.mark.mpi
-def test_ranks_together_take_the_step_of_one_process(mpiexec, root, tmp_path):
-    common = ['--dataset', 'voc', '--root', root, '--insize', '32', '--iteration', '1']
-    mpiexec(
-        2, TRAIN, *common, '--batchsize', '3', '--communicator', 'naive', '--out', tmp_path / 'two'
-    )
+def test_two_ranks_take_the_step_of_one_process(mpiexec, voc_root, tmp_path):
+    common = ['--dataset', 'voc', '--root', voc_root, '--insize', '32', '--iteration', '1']
+    options = '--batchsize', '3', '--communicator', 'naive', '--out', tmp_path / 'two'
+    mpiexec(2, *COMMAND, 'train', *common, *options)
     done = train(*common, '--batchsize', '6', '--out', tmp_path / 'one')
     assert done.returncode == 0, done.stderr
     one, two = weights(tmp_path / 'one'), weights(tmp_path / 'two')
     assert set(one) == set(two)
     for name in one:
         if name.endswith('/W'):
-            # Adam's first step is the sign of the gradient times alpha = 0.016: where the gradient
-            # is nearly 0 its sign is anyone's, elsewhere the weights agree.
+            # Adam's first step is the sign of the gradient times alpha = 0.016. Where the gradient
+            # is nearly 0, rounding decides its sign. Elsewhere the weights agree.
             apart = np.abs(one[name] - two[name])
             assert apart.max() <= 0.033 and (apart > 1e-4).mean() < 0.02, name
         if name.endswith('/avg_mean'):
@@ -354,30 +303,33 @@ def test_ranks_together_take_the_step_of_one_process(mpiexec, root, tmp_path):
             ['--dataset', 'voc', '--root', '{root}', '--train-split', 'bare'],
             'no object in any image of bare.txt',
         ),
-        (['--dataset', 'voc', '--root', '{root}', '--resume', 'nothing'], 'nothing: no snapshot'),
+        (
+            ['--dataset', 'voc', '--root', '{root}', '--resume', 'nothing'],
+            'nothing: no snapshot of a training in this folder',
+        ),
         (['--insize', '100'], 'insize = 100: expected a multiple of 32'),
         (['--model', 'ssd300', '--insize', '128'], 'insize = 128: ssd300 takes 300 only'),
         (['--pretrained', 'vgg16.npz'], "pretrained_model = 'vgg16.npz': ssd_mini takes none"),
-        (['--k', 'nan'], 'nan: expected a finite number >= 0'),
-        (['--iou-thresh', '2'], 'iou_thresh = 2.0: expected a number in [0, 1]'),
+        (['--k', 'nan'], 'value = nan: expected a finite number >= 0'),
+        (['--iou-thresh', '2'], 'value = 2.0: expected a number in [0, 1]'),
         (['--loss', 'ssd_loss', '--match-type', 'argmax'], 'ssd_loss has no such matching'),
-        (['--box-scale', '0'], '0: expected a number > 0'),
-        (['--workers', '-1'], '-1: expected 0 or more'),
-        (['--batchsize', '0'], '0: expected 1 or more'),
+        (['--box-scale', '0'], 'value = 0.0: expected a finite number > 0'),
+        (['--workers', '-1'], 'value = -1: expected an integer >= 0'),
+        (['--batchsize', '0'], 'value = 0: expected an integer >= 1'),
         (['--iteration', '5', '--epoch', '5'], 'not allowed with'),
-        (['--seed', '-1'], 'between 0 and'),
-        (['--resume', str(TRAIN)], 'no snapshot of such a training'),
+        (['--seed', '-1'], 'value = -1: expected an integer from 0 to 4294967295'),
+        (['--resume', __file__], 'no snapshot of a training in this folder'),
     ],
 )
-def test_bad_arguments_are_told_in_one_line(args, message, root, tmp_path, monkeypatch, capsys):
-    import train as module
-
+def test_bad_arguments_give_one_line(args, message, voc_root, tmp_path, run_in_process):
+    root = shutil.copytree(voc_root, tmp_path / 'voc')
     (root / 'ImageSets/Main/empty.txt').write_text('\n')
     (root / 'ImageSets/Main/bare.txt').write_text('bare\n')
     (root / 'Annotations/bare.xml').write_text('<annotation></annotation>')
     shutil.copy(root / 'JPEGImages/0.jpg', root / 'JPEGImages/bare.jpg')
-    args = ['--workers', '0', *(arg.format(root=root) for arg in args), '--out', tmp_path]
-    status, printed, errors = run(monkeypatch, capsys, module, *args)
+    out = tmp_path / 'out'
+    args = ['--workers', '0', *(arg.format(root=root) for arg in args), '--out', out]
+    status, printed, errors = run_in_process('train', *args)
     assert status == 2 and not printed
     assert message in errors.splitlines()[-1]
-    assert not list(tmp_path.iterdir())
+    assert not out.exists()

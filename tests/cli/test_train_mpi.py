@@ -1,23 +1,22 @@
-"""examples/train.py on ranks: the global loss, faults, and resuming."""
+"""chainer-ssd train on ranks: the log, errors, and resuming."""
 
 import json
 import os
 import re
 import signal
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.cli.test_train import root  # noqa: F401  (a fixture)
+from tests.cli.command import COMMAND, wait_for
 
-TRAIN = Path(__file__).resolve().parents[2] / 'examples/train.py'
+TRAIN = (*COMMAND, 'train')
 TINY = ('--insize', 32, '--batchsize', 1, '--communicator', 'naive')
 
 
 def log_of(out):
-    """The log without its times, which no run repeats."""
+    """Returns the log without its times, which differ from run to run."""
     return [
         {name: value for name, value in entry.items() if 'time' not in name}
         for entry in json.loads((out / 'log').read_text())
@@ -25,16 +24,16 @@ def log_of(out):
 
 
 @pytest.mark.mpi
-def test_the_log_is_of_all_ranks_and_a_resumed_run_ends_alike(mpiexec, root, tmp_path):  # noqa: F811
+def test_the_log_averages_all_ranks_and_a_resumed_run_repeats_it(mpiexec, voc_root, tmp_path):
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
-    options = ('--dataset', 'voc', '--root', root, *TINY, '--iteration', 10)
-    mpiexec(2, TRAIN, *options, '--out', whole, '--snapshot-interval', 7)
+    options = ('--dataset', 'voc', '--root', voc_root, *TINY, '--iteration', 10)
+    mpiexec(2, *TRAIN, *options, '--out', whole, '--snapshot-interval', 7)
     entries = log_of(whole)
     assert len(entries) == 10 and all(entry['main/loss'] > 0 for entry in entries)
-    # Batches of one image: a count of one rank is whole, a mean of two may be a half.
+    # The batches have one image. One rank counts an integer, the mean of two may end in .5.
     assert any(entry['main/n_positive'] % 1 == 0.5 for entry in entries)
 
-    mpiexec(2, TRAIN, *options, '--out', resumed, '--resume', whole)
+    mpiexec(2, *TRAIN, *options, '--out', resumed, '--resume', whole)
     assert len(log_of(resumed)) > 7 and log_of(resumed) == entries
     with np.load(whole / 'model.npz') as a, np.load(resumed / 'model.npz') as b:
         assert set(a.files) == set(b.files)
@@ -44,9 +43,9 @@ def test_the_log_is_of_all_ranks_and_a_resumed_run_ends_alike(mpiexec, root, tmp
 
 @pytest.mark.mpi
 @pytest.mark.parametrize('threads', ['1', ''])
-def test_what_one_rank_meets_is_told_by_all(threads, mpiexec, tmp_path):
+def test_an_error_of_one_rank_is_reported_on_all(threads, mpiexec, tmp_path):
     printed = mpiexec(
-        2, TRAIN, *TINY, '--resume', tmp_path, '--out', tmp_path, expect='fails', threads=threads
+        2, *TRAIN, *TINY, '--resume', tmp_path, '--out', tmp_path, expect='fails', threads=threads
     )
     assert set(
         re.findall(
@@ -59,14 +58,14 @@ def test_what_one_rank_meets_is_told_by_all(threads, mpiexec, tmp_path):
 
 
 @pytest.mark.mpi
-def test_ctrl_c_ends_all_ranks_and_says_how_to_go_on(start_mpiexec, root, tmp_path):  # noqa: F811
+def test_ctrl_c_ends_all_ranks_and_tells_how_to_resume(start_mpiexec, voc_root, tmp_path):
     running = start_mpiexec(
         2,
-        TRAIN,
+        *TRAIN,
         '--dataset',
         'voc',
         '--root',
-        root,
+        voc_root,
         *TINY,
         '--iteration',
         100000,
@@ -75,16 +74,10 @@ def test_ctrl_c_ends_all_ranks_and_says_how_to_go_on(start_mpiexec, root, tmp_pa
         '--out',
         tmp_path,
     )
-    deadline = time.monotonic() + 120
-    snapshot = [tmp_path / f'snapshot_00000005_rank{rank}.json' for rank in (0, 1)]
-    while (
-        not all(path.exists() for path in snapshot)
-        and running.poll() is None
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)
+    for rank in (0, 1):
+        wait_for(tmp_path / f'snapshot_00000005_rank{rank}.json', running)
     pressed = time.monotonic()
-    os.kill(running.pid, signal.SIGINT)  # which mpiexec hands on
+    os.kill(running.pid, signal.SIGINT)  # mpiexec sends it to the ranks
     printed = running.communicate(timeout=60)[0]
     assert running.returncode and time.monotonic() - pressed < 30
     assert re.search(

@@ -29,7 +29,7 @@ def example(bbox, **options):
 
 def test_figures_counted_by_hand():
     data = [
-        # The first default box itself; half of the second (IoU 1/2), a part of the third (1/4).
+        # The first default box itself, half of the second (IoU 1/2), a part of the third (1/4).
         example([[0, 0, 20, 20], [0, 20, 20, 30], [40, 40, 60, 60]]),
         example([]),
         # Beside all default boxes: IoU 0.

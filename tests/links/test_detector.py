@@ -172,7 +172,7 @@ def npy():
 
 
 def change_byte(path):
-    with zipfile.ZipFile(path) as file:  # headers hold bytes that nobody reads
+    with zipfile.ZipFile(path) as file:  # not in the headers, where some bytes are not read
         largest = max(file.infolist(), key=lambda info: info.compress_size)
     content = bytearray(path.read_bytes())
     content[largest.header_offset + largest.compress_size // 2] ^= 255
@@ -180,7 +180,7 @@ def change_byte(path):
 
 
 @pytest.mark.parametrize(
-    'spoil',
+    'damage',
     [
         lambda path: path.write_bytes(b''),
         lambda path: path.write_text('no weights'),
@@ -190,8 +190,8 @@ def change_byte(path):
         lambda path: path.write_bytes(npy()),
     ],
 )
-def test_bad_weights_are_named(folder, spoil):
-    spoil(folder / 'model.npz')
+def test_bad_weights_are_named(folder, damage):
+    damage(folder / 'model.npz')
     with pytest.raises(ValueError, match=r'model\.npz: expected the weights of ssd_mini'):
         load_detector(folder)
 

@@ -12,7 +12,7 @@ def test_holds_the_default_boxes():
     np.testing.assert_array_equal(MultiboxCoder(**SPEC).default_bbox, generate_default_bbox(**SPEC))
 
 
-def test_tells_the_scale_of_each_default_box():
+def test_has_the_scale_of_each_default_box():
     coder = MultiboxCoder(**SPEC)
     alone = [
         generate_default_bbox(

@@ -35,32 +35,34 @@ def test_is_the_weighted_loss_of_the_model():
 
 
 @pytest.mark.parametrize('k', [0, 3, 100])
-def test_reports_what_the_loss_is_made_of(k):
+def test_reports_the_parts_of_the_loss(k):
     imgs, gt_mb_locs, gt_mb_labels = batch()
     chain = MultiboxTrainChain(Model(), k=k)
     reporter = chainer.Reporter()
     reporter.add_observer('main', chain)
     with reporter:
         loss = chain(imgs, gt_mb_locs, gt_mb_labels)
-    said = {
+    observed = {
         name[5:]: float(getattr(value, 'array', value))
         for name, value in reporter.observation.items()
     }
-    assert said['loss'] == float(loss.array)
-    np.testing.assert_allclose(said['loss'], said['loss/loc'] + said['loss/conf'], rtol=1e-6)
-    assert said['n_positive'] == np.count_nonzero(gt_mb_labels > 0)
-    # What the mining really chose: rows of the logits' gradient that are not positive.
+    assert observed['loss'] == float(loss.array)
+    np.testing.assert_allclose(
+        observed['loss'], observed['loss/loc'] + observed['loss/conf'], rtol=1e-6
+    )
+    assert observed['n_positive'] == np.count_nonzero(gt_mb_labels > 0)
+    # Hard negatives: boxes with a gradient of the logits that are not positive.
     mb_locs, mb_confs = chain.model(imgs)
     mb_confs = chainer.Variable(mb_confs.array)
     multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, k)[1].backward()
     chosen = (mb_confs.grad != 0).any(axis=2) & (gt_mb_labels <= 0)
-    assert said['n_hard_negative'] == np.count_nonzero(chosen)
+    assert observed['n_hard_negative'] == np.count_nonzero(chosen)
 
 
 def test_a_batch_without_images_gives_zero_to_every_parameter():
     chain = MultiboxTrainChain(Model())
     for param in chain.params():
-        param.array[...] = np.nan  # not even this may reach the loss
+        param.array[...] = np.nan  # must not reach the loss
     chain.cleargrads()
     loss = chain(*(array[:0] for array in batch()))
     loss.backward()

@@ -31,9 +31,9 @@ def test_the_outputs_and_the_default_boxes_agree(insize):
 
 
 @pytest.mark.parametrize('scale', range(4))
-def test_the_outputs_look_at_their_default_boxes(scale):
-    # Where the gradient of a logit is strong in the input, there the output looks: now a bit to one
-    # side of its default box, now to the other, with the cell of the coarser scale.
+def test_each_output_depends_on_the_pixels_of_its_default_box(scale):
+    # The gradient of a logit with respect to the image is centered at the default box. It is off
+    # by a part of the cell of the coarser scale, in either direction.
     np.random.seed(0)
     model = SSDMini(1, 256)
     random = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def test_the_outputs_look_at_their_default_boxes(scale):
     row, column = random.integers(grid // 4, 3 * grid // 4, (2, n_box))
     box = 4 * (sum(finer**2 for finer in grids[:scale]) + row * grid + column)
     imgs = chainer.Variable(np.stack(imgs_of(*[(256, 256)] * n_box)))
-    with chainer.using_config('train', False):  # the images do not see each other
+    with chainer.using_config('train', False):  # the images are independent
         F.sum(model(imgs)[1][np.arange(n_box), box]).backward()
     strength = (imgs.grad**2).sum(axis=1)
     strength /= strength.sum(axis=(1, 2), keepdims=True)
@@ -70,8 +70,8 @@ def test_an_untrained_model_expects_background(model):
     assert 0.9 < np.median(background) < 1
 
 
-def test_predict_finds_what_the_outputs_say(model):
-    # A logit and an offset that are planted come back as a box in each image's own pixels.
+def test_predict_returns_the_boxes_of_the_outputs(model):
+    # One box has a large logit. Its box is returned in the pixels of each image.
     truth = np.array([[16, 8, 40, 48]], 'f')
     mb_loc, mb_label = model.coder.encode(truth, np.array([2]))
 
@@ -92,7 +92,7 @@ def test_predict_finds_what_the_outputs_say(model):
         assert (bbox.dtype, label.dtype, score.dtype) == ('f', 'i', 'f')
 
 
-def test_predict_keeps_within_the_image_and_leaves_the_mode_alone(model):
+def test_predict_keeps_within_the_image_and_keeps_the_mode(model):
     model.use_preset('evaluate')
     imgs = imgs_of((50, 90))
     before = imgs[0].copy()
@@ -103,7 +103,7 @@ def test_predict_keeps_within_the_image_and_leaves_the_mode_alone(model):
     assert len(bboxes[0]) and (bboxes[0] >= 0).all() and (bboxes[0] <= [50, 90, 50, 90]).all()
     assert (scores[0] >= 0.01).all()
     again = model.predict(imgs)
-    np.testing.assert_array_equal(again[0][0], bboxes[0])  # the running statistics stayed
+    np.testing.assert_array_equal(again[0][0], bboxes[0])  # the running statistics are unchanged
     assert model.predict([]) == ([], [], [])
 
 
@@ -139,7 +139,7 @@ def test_all_parameters_are_there_from_the_start():
     assert all(param.is_initialized for param in SSDMini(2, 32).params())
 
 
-def test_without_norm_the_examples_do_not_see_each_other():
+def test_without_norm_the_examples_are_independent():
     model = SSDMini(3, 64, norm=None)
     imgs = np.stack(imgs_of((64, 64), (64, 64)))
     for both, alone in zip(model(imgs), model(imgs[:1])):

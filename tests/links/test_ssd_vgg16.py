@@ -195,7 +195,7 @@ def test_a_broken_npz_is_named_whatever_zipfile_raises(tmp_path):
     model, path = Model(multibox=chainer.links.Linear(1, 1)), tmp_path / 'weights.npz'
     chainer.serializers.save_npz(path, model)
     whole = path.read_bytes()
-    # The zip's directory is said to begin beyond the file: a seek before its beginning, OSError.
+    # The file states that the zip's directory begins beyond its end. So a seek raises OSError.
     path.write_bytes(whole[:-6] + (1 << 24).to_bytes(4, 'little') + whole[-2:])
     with pytest.raises(ValueError, match='weights.npz: expected an npz file'):
         load_weights(model, path)
@@ -215,7 +215,7 @@ def test_vgg16_in_part_is_refused(ssd300, tmp_path):
         load_weights(ssd300, tmp_path / 'part.npz')
 
 
-def test_chainercvs_names_of_weights_say_where_they_are(ssd300, ssd512):
+def test_chainercvs_names_of_weights_give_the_url(ssd300, ssd512):
     for model, name, file in (
         (ssd300, 'voc0712', 'ssd300_voc0712_converted_2017_06_06.npz'),
         (ssd512, 'voc0712', 'ssd512_voc0712_converted_2017_06_06.npz'),

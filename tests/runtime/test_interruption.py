@@ -41,18 +41,33 @@ def test_the_message_names_the_iteration_and_has_the_hint(trainer):
             run(trainer)
 
 
-def test_an_exception_that_python_drops_is_raised_after_the_iteration(trainer):
-    def press():
-        try:
+def test_the_iteration_ends_first(trainer):
+    """Inside the updater, an exception could break the locks of an iterator with threads."""
+    update, n_update = trainer.updater.update_core, []
+
+    def press_and_update():
+        if trainer.updater.iteration == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        except KeyboardInterrupt:  # as in a destructor
-            pass
+        update()
+        n_update.append(trainer.updater.iteration)
+
+    trainer.updater.update_core = press_and_update
+    with pytest.raises(KeyboardInterrupt, match='^interrupted after iteration 2$'):
+        with interruptible(trainer):
+            run(trainer)
+    assert len(n_update) == 2
+
+
+def test_a_second_ctrl_c_ends_at_once(trainer):
+    def press():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail('the second Ctrl-C did not raise')
 
     press_at(trainer, 2, press)
     with pytest.raises(KeyboardInterrupt, match='^interrupted after iteration 2$'):
         with interruptible(trainer):
             run(trainer)
-    assert trainer.updater.iteration == 2
 
 
 def test_a_run_without_ctrl_c_ends_and_the_handler_is_restored(trainer):

@@ -153,7 +153,9 @@ def test_a_thousand_ranks_fit_into_a_message(clock):
 def test_a_thousand_heartbeats_need_few_checks(clock, monkeypatch):
     status, message, checks = JobStatus(0, 1024, 600), heartbeat(), []
     monkeypatch.setattr(status, '_last_seen', checks.append)
-    status._silent_seconds = dict.fromkeys(range(1024), 1e9)  # a check would find a failure
+    status._seconds_since_heartbeat = dict.fromkeys(
+        range(1024), 1e9
+    )  # a check would find a failure
     for rank in range(1, 1000):
         clock.now += 0.005  # five seconds of a job's heartbeats
         status.add_message(rank, message)

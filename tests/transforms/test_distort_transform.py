@@ -81,10 +81,14 @@ def test_contrast_comes_before_or_after_the_colours():
         tuple(result[:, 0, 0])
         for result in distorted(img, 400, contrast=(1.5, 1.5), saturation=(0.5, 0.5))
     }
-    # In this order: no change; contrast only; saturation only, which halves the distance to 240;
-    # saturation then contrast; contrast then saturation, which halves the distance to 255.
     expected = np.array(
-        [(100, 200, 240), (150, 255, 255), (170, 220, 240), (255, 255, 255), (203, 255, 255)]
+        [
+            (100, 200, 240),  # no change
+            (150, 255, 255),  # contrast
+            (170, 220, 240),  # saturation, which halves the distance to 240
+            (255, 255, 255),  # saturation, then contrast
+            (203, 255, 255),  # contrast, then saturation, which halves the distance to 255
+        ]
     )
     np.testing.assert_allclose(sorted(seen), sorted(expected.tolist()), atol=1)
 

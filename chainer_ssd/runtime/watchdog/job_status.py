@@ -35,7 +35,7 @@ class JobStatus:
         senders = range(size) if rank == 0 else (0, rank)
         self.has_finished = False
         self._heartbeats: dict[int, dict[str, Any]] = {sender: {} for sender in senders}
-        self._silent_seconds = dict.fromkeys(senders, 0.0)
+        self._seconds_since_heartbeat = dict.fromkeys(senders, 0.0)
         self._iterations: dict[int, int | None] = {}
         self._idle_seconds = 0.0
         self._failure: str | None = None
@@ -52,7 +52,7 @@ class JobStatus:
         elif 'all finished' in message:
             self.has_finished = True
         else:
-            self._heartbeats[rank], self._silent_seconds[rank] = message, 0.0
+            self._heartbeats[rank], self._seconds_since_heartbeat[rank] = message, 0.0
             if self._iterations.get(rank, -1) != message['iteration']:
                 self._iterations[rank] = message['iteration']
                 self._idle_seconds = 0.0
@@ -75,10 +75,10 @@ class JobStatus:
             return self._failure
         passed, self._last_check = min(now - self._last_check, self.timeout / 10), now
         self._idle_seconds += passed
-        for rank in self._silent_seconds:
-            self._silent_seconds[rank] += passed
-        rank = max(self._silent_seconds, key=self._silent_seconds.__getitem__)
-        seconds = self._silent_seconds[rank]
+        for rank in self._seconds_since_heartbeat:
+            self._seconds_since_heartbeat[rank] += passed
+        rank = max(self._seconds_since_heartbeat, key=self._seconds_since_heartbeat.__getitem__)
+        seconds = self._seconds_since_heartbeat[rank]
         is_stalled = self.rank == 0 and self._idle_seconds > self.timeout
         if seconds > (self.timeout / 2 if is_stalled else self.timeout):
             return (

@@ -1,0 +1,234 @@
+"""The facts of ``chainer-ssd env``. None of the functions raises, whatever is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+PACKAGE = 'chainer_ssd'
+HOOK = 'chainer_ssd_startup'
+
+#: Module of each distribution that is not named like its module.
+MODULES = {
+    'opencv-python-headless': 'cv2',
+    'pillow': 'PIL.Image',
+    'pyyaml': 'yaml',
+    'myst-parser': 'myst_parser',
+}
+#: Other distributions of the same module.
+ALTERNATIVES = {
+    'opencv-python-headless': (
+        'opencv-python',
+        'opencv-contrib-python',
+        'opencv-contrib-python-headless',
+    ),
+}
+#: Extras whose packages are imported to test that they work.
+IMPORTED_EXTRAS = 'data', 'eval', 'plot', 'onnx'
+#: Names under which builds of OpenBLAS export the number of threads.
+OPENBLAS_FUNCTIONS = tuple(
+    f'{prefix}openblas_get_num_threads{suffix}'
+    for prefix in ('scipy_', '')
+    for suffix in ('64_', '')
+)
+THREAD_VARIABLES = 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'
+
+
+def describe_environment() -> list[tuple[str, str]]:
+    """Return pairs of a name and a description."""
+    rows = [
+        (PACKAGE, _describe(_describe_package)),
+        ('Python', f'{platform.python_version()}, {sys.executable}'),
+        ('platform', _describe(platform.platform)),
+        ('processor', _describe(_describe_processor)),
+        ('NumPy', _describe(_describe_module, 'numpy')),
+        ('BLAS', _describe(_describe_blas)),
+        ('Chainer', _describe(_describe_module, 'chainer')),
+        ('start-up hook', _describe(_describe_hook)),
+        ('patches', _describe(_describe_patches)),
+        ('CuPy', _describe(_describe_module, 'cupy')),
+        ('GPU', _describe(_describe_gpus)),
+        ('mpi4py', _describe(_describe_module, 'mpi4py')),
+        ('MPI', _describe(_describe_mpi)),
+    ]
+    try:
+        extras = list(_list_extras())
+    except Exception as error:
+        return [*rows, ('extras', f'- {_one_line(error)}')]
+    for name, distributions in extras:
+        rows.append((f'extra {name}', _describe(_describe_extra, name, distributions)))
+    return rows
+
+
+def _describe(describe: Callable[..., str], *args: Any) -> str:
+    try:
+        return describe(*args)
+    except Exception as error:  # a broken installation raises anything
+        return f'- {_one_line(error)}'
+
+
+def _one_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())}'
+
+
+def _describe_package() -> str:
+    package = importlib.import_module(PACKAGE)
+    return f'{package.__version__}, {os.path.dirname(package.__file__ or "")}'
+
+
+def _describe_module(name: str) -> str:
+    module = importlib.import_module(name)
+    version = getattr(module, '__version__', 'of unknown version')
+    return f'{version}, {os.path.dirname(module.__file__ or "")}'
+
+
+def _describe_processor() -> str:
+    name = platform.processor() or platform.machine()
+    if os.path.exists('/proc/cpuinfo'):
+        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
+            found = re.search(r'^model name\s*:\s*(.+)$', file.read(), re.MULTILINE)
+        name = found[1] if found else name
+    if not hasattr(os, 'sched_getaffinity'):
+        return f'{name}, {os.cpu_count()} cores'
+    return f'{name}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores'
+
+
+def _describe_blas() -> str:
+    threads = _count_blas_threads()
+    limits = [f'{key}={os.environ[key]}' for key in THREAD_VARIABLES if os.environ.get(key)]
+    return ', '.join(
+        [
+            _name_blas(),
+            'an unknown number of threads' if threads is None else f'{threads} threads',
+            ' '.join(limits) or 'no limit in the environment',
+        ]
+    )
+
+
+def _name_blas() -> str:
+    import numpy as np
+
+    try:
+        build = np.show_config(mode='dicts')['Build Dependencies']['blas']
+        return f'{build["name"]} {build["version"]}'
+    except Exception:  # before NumPy 1.26
+        return 'of unknown name'
+
+
+def _count_blas_threads() -> int | None:
+    """Return the number of threads of the OpenBLAS that NumPy has loaded."""
+    if not os.path.exists('/proc/self/maps'):
+        return None
+    with open('/proc/self/maps', encoding='utf-8', errors='replace') as file:
+        paths = set(re.findall(r'(/\S*openblas\S*\.so\S*)$', file.read(), re.MULTILINE))
+    for path in sorted(paths, key=lambda path: 'numpy' not in path):
+        library = ctypes.CDLL(path)
+        for name in OPENBLAS_FUNCTIONS:
+            function = getattr(library, name, None)
+            if function is not None:
+                return function()
+    return None
+
+
+def _describe_hook() -> str:
+    if os.environ.get('CHAINER_SSD_COMPAT') == 'off':
+        return '- off: CHAINER_SSD_COMPAT=off'
+    if HOOK not in sys.modules:
+        return (
+            '- not active: chainer_ssd.pth was not read (python -S, pip --target, PYTHONPATH). '
+            'Import chainer_ssd before chainer'
+        )
+    if not any(type(finder).__module__ == HOOK for finder in sys.meta_path):
+        return f'- not active: {HOOK} is imported, but its finder is not in sys.meta_path'
+    return f'active, {sys.modules[HOOK].__file__}'
+
+
+def _describe_patches() -> str:
+    from chainer_ssd import _compat
+
+    if not hasattr(_compat, 'active_patches'):
+        return '- unknown'
+    return ', '.join(_compat.active_patches()) or 'none'
+
+
+def _describe_gpus() -> str:
+    try:
+        cupy: Any = importlib.import_module('cupy')
+    except ImportError:
+        return f'- none: CuPy is missing: pip install "{PACKAGE}[cuda12x]" (or cuda13x)'
+    runtime = cupy.cuda.runtime
+    names = []
+    for i in range(runtime.getDeviceCount()):
+        properties = runtime.getDeviceProperties(i)
+        memory = properties['totalGlobalMem'] / 2**30
+        names.append(f'{i}: {properties["name"].decode()} of {memory:.0f} GiB')
+    versions = f'CUDA {runtime.runtimeGetVersion()}, driver for {runtime.driverGetVersion()}'
+    return f'{", ".join(names) or "- none"} ({versions})'
+
+
+def _describe_mpi() -> str:
+    """Return the version of the MPI library. MPI itself is not started."""
+    mpi4py: Any = importlib.import_module('mpi4py')
+    if 'mpi4py.MPI' not in sys.modules:
+        mpi4py.rc(initialize=False, finalize=False)
+    library = importlib.import_module('mpi4py.MPI').Get_library_version()
+    return ' '.join(library.replace('\0', '').strip().split('\n')[0].split())
+
+
+def _list_extras() -> Iterator[tuple[str, list[str]]]:
+    """Yield each extra with its distributions, as the installed metadata lists them."""
+    extras: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires(PACKAGE) or ():
+        distribution, _, marker = requirement.partition(';')
+        extra = re.search(r'extra == ["\']([^"\']+)["\']', marker)
+        name = re.match(r'[\w.-]+', distribution)
+        if extra and name and _normalize(name[0]) != _normalize(PACKAGE):
+            extras.setdefault(extra[1], []).append(name[0])
+    yield from extras.items()
+
+
+def _describe_extra(extra: str, distributions: list[str]) -> str:
+    found, missing = [], []
+    for name in distributions:
+        version = _find_version(name)
+        if version is None:
+            missing.append(name)
+        else:
+            broken = _find_fault(name) if extra in IMPORTED_EXTRAS else ''
+            found.append(f'{name} {version}{broken}')
+    if not missing:
+        return ', '.join(found)
+    cure = f'missing: {", ".join(missing)} (pip install "{PACKAGE}[{extra}]")'
+    return '- ' + '; '.join([*found, cure])
+
+
+def _find_version(distribution: str) -> str | None:
+    normalized = _normalize(distribution)
+    for name in (distribution, *ALTERNATIVES.get(normalized, ())):
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return version if name == distribution else f'{version} (as {name})'
+    return None
+
+
+def _find_fault(distribution: str) -> str:
+    """Return why the module of a distribution cannot be imported, or an empty text."""
+    normalized = _normalize(distribution)
+    try:
+        importlib.import_module(MODULES.get(normalized, normalized.replace('-', '_')))
+    except Exception as error:
+        return f' (cannot be imported: {_one_line(error)})'
+    return ''
+
+
+def _normalize(distribution: str) -> str:
+    return re.sub(r'[-_.]+', '-', distribution).lower()

@@ -1,0 +1,212 @@
+"""The options of ``chainer-ssd train`` and their defaults."""
+
+from __future__ import annotations
+
+import argparse
+
+from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
+from chainer_ssd.cli._arguments import add_gpu_argument, integer, number
+from chainer_ssd.cli._recipe import get_recipe
+from chainer_ssd.cli._training_data import AUGMENTATIONS
+from chainer_ssd.links.detector import MODELS
+
+MAX_SEED = 2**32 - 1  # of NumPy's global generator
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``chainer-ssd train``."""
+    _add_data_arguments(parser)
+    _add_model_arguments(parser)
+    _add_training_arguments(parser)
+
+
+def fill_in_defaults(args: argparse.Namespace) -> argparse.Namespace:
+    """Set the options that were not given to the values of the model's recipe."""
+    recipe = get_recipe(args.model, args.dataset)
+    args.augmentation = args.augmentation or recipe.augmentation
+    args.batchsize = args.batchsize or recipe.batchsize
+    if args.iteration is None:
+        args.epoch = args.epoch or recipe.epoch
+    return args
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group('data').add_argument
+    add(
+        '--dataset',
+        choices=('shapes', 'voc'),
+        default='shapes',
+        help='shapes: images that the command draws. voc: your own data in the folder --root. '
+        '(default: %(default)s)',
+    )
+    add(
+        '--root',
+        metavar='FOLDER',
+        help='for voc: the folder that holds Annotations/, ImageSets/ and JPEGImages/',
+    )
+    add(
+        '--train-split',
+        default='trainval',
+        metavar='NAME',
+        help='for voc: the list in ImageSets/Main/ to train on. Change it if your list has another '
+        'name. (default: %(default)s)',
+    )
+    add(
+        '--test-split',
+        default='test',
+        metavar='NAME',
+        help='for voc: the list in ImageSets/Main/ to test on. Change it if your list has another '
+        'name. (default: %(default)s)',
+    )
+    add(
+        '--augmentation',
+        choices=AUGMENTATIONS,
+        help='ssd: the complete augmentation of the paper, for long runs. mild: flips and a small '
+        'zoom, for short runs. flip: horizontal flips. none: no augmentation. '
+        '(default: flip for shapes, mild for ssd_mini on voc, ssd for ssd300 and ssd512)',
+    )
+    add(
+        '--vertical-flip',
+        action='store_true',
+        help='also flip vertically. Use it if the images have no up and down, such as cells or '
+        'the sky. (default: off)',
+    )
+    add(
+        '--workers',
+        type=integer(0),
+        metavar='N',
+        help='number of processes that prepare the examples, 0 for none. Raise it if data takes a '
+        'large part of an iteration. The weights do not depend on it. '
+        '(default: one per two processors)',
+    )
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group('model and objective').add_argument
+    add(
+        '--model',
+        choices=tuple(MODELS),
+        default='ssd_mini',
+        help='ssd_mini: a small model that learns on a CPU. ssd300, ssd512: the models of the '
+        'paper, for a GPU and pretrained weights. (default: %(default)s)',
+    )
+    add(
+        '--insize',
+        type=integer(1),
+        metavar='N',
+        help='for ssd_mini: side of the input in pixels, a multiple of 32. Raise it if the objects '
+        'are small. (default: 128 for shapes, 192 for voc)',
+    )
+    add(
+        '--box-scale',
+        type=number(check_positive_number),
+        default=1.0,
+        metavar='X',
+        help='factor of the sides of all default boxes. Change it if the default boxes do not fit '
+        'the objects. (default: %(default)g)',
+    )
+    add(
+        '--pretrained',
+        metavar='FILE',
+        help='for ssd300, ssd512: npz file of the weights to start from (default: random weights)',
+    )
+    add(
+        '--loss',
+        choices=('multibox_loss', 'ssd_loss'),
+        default='multibox_loss',
+        help="multibox_loss: ChainerCV's objective. ssd_loss: PaddlePaddle's, to compare with it. "
+        '(default: %(default)s)',
+    )
+    add(
+        '--k',
+        type=number(check_ratio),
+        default=3.0,
+        metavar='X',
+        help='hard negatives per positive. Change it to study hard negative mining. '
+        '(default: %(default)g)',
+    )
+    add(
+        '--iou-thresh',
+        type=number(check_fraction),
+        default=0.5,
+        metavar='X',
+        help='IoU with a ground truth from which on a default box is positive. Lower it if many '
+        'objects stay unmatched. (default: %(default)g)',
+    )
+    add(
+        '--match-type',
+        choices=('per_prediction', 'bipartite', 'argmax'),
+        default='per_prediction',
+        help='how default boxes are matched, see chainer_ssd.match. Change it to study the '
+        'matching. (default: %(default)s)',
+    )
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('training')
+    add = group.add_argument
+    add(
+        '--batchsize',
+        type=integer(1),
+        metavar='N',
+        help='images per iteration of one process. Lower it if the memory is not enough, or for '
+        'many ranks. (default: 8 for ssd_mini, 32 for ssd300 and ssd512)',
+    )
+    length = group.add_mutually_exclusive_group()
+    length.add_argument(
+        '--iteration',
+        type=integer(1),
+        metavar='N',
+        help='length of the training in iterations, instead of --epoch. Use it for short trials. '
+        '(default: --epoch decides)',
+    )
+    length.add_argument(
+        '--epoch',
+        type=integer(1),
+        metavar='N',
+        help='length of the training in epochs. Raise it if the mAP still rises at the end. '
+        '(default: 3 for shapes and 45 for voc with ssd_mini, 232 for ssd300 and ssd512)',
+    )
+    add(
+        '--seed',
+        type=integer(0, MAX_SEED),
+        default=0,
+        metavar='N',
+        help='seed of the weights, the order of the images and their augmentation. Change it to '
+        'measure the spread of the result. (default: %(default)s)',
+    )
+    add_gpu_argument(add, 'With --communicator, any number from 0 on gives each rank its own GPU. ')
+    add(
+        '--communicator',
+        metavar='NAME',
+        help="name of ChainerMN's communicator, such as naive or pure_nccl. Give it under mpiexec "
+        'only. (default: none, one process)',
+    )
+    add(
+        '--out',
+        default='result',
+        metavar='FOLDER',
+        help='folder for the output. Give each training its own. (default: %(default)s)',
+    )
+    add(
+        '--resume',
+        metavar='FOLDER',
+        help='folder whose newest snapshot the training continues from. auto: the folder --out, or '
+        'a new training if it holds no snapshot. (default: a new training)',
+    )
+    add(
+        '--snapshot-interval',
+        type=integer(1),
+        default=500,
+        metavar='N',
+        help='iterations between two snapshots. Lower it if iterations are slow. '
+        '(default: %(default)s)',
+    )
+    add(
+        '--watchdog-timeout',
+        type=number(check_positive_number),
+        default=600.0,
+        metavar='SECONDS',
+        help='the job ends if it makes no progress, or if a rank sends nothing, for this long. '
+        'Raise it if one evaluation takes longer. (default: %(default)g)',
+    )
