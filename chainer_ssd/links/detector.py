@@ -185,7 +185,8 @@ def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -
         arrays, weights = read_npz(path), _weights_of(model)
         unknown = sorted(arrays.keys() - weights.keys())
         for key in arrays.keys() & weights.keys():  # Chainer would broadcast
-            if arrays[key].shape != np.shape(weights[key]):
+            is_initialized = np.asarray(weights[key]).dtype != object
+            if is_initialized and arrays[key].shape != np.shape(weights[key]):
                 raise ValueError(
                     f'{key} has shape {arrays[key].shape}, expected {np.shape(weights[key])}'
                 )
