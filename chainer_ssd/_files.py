@@ -58,6 +58,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         file.write(text.encode('utf-8', 'surrogateescape'))
 
 
+def none_if_nan(figure: Any) -> float | None:
+    """Return a figure as a float, or None for NaN, which JSON does not have."""
+    return None if np.isnan(figure) else float(figure)
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 

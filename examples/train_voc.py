@@ -13,14 +13,11 @@ import chainer
 from chainer.training import extensions
 
 from chainer_ssd import (
-    Augmentation,
     CosineShift,
-    CropTransform,
     DetectionEvaluator,
     EncodeTransform,
-    ExpandTransform,
-    FlipTransform,
     MatchTransform,
+    MildAugmentation,
     MultiboxTrainChain,
     RandomTransformDataset,
     ResizeTransform,
@@ -33,10 +30,7 @@ from chainer_ssd import (
 
 def create_training_data(dataset, model):
     """Return examples (img, mb_loc, mb_label), shuffled and augmented in each epoch."""
-    augmentation = Augmentation(
-        ExpandTransform(max_ratio=1.4), CropTransform(scale=(0.7, 1)), FlipTransform()
-    )
-    data = RandomTransformDataset(dataset, augmentation, seed=0)
+    data = RandomTransformDataset(dataset, MildAugmentation(model.insize), seed=0)
     default_bbox = model.coder.default_bbox
     for transform in (
         ResizeTransform(model.insize),  # (img, bbox, label) of the network's size

@@ -153,8 +153,6 @@ def _describe_hook() -> str:
 def _describe_patches() -> str:
     from chainer_ssd import _compat
 
-    if not hasattr(_compat, 'active_patches'):
-        return '- unknown'
     return ', '.join(_compat.active_patches()) or 'none'
 
 
@@ -205,8 +203,8 @@ def _describe_extra(extra: str, distributions: list[str]) -> str:
             found.append(f'{name} {version}{broken}')
     if not missing:
         return ', '.join(found)
-    cure = f'missing: {", ".join(missing)} (pip install "{PACKAGE}[{extra}]")'
-    return '- ' + '; '.join([*found, cure])
+    install_hint = f'missing: {", ".join(missing)} (pip install "{PACKAGE}[{extra}]")'
+    return '- ' + '; '.join([*found, install_hint])
 
 
 def _find_version(distribution: str) -> str | None:

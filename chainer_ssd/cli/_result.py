@@ -12,7 +12,7 @@ from typing import Any
 import chainer
 import numpy as np
 
-from chainer_ssd._files import write_json
+from chainer_ssd._files import none_if_nan, write_json
 from chainer_ssd.links import save_detector
 
 RESULT_FILE = 'result.json'
@@ -118,8 +118,3 @@ def print_matching(match: Mapping[str, float | None]) -> None:
             f'{size or "all":28} {n_truth:8.2f} {n_positive:15.2f} {recall:7.3f} {unmatched:10.3f}'
         )
     print(f'{match["hard_negative"]:.1%} of the negatives are mined')
-
-
-def none_if_nan(value: float) -> float | None:
-    """Return a figure as JSON holds it: ``None`` for NaN."""
-    return None if math.isnan(value) else float(value)

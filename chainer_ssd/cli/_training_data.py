@@ -12,10 +12,8 @@ from chainer_ssd.datasets import ShapesBboxDataset, VOCBboxDataset
 from chainer_ssd.images import set_opencv_threads
 from chainer_ssd.transforms import (
     Augmentation,
-    CropTransform,
-    ExpandTransform,
     FlipTransform,
-    RandomResizeTransform,
+    MildAugmentation,
     RandomTransformDataset,
     ResizeTransform,
     SSDAugmentation,
@@ -77,12 +75,7 @@ def augment_dataset(
     """
     recipes: dict[str, list[Any]] = {
         'ssd': [SSDAugmentation(insize)],
-        'mild': [
-            ExpandTransform(max_ratio=1.4),
-            CropTransform(scale=(0.7, 1), max_aspect_ratio=4 / 3),
-            RandomResizeTransform(insize),
-            FlipTransform(),
-        ],
+        'mild': [MildAugmentation(insize)],
         'flip': [FlipTransform()],
         'none': [],
     }

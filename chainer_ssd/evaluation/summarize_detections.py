@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainer_ssd._array import Array
+from chainer_ssd._files import none_if_nan
 from chainer_ssd._options import check_label_names
 from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
 from chainer_ssd.evaluation.eval_detection_voc import (
@@ -89,20 +90,20 @@ def summarize_detections(
         scores = np.sort(score[label == i])[::-1]
         n_difficult = int(gt_difficult[gt_label == i].sum())
         classes[name] = {
-            'ap': _none_if_nan(ap[i]),
+            'ap': none_if_nan(ap[i]),
             'n_truth': int((gt_label == i).sum()) - n_difficult,
             'n_difficult': n_difficult,
             'n_detection': len(scores),
             'best_f1': None if rec[i] is None else best_f1(prec[i], rec[i], scores),
         }
     summary: dict[str, Any] = {
-        'map': _none_if_nan(voc['map']),
+        'map': none_if_nan(voc['map']),
         'n_image': len(labels),
         'classes': classes,
     }
     if importlib.util.find_spec('pycocotools') is not None:
         coco = eval_detection_coco(*columns[:5], **{'gt_crowdeds': difficults})
-        summary['coco'] = {name: _none_if_nan(coco[key]) for name, key in _COCO_KEYS.items()}
+        summary['coco'] = {name: none_if_nan(coco[key]) for name, key in _COCO_KEYS.items()}
     return summary, (prec, rec)
 
 
@@ -127,7 +128,3 @@ def best_f1(prec: Array, rec: Array, score: Array) -> dict[str, float] | None:
     i = f1.argmax()
     figures = {'f1': f1[i], 'precision': prec[i], 'recall': rec[i], 'score_thresh': score[i]}
     return {name: float(figure) for name, figure in figures.items()}
-
-
-def _none_if_nan(figure: Any) -> float | None:
-    return None if math.isnan(figure) else float(figure)

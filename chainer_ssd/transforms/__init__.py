@@ -1,6 +1,6 @@
 """Transforms of examples in a data pipeline. They can be pickled and run on the CPU."""
 
-from chainer_ssd.transforms.augmentation import Augmentation, SSDAugmentation
+from chainer_ssd.transforms.augmentation import Augmentation, MildAugmentation, SSDAugmentation
 from chainer_ssd.transforms.crop_transform import CropTransform
 from chainer_ssd.transforms.distort_transform import DistortTransform
 from chainer_ssd.transforms.encode_transform import EncodeTransform
@@ -19,6 +19,7 @@ __all__ = [
     'ExpandTransform',
     'FlipTransform',
     'MatchTransform',
+    'MildAugmentation',
     'RandomResizeTransform',
     'RandomTransformDataset',
     'ResizeTransform',

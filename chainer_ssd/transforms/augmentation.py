@@ -39,6 +39,34 @@ class Augmentation(RandomTransform):
         return plan
 
 
+class MildAugmentation(Augmentation):
+    """An augmentation for short trainings: a small zoom-out, large crops, resize, flip.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of the result in pixels. Usually a model's ``insize``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``size`` is not a positive integer.
+
+    Notes
+    -----
+    The default of ``chainer-ssd train`` for ``SSDMini`` on your own data. The paper's augmentation,
+    :class:`SSDAugmentation`, needs more iterations.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            ExpandTransform(max_ratio=1.4),
+            CropTransform(scale=(0.7, 1), max_aspect_ratio=4 / 3),
+            RandomResizeTransform(size),
+            FlipTransform(),
+        )
+
+
 class SSDAugmentation(Augmentation):
     """The augmentation of the SSD paper: distort, expand, crop, resize, flip.
 

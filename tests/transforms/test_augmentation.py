@@ -15,6 +15,7 @@ from chainer_ssd.transforms import (
     DistortTransform,
     ExpandTransform,
     FlipTransform,
+    MildAugmentation,
     RandomResizeTransform,
     RandomTransformDataset,
     SSDAugmentation,
@@ -211,3 +212,22 @@ def test_a_sample_depends_on_seed_epoch_and_index_only():
 def test_error_describes_the_example(example, message):
     with pytest.raises(ValueError, match=message):
         SSDAugmentation(10)(example, np.random.default_rng(0))
+
+
+def test_the_mild_augmentation_is_its_steps_in_a_row():
+    steps = Augmentation(
+        ExpandTransform(max_ratio=1.4),
+        CropTransform(scale=(0.7, 1), max_aspect_ratio=4 / 3),
+        RandomResizeTransform(48),
+        FlipTransform(),
+    )
+    img = np.random.default_rng(0).integers(0, 256, (3, 60, 80)).astype('u1')
+    for seed in range(20):
+        example = img, np.array([(5, 6, 40, 50)], 'f'), np.array([1])
+        found, expected = (
+            augmentation(example, np.random.default_rng(seed))
+            for augmentation in (MildAugmentation(48), steps)
+        )
+        for a, b in zip(found, expected):
+            np.testing.assert_array_equal(a, b)
+        assert found[0].shape == (3, 48, 48)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-from chainer_ssd.runtime.snapshot.record import ARRAYS_SUFFIX, RECORD_SUFFIX
+from chainer_ssd.runtime.snapshot.record import ARRAYS_SUFFIX, RECORD_SUFFIX, delete_record
 
 _PATTERN = re.compile(
     rf'snapshot_(\d+)_rank(\d+)({re.escape(ARRAYS_SUFFIX)}|{re.escape(RECORD_SUFFIX)})'
@@ -89,6 +89,5 @@ def remove_snapshots(folder: str | os.PathLike[str]) -> None:
     folder : str or path
         Folder of a run. It may be missing. Other files stay.
     """
-    # Records first: a deletion that is interrupted leaves no snapshot that looks complete.
-    for file in sorted(find_snapshot_files(folder), key=lambda file: file.suffix != RECORD_SUFFIX):
-        os.remove(file.path)
+    for path in sorted({file.path[: -len(file.suffix)] for file in find_snapshot_files(folder)}):
+        delete_record(path)
