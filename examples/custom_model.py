@@ -2,8 +2,8 @@
 
     python examples/custom_model.py --iteration 600 --out result
 
-A network needs three things: feature maps, a MultiboxCoder with the default boxes of their cells,
-and two convolutions per feature map that predict offsets and class logits.
+A network needs feature maps, and a MultiboxCoder with the default boxes of their cells. Two
+convolutions per feature map predict offsets and class logits.
 """
 
 import argparse

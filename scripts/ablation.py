@@ -58,7 +58,7 @@ def main(argv=None):
     try:
         n_failed = train_all(args) if args.jobs else 0
     except KeyboardInterrupt:
-        message = 'interrupted; the same command continues'
+        message = 'interrupted. The same command continues'
         parser.exit(INTERRUPTED_STATUS, f'{parser.prog}: {message}\n')
     print('\n'.join(format_table(args.out, range(args.seeds))))
     if n_failed:

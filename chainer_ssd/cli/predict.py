@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
                 predict_video(file, detector, args.batchsize, predictions)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f'interrupted; the results so far are in {predictions.path}'
+                f'interrupted. The results so far are in {predictions.path}'
             ) from None
         finally:
             predictions.save()

@@ -43,8 +43,8 @@ class ShapesBboxDataset(chainer.dataset.DatasetMixin):
     Item i is ``(img, bbox, label)``:
 
     ``img``: float32 (3, size, size), RGB, whole numbers in 0..255.
-    ``bbox``: float32 (R, 4), (y_min, x_min, y_max, x_max): the first and last row and column of
-    pixels that the object covers, 0-based, as in Pascal VOC. 1 <= R <= ``max_objects``.
+    ``bbox``: float32 (R, 4), (y_min, x_min, y_max, x_max), 0-based, as in Pascal VOC. These are the
+    first and last row and column of pixels that the object covers. 1 <= R <= ``max_objects``.
     ``label``: int32 (R,), positions in ``label_names``.
 
     Item i depends on ``size``, ``max_objects``, ``seed`` and i only. Colour, size, angle and

@@ -51,8 +51,9 @@ def summarize_detections(
         ``'n_image'``: number of images.
         ``'classes'``: for each name a dict of ``'ap'``, ``'n_truth'`` (ground truths that are not
         difficult), ``'n_difficult'``, ``'n_detection'`` and ``'best_f1'``. The latter is a dict of
-        ``'f1'``, ``'precision'``, ``'recall'`` and ``'score_thresh'``: the score threshold with
-        the largest F1 = 2 · precision · recall / (precision + recall), and the figures there.
+        ``'score_thresh'``, the score threshold with the largest F1, and of ``'f1'``,
+        ``'precision'`` and ``'recall'`` there.
+        F1 is 2 · precision · recall / (precision + recall).
         ``'coco'``: COCO's ``'mAP@[.5:.95]'``, ``'mAP@.5'`` and ``'mAP@.75'``, for which difficult
         ground truths are crowds. Only where pycocotools is installed.
         A figure that does not exist is None.

@@ -27,7 +27,8 @@ class DetectionEvaluator(Evaluator):
     iterator : chainer.iterators.SerialIterator or any other with ``reset``
         One pass (``repeat=False, shuffle=False``) over examples ``(img, bbox, label)`` or
         ``(img, bbox, label, difficult)``. bbox (R, 4) is (y_min, x_min, y_max, x_max) in pixels,
-        label an int array (R,), difficult a bool array (R,) of objects that need not be found.
+        and label an int array (R,). difficult is a bool array (R,): objects that need not be
+        found.
     target : chainer.Link
         ``target.predict(imgs)`` returns three lists: the bboxes, labels and scores of every image.
         Its score threshold should be low (``use_preset('evaluate')``), because a high one lowers

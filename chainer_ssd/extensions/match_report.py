@@ -36,10 +36,11 @@ class MatchReport(Extension):
       offsets. More or other default boxes raise the recall.
 
     All but ``hard_negative`` are also reported for each class of size that occurs. For example,
-    ``match/recall/16-32px`` is the recall of ground truths whose side √(h · w) is at least 16 and
-    less than 32 pixels of the network's input. If a class is frequent (``n_truth``) but has few
-    boxes (``n_positive``) or a low recall, it needs more default boxes. The classes are sizes and
-    not feature maps, so that two sets of default boxes can be compared.
+    ``match/recall/16-32px`` is the recall of ground truths of 16 to 32 pixels of the network's
+    input. Their side √(h · w) is at least 16 and less than 32. If a class is frequent
+    (``n_truth``) but has few boxes (``n_positive``) or a low recall, it needs more default
+    boxes. The classes are sizes and not feature maps, so that two sets of default boxes can be
+    compared.
 
     Called without a trainer, it returns the same figures in a dict. So default boxes can be chosen
     before training.

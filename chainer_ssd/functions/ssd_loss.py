@@ -69,9 +69,9 @@ def ssd_loss(
     background_label : int
         Column of the background. A ``gt_label`` equal to it is an error here. Paddle trains it.
     overlap_threshold : float
-        With ``match_type='per_prediction'``, a default box left by the bipartite matching takes
-        the ground truth with the largest IoU, if that IoU is at least this number in [0, 1]. It
-        must also be at least 1e-6, as in Paddle and Caffe.
+        A number in [0, 1]. With ``match_type='per_prediction'``, a default box left by the
+        bipartite matching takes the ground truth with the largest IoU, if that is at least this.
+        The IoU must also be at least 1e-6, as in Paddle and Caffe.
     neg_pos_ratio : float
         With ``mining_type='max_negative'``, image i has floor(neg_pos_ratio · n_i) negatives. The
         product is a float32, as in Paddle and Caffe, which do not document it.

@@ -137,8 +137,8 @@ class MultiBoxLoss:
         with chainer.using_device(device):
             n_image, n_box, _ = loc.shape
             matched = self._make_targets(device, n_image, n_box, priors, targets)
-            # multibox_loss needs no limit of K − 1 negatives: an image with hard negatives has at
-            # least one positive, so it has at most K − 1 negatives.
+            # multibox_loss needs no limit of K − 1 negatives. An image with hard negatives has at
+            # least one positive, and so at most K − 1 negatives.
             return multibox_loss(
                 loc, conf, matched.mb_locs, matched.mb_labels, self.neg_pos, self.comm
             )

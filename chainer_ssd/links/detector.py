@@ -151,7 +151,7 @@ def load_detector(
     if model is None:
         if name not in MODELS:
             raise ValueError(
-                f"{path}: 'model' is {name!r}, expected one of {tuple(MODELS)}; for another "
+                f"{path}: 'model' is {name!r}, expected one of {tuple(MODELS)}. For another "
                 'network call load_detector(folder, model)'
             )
         try:
@@ -162,7 +162,7 @@ def load_detector(
             raise ValueError(f'{path}: {error}') from error
     if not os.path.isfile(weights):
         raise FileNotFoundError(
-            f'{weights}: no such file; a training writes its weights with its first evaluation'
+            f'{weights}: no such file. A training writes its weights with its first evaluation'
         )
     _load_weights(model, weights, description)
     model.label_names = label_names
@@ -205,12 +205,12 @@ def _read_description(path: str) -> dict[str, Any]:
         description = read_json(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f'{path}: no such file; expected a folder that save_detector wrote '
+            f'{path}: no such file. Expected a folder that save_detector wrote '
             '(a training writes it with its first evaluation)'
         ) from error
     except NotADirectoryError as error:
         raise FileNotFoundError(
-            f'{os.path.dirname(path)}: not a folder; expected one that save_detector wrote'
+            f'{os.path.dirname(path)}: not a folder. Expected one that save_detector wrote'
         ) from error
     if isinstance(description, dict):
         description.setdefault('box_scale', 1)

@@ -69,7 +69,7 @@ class SSDMini(SSD):
       begin with 2 x 2 and stride 2. An even kernel keeps the field of view of each cell centered
       on its default boxes. An odd kernel with a stride shifts it, by 14 pixels at stride 32.
     - Residual blocks widen in their 3 x 3 convolution and narrow in their 1 x 1 convolution,
-      which needs no patches (the fused block of Tan and Le, "EfficientNetV2" (2021)).
+      which needs no patches. This is the fused block of Tan and Le, "EfficientNetV2" (2021).
     - A path from coarse to fine replaces more layers at stride 8 (Lin et al., "Feature Pyramid
       Networks" (2017)).
     - One 1 x 1 convolution per scale predicts offsets and classes. That of stride 8 also
@@ -82,8 +82,8 @@ class SSDMini(SSD):
     At 192 pixels a training step takes about 35 ms per image on one core. Two extensions made no
     difference to the mAP on blood cells (BCCD). They are a second block at stride 16 (18 % more
     time) and an input of 224 pixels (35 % more time). The mAP was 0.898 without either, 0.895
-    with the block and 0.895 with both (205 training and 87 validation images, 548 iterations,
-    one seed each, with a spread of 0.01 between seeds).
+    with the block and 0.895 with both. Each is one seed, and seeds differ by 0.01. There were 205
+    training images, 87 validation images and 548 iterations.
     """
 
     def __init__(

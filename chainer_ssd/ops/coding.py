@@ -193,7 +193,7 @@ def decode(
             f'mb_loc has shape {mb_loc.shape} and default_bbox {default_bbox.shape}: '
             'expected (..., K, 4) and (K, 4)'
         )
-    # c = c_default + s_default · σ_c · (dy, dx);   s = s_default · exp(σ_s · (dh, dw))
+    # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
     loc = mb_loc * _as_variance(variance, default_bbox)
     center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
     size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], _MAX_LOG_RATIO))

@@ -60,8 +60,8 @@ def match(
     Raises
     ------
     ValueError
-        If a ground truth is not finite or has no area (the message names its row), if shapes
-        disagree, or if an option is out of its range.
+        If a ground truth is not finite or has no area. The message names its row. Also if shapes
+        disagree or an option is out of its range.
     TypeError
         If a dtype of boxes is not integer or float.
 

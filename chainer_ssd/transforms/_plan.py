@@ -81,8 +81,8 @@ class RandomTransform:
         Raises
         ------
         ValueError
-            If img is not (3, H, W), if a box is not finite or has no area, or if the numbers of
-            boxes and entries differ. The message names the row of the box.
+            If img is not (3, H, W), or a box is not finite or has no area. The message names the
+            row of the box. Also if the numbers of boxes and entries differ.
         ImportError
             If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
         """

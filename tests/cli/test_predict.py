@@ -323,7 +323,7 @@ def test_ctrl_c_keeps_the_detections_so_far(result, tmp_path):
     status, _, errors, _ = interrupt(command, tmp_path / 'out/0020.png', cwd=tmp_path)
     assert status == 130
     assert errors == (
-        'chainer-ssd predict: interrupted; the results so far are in out/detections.json\n'
+        'chainer-ssd predict: interrupted. The results so far are in out/detections.json\n'
     )
     detections = json.loads((tmp_path / 'out' / 'detections.json').read_text())
     written = {name for name in os.listdir(tmp_path / 'out') if name.endswith('.png')}

@@ -135,9 +135,9 @@ def test_a_missing_file_is_named(folder, tmp_path):
         load_detector(folder)
     (tmp_path / 'empty').mkdir()
     for other in (tmp_path / 'empty', tmp_path / 'nowhere'):
-        with pytest.raises(FileNotFoundError, match=r'model\.json: no such file; expected'):
+        with pytest.raises(FileNotFoundError, match=r'model\.json: no such file. Expected'):
             load_detector(other)
-    with pytest.raises(FileNotFoundError, match=r'model\.json: not a folder; expected'):
+    with pytest.raises(FileNotFoundError, match=r'model\.json: not a folder. Expected'):
         load_detector(folder / 'model.json')
 
 

@@ -105,5 +105,5 @@ def test_ctrl_c_starts_no_further_run(ablation, voc_root, tmp_path):
     # options.json is written when the training is about to start
     status, printed, errors, _ = interrupt(command, tmp_path / 'default' / '0' / 'options.json')
     assert status == 130 and not printed
-    assert errors == 'ablation.py: interrupted; the same command continues\n'
+    assert errors == 'ablation.py: interrupted. The same command continues\n'
     assert [path.name for path in tmp_path.iterdir()] == ['default']

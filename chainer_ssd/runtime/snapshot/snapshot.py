@@ -27,11 +27,12 @@ from chainer_ssd.runtime.snapshot.training_state import restore_training, traini
 class Snapshot(Extension):
     """Trainer extension that saves all that the rest of a run depends on, and resumes from it.
 
-    A generation is what all ranks save after one iteration: weights, optimizer, the position of
-    the iterator, extensions, and the global random states of Python and NumPy. A resumed run ends
-    with the same weights as an uninterrupted run, bit for bit. This needs a data set with random
-    generators of its own, such as :class:`chainer_ssd.RandomTransformDataset`. CuPy's random state
-    cannot be read and is not saved.
+    A generation is what all ranks save after one iteration. It holds weights, optimizer,
+    extensions, and the position of the iterator. It also holds the global random states of Python
+    and NumPy. A resumed run ends with the same weights as an uninterrupted run, bit for bit.
+    This needs a data set with random generators of its own, such as
+    :class:`chainer_ssd.RandomTransformDataset`. CuPy's random state cannot be read and is not
+    saved.
 
     Each rank writes ``snapshot_<iteration>_rank<rank>.npz`` without pickle, and then a ``.json``
     file with its checksum. Ranks other than 0 leave out arrays that equal those of rank 0. Each

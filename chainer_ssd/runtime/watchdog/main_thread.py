@@ -22,8 +22,8 @@ MIN_LOAD = 0.05  # processors that threads and children use at least, if they ar
 class MainThread:
     """Samples of the main thread.
 
-    A thread that computes may stay at one instruction for long: in one call outside of Python, or
-    while other threads or child processes work for it. After ``max_still_seconds`` there it no
+    A thread that computes may stay at one instruction for long. It may be in one call outside of
+    Python, or other threads or child processes work for it. After ``max_still_seconds`` there it no
     longer counts as active. MPI that another package than ChainerMN calls is such a case, because
     MPI uses the processor while it blocks.
 
