@@ -72,8 +72,8 @@ def draw_match(
     hard_negative : bool array of shape (K,), optional
         What :func:`chainer_ssd.hard_negative_mining` returns for the image. None: no such panels.
     conf_loss : float array of shape (K,), optional
-        The loss of each default box as background, by which hard negatives are ranked. Their
-        ranks give their colours, from khaki for the smallest loss to red for the largest.
+        The loss of each default box as background, by which hard negatives are ranked. It gives
+        their colours, from khaki for the smallest loss to red for the largest.
     label_names : sequence of str, optional
         Names of the classes.
 
@@ -126,7 +126,7 @@ def draw_match(
         loss_colors: Any = [_MAX_LOSS] * len(rows)
         if conf_loss is not None:
             rows = rows[np.argsort(conf_loss[rows], kind='stable')]  # NaN last
-            loss_colors = np.linspace(_MAX_LOSS, _MIN_LOSS, len(rows))[::-1]
+            loss_colors = _loss_colors(conf_loss[rows])
         negatives = list(zip(rows, loss_colors))
         for s in scales:
             columns[1 + s].append(_draw_negatives(dark, match, s, negatives))
@@ -179,6 +179,15 @@ def _draw_negatives(pixels: Array, match: _Match, s: int, negatives: Sequence[tu
     frames += [(box, _SKY_BLUE) for box in match.corners[ignored]]
     title = f'scale {s}: {count_of(len(shown), "hard negative")}, {len(ignored):,} ignored'
     return _draw_panel(pixels, match, title, frames + shown)
+
+
+def _loss_colors(loss: Array) -> Array:
+    """Return colours (N, 3) on a line from the smallest finite loss to the largest."""
+    finite = loss[np.isfinite(loss)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0, 0)
+    # NaN and infinity count as the largest loss.
+    fraction = np.where(np.isfinite(loss), (loss - low) / max(high - low, 1e-12), 1)
+    return np.array(_MIN_LOSS) + fraction[:, None] * np.subtract(_MAX_LOSS, _MIN_LOSS)
 
 
 def _draw_panel(
