@@ -13,11 +13,11 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces ``path`` when the block ends without an error.
 
-    The content goes to ``<path>.tmp``, is flushed to the disk and then renamed. After a crash at
-    any moment ``path`` holds either its old content or the whole new content.
+    The content goes to ``<path>.tmp``, which is then renamed. If the process ends at any moment,
+    ``path`` holds either its old content or the whole new content.
 
     Parameters
     ----------
@@ -39,8 +39,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
         with open(temporary, 'wb') as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -48,6 +46,34 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):  # a full disk gives no file name
             raise OSError(error.errno, error.strerror or str(error), path) from error
         raise
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file as :func:`replace_file` does, and flush it to the disk.
+
+    So ``path`` is whole even if the system itself ends at any moment. The flush takes some
+    milliseconds.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write. Its folder must exist.
+
+    Yields
+    ------
+    binary file
+        File object to write to.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. It names ``path``.
+    """
+    with replace_file(path) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
     _flush_folder(os.path.dirname(path) or '.')
 
 

@@ -25,7 +25,8 @@ PACKAGE = ROOT / 'chainer_ssd'
 RATIOS = {'k', 'neg_pos', 'neg_pos_ratio', 'ratio'}
 BOX = r'(gt_|pred_|default_|prior_)?(bbox|box)(es)?'
 WRITE_MODE = re.compile('(?=.*[wax+])[rwaxbt+]+')
-# What these functions write is a file, unless an argument is the file of an atomic_write.
+# What these functions write is a file, unless an argument is the file of an atomic_write or of a
+# replace_file.
 WRITERS = {
     'dump',
     'imwrite',
@@ -72,13 +73,14 @@ def find_mining_counts(tree: ast.AST):
 
 
 def find_written_files(tree: ast.AST):
-    """Find calls that write or rename a file, except into the file of an ``atomic_write``."""
+    """Find calls that write or rename a file, except into the file of an
+    ``atomic_write`` or a ``replace_file``."""
     atomic = {
         item.optional_vars.id
         for node in ast.walk(tree)
         if isinstance(node, (ast.With, ast.AsyncWith))
         for item in node.items
-        if name_of(item.context_expr).split('.')[-1] == 'atomic_write'
+        if name_of(item.context_expr).split('.')[-1] in ('atomic_write', 'replace_file')
         and isinstance(item.optional_vars, ast.Name)
     }
     for node in ast.walk(tree):
@@ -197,7 +199,7 @@ RULES = {
     'writing a file': Rule(
         find_written_files,
         {
-            '_files.py': 2,  # atomic_write: open, and os.replace
+            '_files.py': 2,  # replace_file: open, and os.replace
             'images/video.py': 1,  # OpenCV opens videos by name
         },
         [
@@ -223,6 +225,7 @@ RULES = {
             "Image.open(path, 'r')",
             'os.open(folder, os.O_RDONLY)',
             "with atomic_write(path) as file:\n    image.save(file, 'PNG')",
+            "with replace_file(path) as file:\n    image.save(file, 'PNG')",
             "DictionarySerializer(state, 'trainer/').save(trainer)",
             'copy.copy(model)',
             'bbox.copy()',

@@ -127,7 +127,7 @@ def _count_blas_threads() -> int | None:
     if not os.path.exists('/proc/self/maps'):
         return None
     with open('/proc/self/maps', encoding='utf-8', errors='replace') as file:
-        paths = set(re.findall(r'(/\S*openblas\S*\.so\S*)$', file.read(), re.MULTILINE))
+        paths = find_openblas_libraries(file.read())
     for path in sorted(paths, key=lambda path: 'numpy' not in path):
         library = ctypes.CDLL(path)
         for name in OPENBLAS_FUNCTIONS:
@@ -135,6 +135,13 @@ def _count_blas_threads() -> int | None:
             if function is not None:
                 return function()
     return None
+
+
+def find_openblas_libraries(maps: str) -> set[str]:
+    """Return the paths of OpenBLAS in the text of ``/proc/self/maps``."""
+    # Five columns, then the path, which may contain spaces.
+    columns = (line.split(maxsplit=5) for line in maps.splitlines())
+    return {parts[-1] for parts in columns if re.search(r'openblas[^/]*\.so[^/]*$', parts[-1])}
 
 
 def _describe_hook() -> str:

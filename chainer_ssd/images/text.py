@@ -29,7 +29,7 @@ def has_glyphs(text: str) -> bool:
 
 
 def text_mask(text: str, size: int) -> Array:
-    """Return a text in one line as a mask.
+    """Return a text in one line as a mask, which is read-only.
 
     Parameters
     ----------
@@ -43,12 +43,7 @@ def text_mask(text: str, size: int) -> Array:
     float32 array of shape (H, W)
         0 for background to 1 for ink. The height depends on the font and its size only.
     """
-    Image, ImageDraw = require('PIL.Image', 'data'), require('PIL.ImageDraw', 'data')
-    font = _font(_font_path(), size)
-    ascent, descent = font.getmetrics()
-    image = Image.new('L', (_width(text, size), ascent + descent))
-    ImageDraw.Draw(image).text((_padding(size), ascent), _line(text), 255, font, anchor='ls')
-    return np.asarray(image, np.float32) / 255
+    return _render(_font_path(), _line(text), size)
 
 
 def shorten(text: str, size: int, width: float) -> str:
@@ -75,6 +70,18 @@ def shorten(text: str, size: int, width: float) -> str:
     while short and _width(short + '…', size) > width:
         short = short[:-1]
     return short.rstrip() + '…'
+
+
+@functools.lru_cache(maxsize=4096)
+def _render(path: str, line: str, size: int) -> Array:
+    Image, ImageDraw = require('PIL.Image', 'data'), require('PIL.ImageDraw', 'data')
+    font = _font(path, size)
+    ascent, descent = font.getmetrics()
+    image = Image.new('L', (_width(line, size), ascent + descent))
+    ImageDraw.Draw(image).text((_padding(size), ascent), line, 255, font, anchor='ls')
+    mask = np.asarray(image, np.float32) / 255
+    mask.flags.writeable = False
+    return mask
 
 
 def _line(text: str) -> str:

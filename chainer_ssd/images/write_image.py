@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from chainer_ssd._extras import require
-from chainer_ssd._files import atomic_write
+from chainer_ssd._files import replace_file
 from chainer_ssd.images.pixels import to_pixels
 
 # High quality, and colours at full resolution: letters and thin lines stay sharp.
@@ -35,7 +35,7 @@ def write_image(img: Any, path: str | os.PathLike[str]) -> None:
     image_format = image_format_of(path)
     image = require('PIL.Image', 'data').fromarray(to_pixels(img))
     options = _JPEG_OPTIONS if image_format == 'JPEG' else {}
-    with atomic_write(path) as file:
+    with replace_file(path) as file:
         image.save(file, image_format, **options)
 
 

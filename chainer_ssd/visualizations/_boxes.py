@@ -68,7 +68,9 @@ def draw_boxes(
     if boxes.label is not None and names is not None:
         size = font_size(shape)
         width = max(shape[1] / 3, 4 * size)
-        columns.append([shorten(names[i], size, width) for i in boxes.label])
+        labels = boxes.label.tolist()
+        short = {label: shorten(names[label], size, width) for label in set(labels)}
+        columns.append([short[label] for label in labels])
     if boxes.score is not None:
         columns.append([f'{score:.2f}' for score in boxes.score])
     captions = [' '.join(words).strip() for words in zip(*columns)]

@@ -40,6 +40,19 @@ def test_it_prints_what_a_bug_report_needs(run_in_process):
     assert {'data', 'eval', 'plot', 'mpi', 'cuda12x'} <= set(starts)
 
 
+def test_openblas_is_found_in_a_folder_with_spaces():
+    maps = (
+        '7f00-7f01 r--p 00000000 fe:00 12 /a b/numpy.libs/libscipy_openblas64_-32a4.so\n'
+        '7f01-7f02 r--p 00000000 fe:00 13 /usr/lib/libopenblas.so.0\n'
+        '7f02-7f03 r--p 00000000 fe:00 14 /openblas.so/other.txt\n'
+        '7f03-7f04 rw-p 00000000 00:00 0\n'
+    )
+    assert _environment.find_openblas_libraries(maps) == {
+        '/a b/numpy.libs/libscipy_openblas64_-32a4.so',
+        '/usr/lib/libopenblas.so.0',
+    }
+
+
 def test_blas_threads_are_counted(environment, monkeypatch):
     blas = environment()['BLAS']
     assert 'threads' in blas
