@@ -100,11 +100,20 @@ def test_idle_threads_and_children_are_no_work():
     assert not any(sample['active'] for sample in samples[2:]), samples
 
 
+def still_thread(monkeypatch):
+    """Return a sampler of a thread that stays at one instruction."""
+    sampler = MainThread(60)
+    # The sampler runs in the thread that it samples here, so its own calls would be new each time.
+    stack = sampler._read_stack()
+    monkeypatch.setattr(sampler, '_read_stack', lambda: stack)
+    return sampler
+
+
 @pytest.mark.parametrize('seconds', [10, 1e-5])
 def test_busy_at_one_instruction_is_active_for_a_limited_time(monkeypatch, seconds):
     # 10: MPI blocks like this if a user's file calls mpi4py. 1e-5: the thread sleeps and is woken
     # up, once per example of a slow data set. A new frame may have the address of an old one.
-    sampler, clock, cpu = MainThread(60), Clock(), itertools.count(1)
+    sampler, clock, cpu = still_thread(monkeypatch), Clock(), itertools.count(1)
     monkeypatch.setattr(main_thread, 'time', clock)
     monkeypatch.setattr(main_thread, 'thread_time', lambda thread: seconds * next(cpu))
     active = []
@@ -115,7 +124,7 @@ def test_busy_at_one_instruction_is_active_for_a_limited_time(monkeypatch, secon
 
 @pytest.mark.parametrize(('load', 'is_work'), [(0.01, False), (0.5, True)])
 def test_asleep_while_others_work_is_active_for_a_limited_time(monkeypatch, load, is_work):
-    sampler, clock = MainThread(60), Clock()
+    sampler, clock = still_thread(monkeypatch), Clock()
     monkeypatch.setattr(main_thread, 'time', clock)
     monkeypatch.setattr(main_thread, 'thread_time', lambda thread: 1.0)
     monkeypatch.setattr(main_thread, 'family_time', lambda: load * clock.now)
