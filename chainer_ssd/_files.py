@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -75,6 +76,49 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         file.flush()
         os.fsync(file.fileno())
     _flush_folder(os.path.dirname(path) or '.')
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading in binary mode.
+
+    A pipe would block the reader, and a device may have no end. Neither is opened.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not a regular file. The message names it.
+    """
+    # O_NONBLOCK returns at once from opening a pipe. Regular files ignore it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            raise ValueError(f'{os.fspath(path)}: expected a regular file, not a pipe or a device')
+        return os.fdopen(descriptor, 'rb')
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """Return the content of a regular file, or raise if it has more than ``max_bytes``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not a regular file or too large. The message names it.
+    """
+    with open_regular(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f'{os.fspath(path)}: expected at most {max_bytes} bytes')
+    return content
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

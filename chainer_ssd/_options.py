@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 
 def check_number(name: str, value: Any, minimum: float = -math.inf) -> Any:
     """Raise ``ValueError`` unless ``value`` is a finite number that is at least ``minimum``."""
@@ -54,6 +56,13 @@ def check_integer(name: str, value: Any, minimum: int = 0, maximum: float = math
     if not minimum <= number <= maximum:
         raise ValueError(f'{name} = {value!r}: expected {expected}')
     return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool, or raise ``TypeError`` unless it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f'{name} = {value!r}: expected True or False')
+    return bool(value)
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:

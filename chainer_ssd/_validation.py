@@ -314,6 +314,44 @@ def check_image(img: Any, name: str = 'img') -> None:
         raise ValueError(f'{name} has shape {np.shape(img)}: expected (3, H, W)')
 
 
+def check_pixel_range(img: Any, name: str = 'img') -> None:
+    """Raise unless the values of an image are numbers from 0 to 255.
+
+    Images scaled to [0, 1] and images without their mean are the usual mistakes. A float image is
+    taken as scaled to [0, 1] if no value is above 1 and one value is not a whole number.
+
+    Parameters
+    ----------
+    img : array
+        On the CPU, of any shape. The values of a uint8 array are not read.
+    name : str
+        Name of the argument in messages.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is neither integer nor float.
+    ValueError
+        If a value is NaN, below 0 or above 255 by more than half a unit, or all are in [0, 1].
+    """
+    img = np.asarray(img)
+    if img.dtype.kind not in 'fiu':
+        raise TypeError(f'{name} has dtype {img.dtype}: expected uint8 or float32, 0 to 255')
+    if img.dtype == np.uint8 or not img.size:
+        return
+    low, high = img.min(), img.max()
+    if not -_ROUNDING <= low <= high <= 255 + _ROUNDING:  # also False for NaN
+        raise ValueError(f'{name} has values from {low:g} to {high:g}: expected 0 to 255')
+    if img.dtype.kind == 'f' and high <= 1 and (img != np.rint(img)).any():
+        raise ValueError(
+            f'{name} has values from {low:g} to {high:g}, as if scaled to [0, 1]: '
+            'expected 0 to 255. Multiply it by 255'
+        )
+
+
+_ROUNDING = 0.5  # an interpolated value may lie this far outside
+
+
 def raise_for_row(name: str, array: Any, valid: Any, expected: str) -> None:
     """Raise ``ValueError`` for the first row of ``array`` that is not ``valid``, if any.
 
