@@ -5,6 +5,8 @@
 #   test-slow       the slow tests
 #   test-multihost  the tests that build two hosts from network namespaces
 #   test-gpu        the tests that need a GPU
+#   fuzz            random input for every core computation and every parser, for FUZZ_SECONDS
+#   mutants         breaks the core lines one by one, and shows that the tests notice
 #   test-matrix     the tests on each Python with its oldest and its newest NumPy
 #   lint            ruff, ruff format, the prose rules, mypy
 #   format          rewrite the code as ruff formats it
@@ -21,13 +23,17 @@
 #   DEMO_ARGS, TEST_ARGS, BENCH_ARGS
 #                            more arguments for `chainer-ssd train`, pytest, tests/benchmarks.
 #                            With TEST_ARGS, `make test` does not measure the coverage.
-#   ROOT, JOBS               for ablation: a folder in Pascal VOC's layout, and parallel runs
+#   ROOT                     for ablation: a folder in Pascal VOC's layout
+#   JOBS                     for ablation, fuzz and mutants: parallel runs
+#   FUZZ_SECONDS, FUZZ_ARGS  for fuzz: its time, and more arguments for tests/fuzz
+#   MUTANTS_ARGS             more arguments for tests/mutants
 #   PYTHONS                  for test-matrix: the Pythons to test
 
 PYTHON ?= python3
 VENV ?= .venv
 CUDA ?= cuda13x
 JOBS ?= 1
+FUZZ_SECONDS ?= 300
 ifndef PY
 PY := $(VENV)/bin/python
 ENVIRONMENT := $(VENV)/ready
@@ -45,8 +51,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 COVERAGE_FOLDER := build/coverage
 
-.PHONY: demo ablation test test-slow test-multihost test-gpu test-matrix lint format docs bench \
-	wheel wheelhouse venv clean
+.PHONY: demo ablation test test-slow test-multihost test-gpu fuzz mutants test-matrix lint format \
+	docs bench wheel wheelhouse venv clean
 
 demo: $(ENVIRONMENT)
 	rm -rf result/demo
@@ -77,6 +83,12 @@ test-multihost: $(ENVIRONMENT)
 test-gpu: $(GPU_ENVIRONMENT)
 	$(PY) -m tests.gpu
 	$(PY) -m pytest -m gpu $(TEST_ARGS)
+
+fuzz: $(ENVIRONMENT)
+	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) --jobs $(JOBS) $(FUZZ_ARGS)
+
+mutants: $(ENVIRONMENT)
+	$(PY) -m tests.mutants --jobs $(JOBS) $(MUTANTS_ARGS)
 
 test-matrix:
 	$(PYTHON) scripts/matrix.py $(PYTHONS)
