@@ -95,9 +95,15 @@ def eval_detection_coco(
         If the iterables are of unequal length, or shapes within an image disagree.
         If labels are not integers of 0 or more, an area is negative, or a number is not finite.
         If a ground truth is inverted, or a flag is neither False nor True (0 or 1).
+        If a label is above 99,999, or an integer score above 2**53.
         The message names the argument and the image.
     TypeError
-        If boxes, scores, areas or flags are not numbers.
+        If boxes, scores, areas or flags are not real numbers, or an array is masked.
+
+    Warns
+    -----
+    UserWarning
+        If there is no image, for example because the iterators are exhausted.
 
     Notes
     -----

@@ -7,12 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd._options import check_fraction
-from chainer_ssd.evaluation._arguments import check_flag_column, each_image
-from chainer_ssd.ops import bbox_iou
+from chainer_ssd._options import check_flag
+from chainer_ssd.evaluation._voc_counts import ClassCounts, count_by_class
 
-# Outcomes of a detection. A detection of a difficult ground truth is not counted.
-_FALSE_POSITIVE, _TRUE_POSITIVE, _NOT_COUNTED = 0, 1, -1
+_N_INTERVAL = 10  # of recall, between the 11 points of VOC 2007
 
 
 def eval_detection_voc(
@@ -52,7 +50,8 @@ def eval_detection_voc(
         Minimum IoU of a true positive, in [0, 1].
     use_07_metric : bool
         False: the area under the monotone precision-recall curve (VOC 2010 and later).
-        True: the mean of its precision at recalls 0, 0.1, ..., 1 (VOC 2007).
+        True: the mean of its precision at recalls 0, 0.1, ..., 1 (VOC 2007). A recall of exactly
+        0.3 counts as 0.3, see the notes.
 
     Returns
     -------
@@ -67,9 +66,16 @@ def eval_detection_voc(
         If the iterables are of unequal length, or shapes within an image disagree.
         If labels are not integers of 0 or more, or a score or a coordinate is not finite.
         If a ground truth is inverted, or a flag is neither False nor True (0 or 1).
+        If a label is above 99,999, or an integer score above 2**53.
         If ``iou_thresh`` is outside [0, 1]. The message names the argument and the image.
     TypeError
-        If boxes, scores or flags are not numbers.
+        If boxes, scores or flags are not real numbers, an array is masked, or ``use_07_metric`` is
+        neither False nor True.
+
+    Warns
+    -----
+    UserWarning
+        If there is no image, for example because the iterators are exhausted.
 
     Notes
     -----
@@ -78,14 +84,19 @@ def eval_detection_voc(
     scores, the later detection of an image is matched first, and the later image comes first in
     the precision-recall curve. That is ChainerCV's order where NumPy's default sort keeps the
     order of equal values, which differs between releases and machines. The order here is fixed.
+
+    With ``use_07_metric``, ChainerCV differs where a recall is exactly 0.3, 0.6 or 0.7. It compares
+    with ``np.arange(11) * 0.1``, which is slightly above them, and so it misses their precision.
+    Here and in Caffe's test, the recall is compared as a fraction of integers.
     """
-    prec, rec = calc_detection_voc_prec_rec(
+    check_flag('use_07_metric', use_07_metric)
+    counts = count_by_class(
         pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh
     )
-    ap = np.full(len(rec), np.nan)
-    present = [label for label, curve in enumerate(rec) if curve is not None]
+    ap = np.full(len(counts), np.nan)
+    present = [label for label, each in enumerate(counts) if each is not None and each.n_positive]
     for label in present:
-        ap[label] = _average_precision(prec[label], rec[label], use_07_metric)
+        ap[label] = _average_precision(counts[label], use_07_metric)
     return {'ap': ap, 'map': float(ap[present].mean()) if present else float('nan')}
 
 
@@ -123,85 +134,49 @@ def calc_detection_voc_prec_rec(
     ValueError, TypeError
         As :func:`eval_detection_voc`.
 
+    Warns
+    -----
+    UserWarning
+        As :func:`eval_detection_voc`.
+
     Notes
     -----
     Returns what ChainerCV's function of this name returns. Element i belongs to the i-th highest
     score of the class, which is ``numpy.sort(scores)[::-1][i]``. A score threshold can only
     separate detections of unequal scores.
     """
-    check_fraction('iou_thresh', iou_thresh)
-    labels, scores, outcomes, gt_labels_of_images, counts = [], [], [], [], []
-    for i, (pred, (gt_bbox, gt_label, gt_difficult)) in enumerate(
-        each_image(
-            pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults=gt_difficults
-        )
-    ):
-        gt_difficult = check_flag_column(gt_difficult, len(gt_bbox), f'gt_difficults[{i}]')
-        pred_bbox, pred_label, pred_score = pred
-        order = _falling(pred_score)
-        labels.append(pred_label[order])
-        scores.append(pred_score[order])
-        outcomes.append(
-            _outcomes(
-                pred_bbox[order], pred_label[order], gt_bbox, gt_label, gt_difficult, iou_thresh
-            )
-        )
-        gt_labels_of_images.append(gt_label)
-        counts.append(~gt_difficult)
-
-    if not labels:
-        return [], []
-    label, score, outcome, gt_label, is_counted = map(
-        np.concatenate, (labels, scores, outcomes, gt_labels_of_images, counts)
+    counts = count_by_class(
+        pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh
     )
-    n_class = int(max(label.max(initial=-1), gt_label.max(initial=-1))) + 1
-    n_positive = np.bincount(gt_label[is_counted], minlength=n_class)
+    return precision_and_recall(counts)
 
-    prec: list[Array | None] = [None] * n_class
-    rec: list[Array | None] = [None] * n_class
-    for i in np.union1d(label, gt_label):
-        of_class = label == i
-        ranked = outcome[of_class][_falling(score[of_class])]
-        n_true = np.cumsum(ranked == _TRUE_POSITIVE)
-        n_counted = np.cumsum(ranked != _NOT_COUNTED)
-        # precision = TP / (TP + FP), recall = TP / P
-        prec[i] = np.where(n_counted, n_true / np.maximum(n_counted, 1), np.nan)
-        if n_positive[i]:
-            rec[i] = n_true / n_positive[i]
+
+def precision_and_recall(
+    counts: list[ClassCounts | None],
+) -> tuple[list[Array | None], list[Array | None]]:
+    """Return the curves of :func:`calc_detection_voc_prec_rec`."""
+    prec = [None if each is None else _precision(each) for each in counts]
+    rec = [
+        None if each is None or not each.n_positive else each.n_true / each.n_positive
+        for each in counts
+    ]
     return prec, rec
 
 
-def _outcomes(
-    pred_bbox: Array,
-    pred_label: Array,
-    gt_bbox: Array,
-    gt_label: Array,
-    gt_difficult: Array,
-    iou_thresh: float,
-) -> Array:
-    """Return the outcome of each detection of an image. Detections come by falling score."""
-    outcome = np.full(len(pred_bbox), _FALSE_POSITIVE, dtype=np.int8)
-    if len(gt_bbox) and len(pred_bbox):
-        inclusive = np.array((0, 0, 1, 1), dtype=np.int8)
-        iou = bbox_iou(pred_bbox + inclusive, gt_bbox + inclusive)
-        iou[pred_label[:, None] != gt_label] = -1
-        best = iou.argmax(axis=1)
-        found = np.flatnonzero(iou.max(axis=1) >= iou_thresh)
-        # np.unique returns the first detection of each ground truth. Later ones are false.
-        outcome[found[np.unique(best[found], return_index=True)[1]]] = _TRUE_POSITIVE
-        outcome[found[gt_difficult[best[found]]]] = _NOT_COUNTED
-    return outcome
+def _precision(counts: ClassCounts) -> Array:
+    # precision = TP / (TP + FP)
+    n_true, n_counted, _ = counts
+    return np.where(n_counted, n_true / np.maximum(n_counted, 1), np.nan)
 
 
-def _average_precision(prec: Array, rec: Array, use_07_metric: bool) -> float:
+def _average_precision(counts: ClassCounts, use_07_metric: bool) -> float:
+    n_true, _, n_positive = counts
     # The precision still reached at this recall or beyond. It is 0 after the last detection, and
     # where no detection is counted yet.
-    reached = np.maximum.accumulate(np.append(np.nan_to_num(prec), 0)[::-1])[::-1]
+    precision = np.append(np.nan_to_num(_precision(counts)), 0)
+    reached = np.maximum.accumulate(precision[::-1])[::-1]
     if use_07_metric:
-        return reached[np.searchsorted(rec, np.arange(11) * 0.1)].mean()
-    return np.sum(np.diff(rec, prepend=0) * reached[:-1])
-
-
-def _falling(score: Array) -> Array:
-    """Return indices by falling score, ties by falling index."""
-    return np.argsort(score, kind='stable')[::-1]
+        # recall >= t / 10 in integers: 10 TP >= t P
+        points = np.arange(_N_INTERVAL + 1) * n_positive
+        return reached[np.searchsorted(n_true * _N_INTERVAL, points)].mean()
+    return np.sum(np.diff(n_true / n_positive, prepend=0) * reached[:-1])

@@ -150,6 +150,7 @@ CELLS = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 6)] * 2).map(
             ),
             st.lists(st.tuples(CELLS, st.integers(0, 2), st.booleans()), max_size=5),
         ),
+        min_size=1,
         max_size=4,
     )
 )
@@ -225,7 +226,14 @@ def test_classes_that_do_not_occur_are_nan_and_left_out():
     assert result[f'm{AP}'] == ONE
 
 
-@pytest.mark.parametrize('n_image', [0, 1, 2])
+def test_exhausted_iterators_warn():
+    columns = {name: iter(column) for name, column in arguments(GOOD).items()}
+    assert eval_detection_coco(**columns)[f'm{AP}'] == ONE
+    with pytest.warns(UserWarning, match='no image to evaluate'):
+        assert np.isnan(eval_detection_coco(**columns)[f'm{AP}'])
+
+
+@pytest.mark.parametrize('n_image', [1, 2])
 def test_no_boxes(n_image):
     result = evaluate(*[([], [])] * n_image, gt_areas=[[]] * n_image)
     for key in KEYS | AREA_KEYS:
@@ -267,6 +275,11 @@ GOOD = [([(BOX, 0, 0.5)], [(BOX, 0, False)])] * 3
     [
         ('pred_bboxes', [[0, 0, 9]], ValueError, r'pred_bboxes\[2\] has shape \(1, 3\)'),
         ('pred_scores', [NAN], ValueError, r'pred_scores\[2\]\[0\] = nan'),
+        ('pred_bboxes', [[0, 0, 9, NAN]], ValueError, r'pred_bboxes\[2\]\[0\] = .*nan'),
+        ('pred_scores', [0.5j], TypeError, r'pred_scores\[2\] has dtype complex'),
+        ('pred_labels', [10**9], ValueError, r'pred_labels\[2\]\[0\] = 1000000000: expected a cl'),
+        ('gt_labels', np.array([2**64 - 1]), ValueError, r'gt_labels\[2\]\[0\] = 1844674407'),
+        ('gt_areas', np.ma.ones(1), TypeError, r'gt_areas\[2\] is a masked array'),
         ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\]\[0\] = .*y_min <= y_max'),
         ('gt_labels', [-2], ValueError, r'gt_labels\[2\]\[0\] = -2'),
         ('gt_crowdeds', [True, False], ValueError, r'gt_crowdeds\[2\] has shape \(2,\)'),

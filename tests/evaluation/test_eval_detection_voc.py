@@ -1,4 +1,5 @@
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -60,12 +61,17 @@ def oracle(images, iou_thresh, use_07_metric):
             n_true += outcome == 'true'
             n_false += outcome == 'false'
             if n_positive:
-                curve.append((n_true / n_positive, n_true / (n_true + n_false) if n_true else 0.0))
+                curve.append(
+                    (Fraction(n_true, n_positive), n_true / (n_true + n_false) if n_true else 0.0)
+                )
         if not n_positive:
             aps.append(NAN)
         elif use_07_metric:
             aps.append(
-                sum(max([p for r, p in curve if r >= t * 0.1], default=0.0) for t in range(11)) / 11
+                sum(
+                    max([p for r, p in curve if r >= Fraction(t, 10)], default=0) for t in range(11)
+                )
+                / 11
             )
         else:
             aps.append(
@@ -113,20 +119,42 @@ def test_equals_chainercv(golden, case):
         parts = np.split(golden[name], np.cumsum(golden[f'{side}_count'])[:-1])
         return parts[images]
 
-    result = eval_detection_voc(
+    columns = [
         split('pred_bbox'),
         split('pred_label'),
         split('pred_score'),
         split('gt_bbox'),
         split('gt_label'),
         split('gt_difficult') if golden['has_difficult'][case] else None,
+    ]
+    result = eval_detection_voc(
+        *columns,
         iou_thresh=golden['iou_thresh'][case],
         use_07_metric=golden['use_07_metric'][case],
     )
 
     classes = slice(*np.cumsum(np.append(0, golden['n_class']))[case : case + 2])
-    np.testing.assert_allclose(result['ap'], golden['ap'][classes], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(result['map'], golden['map'][case], rtol=0, atol=1e-12)
+    expected, expected_map = golden['ap'][classes], golden['map'][case]
+    if golden['use_07_metric'][case]:
+        # ChainerCV misses recalls of exactly 0.3, 0.6 and 0.7. Its points give its figures.
+        curves = calc_detection_voc_prec_rec(*columns, iou_thresh=golden['iou_thresh'][case])
+        points = np.arange(0, 1.1, 0.1)
+        np.testing.assert_allclose(eleven_point(*curves, points), expected, rtol=0, atol=1e-12)
+        expected = eleven_point(*curves, points - 1e-9)
+        known = [ap for ap in expected if ap == ap]
+        expected_map = np.mean(known) if known else NAN
+    np.testing.assert_allclose(result['ap'], expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result['map'], expected_map, rtol=0, atol=1e-12)
+
+
+def eleven_point(prec, rec, points):
+    """Returns the mean precision at recalls of ``points`` and more, for each class."""
+    return [
+        NAN
+        if recall is None
+        else np.mean([max(np.nan_to_num(p)[recall >= t], default=0) for t in points])
+        for p, recall in zip(prec, rec)
+    ]
 
 
 BOX = st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 6)] * 2).map(
@@ -138,7 +166,9 @@ GT = st.tuples(BOX, st.integers(0, 2), st.booleans())
 
 @settings(deadline=None, max_examples=300)
 @given(
-    images=st.lists(st.tuples(st.lists(PRED, max_size=8), st.lists(GT, max_size=5)), max_size=4),
+    images=st.lists(
+        st.tuples(st.lists(PRED, max_size=8), st.lists(GT, max_size=5)), min_size=1, max_size=4
+    ),
     iou_thresh=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),
     use_07_metric=st.booleans(),
 )
@@ -247,7 +277,7 @@ def test_a_class_without_ground_truths_is_nan_and_left_out():
     assert result['map'] == 1
 
 
-@pytest.mark.parametrize('n_image', [0, 1, 2])
+@pytest.mark.parametrize('n_image', [1, 2])
 def test_no_boxes(n_image):
     result = eval_detection_voc(
         *[
@@ -259,6 +289,45 @@ def test_no_boxes(n_image):
     )
     assert result['ap'].shape == (0,)
     assert np.isnan(result['map'])
+
+
+@pytest.mark.parametrize('function', [eval_detection_voc, calc_detection_voc_prec_rec])
+def test_exhausted_iterators_warn(function):
+    columns = [iter(column) for column in arguments(GOOD).values()]
+    expected = eval_detection_voc(**arguments(GOOD))
+    np.testing.assert_equal(eval_detection_voc(*columns), expected)
+    with pytest.warns(UserWarning, match='no image to evaluate: .*can be read only once'):
+        result = function(*columns)
+    np.testing.assert_equal(list(result), ['ap', 'map'] if isinstance(result, dict) else [[], []])
+
+
+def ap_of_ranking(outcomes, n_positive, use_07_metric):
+    """Returns the AP of detections by falling score, each true or false, of one class."""
+    boxes = [(20 * i, 0, 20 * i + 9, 9) for i in range(n_positive)]
+    free = iter(boxes)
+    pred = [
+        (next(free) if is_true else (0, 500, 9, 509), 0, 1 - i / 1000)
+        for i, is_true in enumerate(outcomes)
+    ]
+    images = [(pred, [(box, 0, False) for box in boxes])]
+    return eval_detection_voc(**arguments(images), use_07_metric=use_07_metric)['ap'][0]
+
+
+def test_caffes_published_case():
+    # TestComputeAP of Caffe's test_bbox_util.cpp: 11 detections, 5 ground truths.
+    outcomes = [0, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1]
+    assert ap_of_ranking(outcomes, 5, True) == pytest.approx(0.598662, abs=1e-6)
+    area = (2 / 3 + 2 / 3 + 3 / 5 + 4 / 7 + 5 / 11) / 5
+    assert ap_of_ranking(outcomes, 5, False) == pytest.approx(area, abs=1e-12)
+
+
+@pytest.mark.parametrize('n_positive', [3, 5, 10, 20, 30, 70, 100])
+def test_the_eleven_points_are_exact(n_positive):
+    # Without a false detection, the precision is 1 up to the recall that is reached, then 0.
+    for n_true in range(n_positive + 1):
+        n_point = 10 * n_true // n_positive + 1 if n_true else 0
+        ap = ap_of_ranking([1] * n_true, n_positive, True)
+        assert ap == pytest.approx(n_point / 11, abs=1e-12), (n_true, n_positive)
 
 
 def test_nothing_found():
@@ -328,6 +397,18 @@ GOOD = [([((0, 0, 9, 9), 0, 0.5)], [((0, 0, 9, 9), 0, False)])] * 3
         ('pred_scores', [float('inf')], ValueError, r'pred_scores\[2\]\[0\] = inf'),
         ('pred_scores', [], ValueError, r'pred_scores\[2\] has shape \(0,\): expected \(1,\)'),
         ('pred_scores', ['high'], TypeError, r'pred_scores\[2\] has dtype'),
+        ('pred_scores', [True], TypeError, r'pred_scores\[2\] has dtype bool'),
+        ('pred_scores', [0.5 + 0j], TypeError, r'pred_scores\[2\] has dtype complex'),
+        ('pred_scores', [NAN], ValueError, r'pred_scores\[2\]\[0\] = nan: expected a finite'),
+        ('pred_scores', [2**53 + 1], ValueError, r'pred_scores\[2\]\[0\] = 9007199254740993: exp'),
+        ('pred_scores', np.ma.ones(1), TypeError, r'pred_scores\[2\] is a masked array'),
+        ('pred_scores', [[0.5], [0.5, 1]], ValueError, r'pred_scores\[2\]: expected an array of'),
+        ('pred_bboxes', np.ma.ones((1, 4)), TypeError, r'pred_bboxes\[2\] is a masked array'),
+        ('pred_labels', np.array([2**64 - 1]), ValueError, r'pred_labels\[2\]\[0\] = 1844674407'),
+        ('pred_labels', [10**9], ValueError, r'pred_labels\[2\]\[0\] = 1000000000: expected a cl'),
+        ('gt_labels', [10**9], ValueError, r'gt_labels\[2\]\[0\] = 1000000000: expected a class'),
+        ('gt_labels', np.array([2**64 - 1]), ValueError, r'gt_labels\[2\]\[0\] = 1844674407'),
+        ('gt_labels', [True], ValueError, r'gt_labels\[2\] has dtype bool'),
         ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\]\[0\] = .*y_min <= y_max'),
         ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\]\[0\] = .*inf'),
         ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
@@ -361,7 +442,26 @@ def test_unequal_lengths_are_named(name):
         eval_detection_voc(**given_)
 
 
-@pytest.mark.parametrize('iou_thresh', [-0.1, 1.5, NAN])
+def test_the_largest_label_still_has_a_figure():
+    result = eval_detection_voc(
+        **one_image([((0, 0, 9, 9), 99_999, 0.9)], [((0, 0, 9, 9), 99_999)])
+    )
+    assert result['map'] == 1 and len(result['ap']) == 100_000
+
+
+@pytest.mark.parametrize('value', [3, None, 'boxes', {0: []}])
+def test_an_argument_that_is_no_iterable_is_named(value):
+    with pytest.raises(TypeError, match='pred_labels = .*: expected an iterable of one array'):
+        eval_detection_voc(**{**arguments(GOOD), 'pred_labels': value})
+
+
+@pytest.mark.parametrize('use_07_metric', ['no', 1, None, NAN, ['cat']])
+def test_use_07_metric_is_a_flag(use_07_metric):
+    with pytest.raises(TypeError, match='use_07_metric = .*: expected True or False'):
+        eval_detection_voc(**arguments(GOOD), use_07_metric=use_07_metric)
+
+
+@pytest.mark.parametrize('iou_thresh', [-0.1, 1.5, NAN, [0.5], '0.5', True, 10**400])
 def test_bad_iou_thresh(iou_thresh):
-    with pytest.raises(ValueError, match='iou_thresh = '):
+    with pytest.raises((TypeError, ValueError), match='iou_thresh = '):
         eval_detection_voc(**arguments(GOOD), iou_thresh=iou_thresh)

@@ -62,7 +62,8 @@ def test_iterators_are_accepted():
 
 
 def test_no_images():
-    summary, curves = summarize_detections(*[()] * 5, label_names=['cat'])
+    with pytest.warns(UserWarning, match='no image to evaluate'):
+        summary, curves = summarize_detections(*[()] * 5, label_names=['cat'])
     assert summary['map'] is None and summary['n_image'] == 0
     assert summary['classes']['cat']['best_f1'] is None and curves == ([None], [None])
 
