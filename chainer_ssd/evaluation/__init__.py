@@ -1,5 +1,6 @@
 """Detections over a data set, and their figures by the rules of Pascal VOC and COCO."""
 
+from chainer_ssd.evaluation.check_iterator import check_dataset, check_single_pass
 from chainer_ssd.evaluation.detect_dataset import detect_batches, detect_dataset
 from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
 from chainer_ssd.evaluation.eval_detection_voc import (
@@ -10,6 +11,8 @@ from chainer_ssd.evaluation.summarize_detections import summarize_detections
 
 __all__ = [
     'calc_detection_voc_prec_rec',
+    'check_dataset',
+    'check_single_pass',
     'detect_batches',
     'detect_dataset',
     'eval_detection_coco',

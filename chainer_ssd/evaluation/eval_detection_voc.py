@@ -93,11 +93,8 @@ def eval_detection_voc(
     counts = count_by_class(
         pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels, gt_difficults, iou_thresh
     )
-    ap = np.full(len(counts), np.nan)
-    present = [label for label, each in enumerate(counts) if each is not None and each.n_positive]
-    for label in present:
-        ap[label] = _average_precision(counts[label], use_07_metric)
-    return {'ap': ap, 'map': float(ap[present].mean()) if present else float('nan')}
+    ap, mean = average_precision(counts, use_07_metric)
+    return {'ap': ap, 'map': mean}
 
 
 def calc_detection_voc_prec_rec(
@@ -151,6 +148,16 @@ def calc_detection_voc_prec_rec(
     return precision_and_recall(counts)
 
 
+def average_precision(counts: list[ClassCounts | None], use_07_metric: bool) -> tuple[Array, float]:
+    """Return the average precision of each class, and the mean of those that are not NaN."""
+    ap = np.full(len(counts), np.nan)
+    for label, each in enumerate(counts):
+        if each is not None and each.n_positive:
+            ap[label] = _average_precision_of(each, use_07_metric)
+    present = ap[~np.isnan(ap)]
+    return ap, float(present.mean()) if len(present) else float('nan')
+
+
 def precision_and_recall(
     counts: list[ClassCounts | None],
 ) -> tuple[list[Array | None], list[Array | None]]:
@@ -169,7 +176,7 @@ def _precision(counts: ClassCounts) -> Array:
     return np.where(n_counted, n_true / np.maximum(n_counted, 1), np.nan)
 
 
-def _average_precision(counts: ClassCounts, use_07_metric: bool) -> float:
+def _average_precision_of(counts: ClassCounts, use_07_metric: bool) -> float:
     n_true, _, n_positive = counts
     # The precision still reached at this recall or beyond. It is 0 after the last detection, and
     # where no detection is counted yet.

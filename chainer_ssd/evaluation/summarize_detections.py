@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,12 +10,10 @@ import numpy as np
 
 from chainer_ssd._array import Array
 from chainer_ssd._files import none_if_nan
-from chainer_ssd._options import check_label_names
+from chainer_ssd._options import check_flag, check_label_names
+from chainer_ssd.evaluation._voc_counts import count_by_class
 from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
-from chainer_ssd.evaluation.eval_detection_voc import (
-    calc_detection_voc_prec_rec,
-    eval_detection_voc,
-)
+from chainer_ssd.evaluation.eval_detection_voc import average_precision, precision_and_recall
 
 _COCO_KEYS = {
     'mAP@[.5:.95]': 'map/iou=0.50:0.95/area=all/max_dets=100',
@@ -34,6 +31,7 @@ def summarize_detections(
     gt_difficults: Iterable[Array] | None = None,
     *,
     label_names: Sequence[str],
+    use_07_metric: bool = False,
 ) -> tuple[dict, tuple[list[Array | None], list[Array | None]]]:
     """Return the figures of a detector as a dict that JSON can hold, and its curves.
 
@@ -43,11 +41,15 @@ def summarize_detections(
         See :func:`eval_detection_voc`. :func:`detect_dataset` returns them.
     label_names : sequence of str
         Names of all classes, in the order of the labels.
+    use_07_metric : bool
+        Whether the average precision is the 11-point mean of VOC 2007, see
+        :func:`eval_detection_voc`.
 
     Returns
     -------
     summary : dict
         ``'map'``: mean average precision at an IoU of 0.5, by the rules of Pascal VOC.
+        ``'use_07_metric'``: as given.
         ``'n_image'``: number of images.
         ``'classes'``: for each name a dict of ``'ap'``, ``'n_truth'`` (ground truths that are not
         difficult), ``'n_difficult'``, ``'n_detection'`` and ``'best_f1'``. The latter is a dict of
@@ -67,24 +69,29 @@ def summarize_detections(
         If a label has no name, a name stands twice, and as :func:`eval_detection_voc`.
     TypeError
         If ``label_names`` is not a sequence of str, and as :func:`eval_detection_voc`.
+
+    Warns
+    -----
+    UserWarning
+        If there is no image.
     """
     n_class = len(check_label_names(label_names))
+    check_flag('use_07_metric', use_07_metric)
     columns: Any = [*map(list, (pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels))]
-    labels = columns[4]
-    difficults: Any = [None] * len(labels) if gt_difficults is None else list(gt_difficults)
-    for i, (difficult, gt_label) in enumerate(zip(difficults, labels)):
-        if difficult is None:
-            difficults[i] = np.zeros(len(gt_label), bool)
-    columns.append(difficults)
-
-    voc = eval_detection_voc(*columns)
-    n_unseen = n_class - len(voc['ap'])  # the result ends with the largest label
+    columns.append(None if gt_difficults is None else list(gt_difficults))
+    counts = count_by_class(*columns, 0.5)  # validates all columns
+    n_unseen = n_class - len(counts)  # the result ends with the largest label
     if n_unseen < 0:
         raise ValueError(
-            f'label {len(voc["ap"]) - 1} occurs: expected one of the {n_class} label_names'
+            f'label {len(counts) - 1} occurs: expected one of the {n_class} label_names'
         )
-    ap = np.append(voc['ap'], [math.nan] * n_unseen)
-    prec, rec = (curve + [None] * n_unseen for curve in calc_detection_voc_prec_rec(*columns))
+    labels = columns[4]
+    columns[5] = difficults = [
+        np.zeros(len(gt_label), bool) if difficult is None else difficult
+        for difficult, gt_label in zip(columns[5] or [None] * len(labels), labels)
+    ]
+    ap, mean_ap = average_precision(counts + [None] * n_unseen, use_07_metric)
+    prec, rec = precision_and_recall(counts + [None] * n_unseen)
     label, score, gt_label, gt_difficult = (np.concatenate([*columns[i], []]) for i in (1, 2, 4, 5))
     classes = {}
     for i, name in enumerate(label_names):
@@ -98,7 +105,8 @@ def summarize_detections(
             'best_f1': None if rec[i] is None else best_f1(prec[i], rec[i], scores),
         }
     summary: dict[str, Any] = {
-        'map': none_if_nan(voc['map']),
+        'map': none_if_nan(mean_ap),
+        'use_07_metric': bool(use_07_metric),
         'n_image': len(labels),
         'classes': classes,
     }
