@@ -14,6 +14,7 @@ from chainer_ssd.evaluation import (
     summarize_detections,
 )
 from chainer_ssd.extensions import (
+    DetectionCOCOEvaluator,
     DetectionEvaluator,
     DetectionVisReport,
     MatchReport,
@@ -76,6 +77,7 @@ __all__ = [
     'COCOBboxDataset',
     'CosineShift',
     'CropTransform',
+    'DetectionCOCOEvaluator',
     'DetectionEvaluator',
     'DetectionVisReport',
     'DistortTransform',

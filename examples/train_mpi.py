@@ -63,7 +63,7 @@ def train(args, comm, watchdog):
     trainer.extend(watchdog)
     at_end = chainer.training.triggers.ManualScheduleTrigger(args.iteration, 'iteration')
     test_iterator = chainer.iterators.SerialIterator(test, 1, repeat=False, shuffle=False)
-    evaluator = DetectionEvaluator(test_iterator, model, shapes.label_names, comm=comm)
+    evaluator = DetectionEvaluator(test_iterator, model, label_names=shapes.label_names, comm=comm)
     trainer.extend(evaluator, trigger=at_end)
     snapshot = Snapshot(args.out, comm)
     trainer.extend(snapshot, trigger=(args.snapshot_interval, 'iteration'))

@@ -54,7 +54,9 @@ def create_trainer(args, model, train, test, label_names):
     trainer.extend(CosineShift('eta', 1, args.iteration, warmup=args.iteration // 10))
     at_end = chainer.training.triggers.ManualScheduleTrigger(args.iteration, 'iteration')
     test_iterator = chainer.iterators.SerialIterator(test, 1, repeat=False, shuffle=False)
-    trainer.extend(DetectionEvaluator(test_iterator, model, label_names), trigger=at_end)
+    trainer.extend(
+        DetectionEvaluator(test_iterator, model, label_names=label_names), trigger=at_end
+    )
     interval = max(1, args.iteration // 10), 'iteration'
     trainer.extend(extensions.LogReport(trigger=interval))
     columns = ['iteration', 'main/loss/loc', 'main/loss/conf', 'validation/main/map']

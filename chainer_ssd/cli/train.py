@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             evaluator = DetectionEvaluator(
                 chainer.iterators.SerialIterator(test, 1, repeat=False, shuffle=False),
                 model,
-                label_names,
+                label_names=label_names,
                 comm=comm,
             )
             trainer = create_trainer(args, comm, model, device, augmented, matched)

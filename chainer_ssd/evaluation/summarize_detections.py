@@ -79,7 +79,7 @@ def summarize_detections(
     check_flag('use_07_metric', use_07_metric)
     columns: Any = [*map(list, (pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels))]
     columns.append(None if gt_difficults is None else list(gt_difficults))
-    counts = count_by_class(*columns, 0.5)  # validates all columns
+    counts = count_by_class(*[*columns, 0.5])  # validates all columns
     n_unseen = n_class - len(counts)  # the result ends with the largest label
     if n_unseen < 0:
         raise ValueError(

@@ -179,7 +179,7 @@ def evaluate(args, comm):
     if args.way == 'chainermn':
         shard, options = chainermn.scatter_dataset(examples, comm), {}
     iterator = chainer.iterators.SerialIterator(shard, 1, repeat=False, shuffle=False)
-    evaluator = DetectionEvaluator(iterator, Detector(detections), names, **options)
+    evaluator = DetectionEvaluator(iterator, Detector(detections), label_names=names, **options)
     if args.way == 'chainermn':
         evaluator = chainermn.create_multi_node_evaluator(evaluator, comm)
     found = evaluator()

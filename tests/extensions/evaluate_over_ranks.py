@@ -23,12 +23,12 @@ def main():
     model = SSDMini(len(data.label_names), 64)
     model.use_preset('evaluate')
     iterator = chainer.iterators.SerialIterator(data, 1, repeat=False, shuffle=False)
-    observation = DetectionEvaluator(iterator, model, data.label_names, comm=comm)()
+    observation = DetectionEvaluator(iterator, model, label_names=data.label_names, comm=comm)()
     for rank, other in enumerate(comm.mpi_comm.allgather(observation)):
         assert repr(other) == repr(observation), rank
     if comm.rank == 0:
         print({name: float(value).hex() for name, value in sorted(observation.items())}, flush=True)
-        alone = DetectionEvaluator(iterator, model, data.label_names)()
+        alone = DetectionEvaluator(iterator, model, label_names=data.label_names)()
         assert repr(alone) == repr(observation)
 
 

@@ -1,0 +1,48 @@
+"""Keys of reported figures of classes."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+
+MAX_KEY_LETTERS = 80
+
+
+def class_keys(label_names: Sequence[str]) -> tuple[str, ...]:
+    """Return a key for each class name: the name itself, unless a log cannot hold it well.
+
+    A control character is escaped, and a long name is shortened. Two equal results get the number
+    of their class.
+
+    Parameters
+    ----------
+    label_names : sequence of str
+        Names of the classes, each once.
+
+    Returns
+    -------
+    tuple of str
+        One key for each name, each once, printable, in at most 100 letters.
+    """
+    keys = [_printable(name) for name in label_names]
+    counts = collections.Counter(keys)
+    taken = {*label_names}
+    for label, name in enumerate(label_names):
+        if keys[label] != name and (counts[keys[label]] > 1 or keys[label] in taken):
+            keys[label] += f' ({label})'
+            while keys[label] in taken:
+                keys[label] += "'"
+        taken.add(keys[label])
+    return tuple(keys)
+
+
+def _printable(name: str) -> str:
+    letters = name[: MAX_KEY_LETTERS + 1]
+    if not letters.isprintable():
+        letters = ''.join(
+            each if each.isprintable() else each.encode('unicode_escape').decode()
+            for each in letters
+        )
+    if len(letters) > MAX_KEY_LETTERS:
+        letters = letters[: MAX_KEY_LETTERS - 1] + '…'
+    return letters
