@@ -17,6 +17,7 @@ from chainer_ssd._array import Array
 from chainer_ssd._extras import require
 from chainer_ssd._options import check_integer, check_label_names
 from chainer_ssd.distributed import Communicator
+from chainer_ssd.evaluation import check_dataset
 from chainer_ssd.images import image_format_of, write_image
 
 
@@ -35,16 +36,20 @@ class VisReport(Extension):
         iterator: Any,
         label_names: Sequence[str] | None,
         filename: str,
-        n_image: int,
+        n_image: int | None,
         comm: Communicator | None,
     ) -> None:
         require('matplotlib', 'plot')  # now, not at the first picture
         is_iterator = isinstance(iterator, chainer.dataset.Iterator)
-        self.dataset = iterator.dataset if is_iterator else iterator
+        self.dataset = getattr(iterator, 'dataset', None) if is_iterator else iterator
+        check_dataset(self.dataset, 'iterator.dataset' if is_iterator else 'iterator')
         self.label_names = None if label_names is None else check_label_names(label_names)
-        self.n_image = check_integer('n_image', n_image, 1)
+        self.n_image = None if n_image is None else check_integer('n_image', n_image, 1)
+        if not isinstance(filename, str):
+            raise TypeError(f'filename = {filename!r}: expected a str')
         self.filename, self.comm = filename, comm
         self._has_warned = False
+        n_image = len(self.dataset) if n_image is None else n_image
         if self._name(1, 0) == self._name(1, 1) and n_image > 1:
             raise ValueError(
                 f'filename = {filename!r}: expected {{index}} in it, for {n_image} images'
@@ -68,7 +73,8 @@ class VisReport(Extension):
         """
         if self.comm is not None and self.comm.rank:
             return
-        for i in range(min(self.n_image, len(self.dataset))):
+        n_image = len(self.dataset)
+        for i in range(n_image if self.n_image is None else min(self.n_image, n_image)):
             name = self._name(trainer.updater.iteration, i)
             try:
                 with (

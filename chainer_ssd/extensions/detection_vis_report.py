@@ -18,9 +18,9 @@ from chainer_ssd.visualizations import draw_detection
 class DetectionVisReport(VisReport):
     """Trainer extension that draws the detections of a model beside the ground truths.
 
-    It writes a picture of each of the first images of a data set into the trainer's folder, see
-    :func:`chainer_ssd.draw_detection`. It does not disturb training: the model runs in test mode,
-    no iterator advances, and the random generators are restored.
+    It writes a picture of each image of a data set, or of the first ``n_image``, into the trainer's
+    folder, see :func:`chainer_ssd.draw_detection`. It does not disturb training: the model runs in
+    test mode, no iterator advances, and the random generators are restored.
 
     Parameters
     ----------
@@ -36,8 +36,9 @@ class DetectionVisReport(VisReport):
         File name with ``{iteration}`` and ``{index}``, which become the trainer's iteration and
         the number of the image. Without ``{iteration}``, each picture replaces the last one. The
         suffix selects the format.
-    n_image : int
-        Number of images, 1 or more.
+    n_image : int, optional
+        Number of images from the beginning of the data set, 1 or more. Default: all images, as in
+        ChainerCV. A picture takes some 50 ms, so a number helps for a large data set.
     score_thresh : float
         Minimum score of a detection that is drawn. A model with the preset ``'evaluate'`` returns
         many detections of low scores.
@@ -50,7 +51,8 @@ class DetectionVisReport(VisReport):
         If ``filename``, ``n_image`` or ``score_thresh`` is not as described, or a name stands
         twice.
     TypeError
-        If ``n_image`` is not an integer, or ``label_names`` is not a sequence of str.
+        If ``iterator`` is neither a data set nor an iterator over one, ``n_image`` is not an
+        integer, or ``label_names`` is not a sequence of str.
     ImportError
         If Pillow or matplotlib is missing (``pip install "chainer_ssd[data,plot]"``).
     RuntimeError
@@ -72,7 +74,7 @@ class DetectionVisReport(VisReport):
         target: chainer.Link,
         label_names: Sequence[str] | None = None,
         filename: str = 'detection_iter={iteration}_idx={index}.jpg',
-        n_image: int = 8,
+        n_image: int | None = None,
         score_thresh: float = 0.6,
         comm: Communicator | None = None,
     ) -> None:

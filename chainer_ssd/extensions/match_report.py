@@ -13,6 +13,8 @@ from chainer_ssd._array import Array
 from chainer_ssd._options import check_fraction, check_integer, check_ratio
 from chainer_ssd._validation import check_default_bbox
 from chainer_ssd.distributed import Communicator, gather_values
+from chainer_ssd.evaluation import check_dataset
+from chainer_ssd.extensions._matched_example import read_matched_example, warn_of_other_boxes
 from chainer_ssd.functions import hard_negative_limit
 from chainer_ssd.ops import bbox_iou, center_to_corner
 
@@ -67,9 +69,17 @@ class MatchReport(Extension):
     ------
     ValueError
         If ``n_sample`` is less than 1, the data set is empty, ``k`` is negative, ``iou_thresh`` is
-        outside [0, 1], or ``default_bbox`` is not valid.
+        outside [0, 1], or ``default_bbox`` is not valid. On a call: if an example is not ``(img,
+        bbox, label, index)``, or ``index`` does not fit ``default_bbox``.
     TypeError
-        If ``n_sample`` is not an integer, or ``default_bbox`` not numbers.
+        If ``n_sample`` is not an integer, ``dataset`` not a sequence, or ``default_bbox`` not
+        numbers.
+
+    Warns
+    -----
+    UserWarning
+        On a call, once: if a ground truth has default boxes, but not the one with the largest IoU.
+        The examples were then matched with other default boxes.
 
     Notes
     -----
@@ -91,6 +101,7 @@ class MatchReport(Extension):
         comm: Communicator | None = None,
     ) -> None:
         check_integer('n_sample', n_sample, 1)
+        check_dataset(dataset)
         if not len(dataset):
             raise ValueError('dataset is empty: expected one example or more')
         default_bbox = check_default_bbox(chainer.backends.cuda.to_cpu(default_bbox))
@@ -99,6 +110,7 @@ class MatchReport(Extension):
         self.n_sample = math.ceil(n_sample / (1 if comm is None else comm.size))
         self._corners = center_to_corner(default_bbox)
         self._position = 0
+        self._has_warned = False
 
     def __call__(self, trainer: chainer.training.Trainer | None = None) -> dict[str, float]:
         """Read the next examples and report. A collective call if there is a communicator.
@@ -114,8 +126,7 @@ class MatchReport(Extension):
             The reported figures.
         """
         images = [
-            self._count(*self.dataset[(self._position + i) % len(self.dataset)])
-            for i in range(self.n_sample)
+            self._count((self._position + i) % len(self.dataset)) for i in range(self.n_sample)
         ]
         self._position = (self._position + self.n_sample) % len(self.dataset)
         ranks = gather_values(self.comm, _sum_columns(images))
@@ -142,7 +153,7 @@ class MatchReport(Extension):
         """
         self._position = serializer('position', self._position)
 
-    def _count(self, img: Array, bbox: Array, label: Array, index: Array) -> tuple[Array, int, int]:
+    def _count(self, position: int) -> tuple[Array, int, int]:
         """Return the counts of one image.
 
         Returns
@@ -153,11 +164,14 @@ class MatchReport(Extension):
         n_negative, n_hard_negative : int
             Numbers of negatives and of hard negatives.
         """
+        bbox, index = read_matched_example(self.dataset, position, len(self._corners))
         positives = np.flatnonzero(index >= 0)
         rows = index[positives]
         best_iou = np.full(len(bbox), -1.0)
         iou = bbox_iou(self._corners[positives], bbox)[np.arange(len(positives)), rows]
         np.maximum.at(best_iou, rows, iou)
+        if not self._has_warned:
+            self._has_warned = warn_of_other_boxes(position, self._corners, bbox, index)
         by_ground_truth = np.stack(
             [
                 np.ones(len(bbox), int),

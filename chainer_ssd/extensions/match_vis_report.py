@@ -39,8 +39,10 @@ class MatchVisReport(VisReport):
         ``chain.model`` with its ``coder``, and the mining ratio ``chain.k``.
     label_names : sequence of str, optional
         Names of the classes, in the order of the labels.
-    filename, n_image, comm
+    filename, comm
         See :class:`chainer_ssd.DetectionVisReport`.
+    n_image : int, optional
+        Number of images from the beginning of the data set, 1 or more. Default: 2. None: all.
 
     Raises
     ------
@@ -59,7 +61,7 @@ class MatchVisReport(VisReport):
         chain: Any,
         label_names: Sequence[str] | None = None,
         filename: str = 'match_iter={iteration}_idx={index}.png',
-        n_image: int = 2,
+        n_image: int | None = 2,
         comm: Communicator | None = None,
     ) -> None:
         super().__init__(iterator, label_names, filename, n_image, comm)

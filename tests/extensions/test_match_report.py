@@ -153,3 +153,61 @@ def test_ranks_count_together():
 def test_bad_arguments(data, n_sample, message):
     with pytest.raises(ValueError, match=message):
         MatchReport(data, DEFAULT_BBOX, n_sample=n_sample)
+
+
+@pytest.mark.parametrize('iou_thresh', [np.nan, -0.1, 1.1, '0.5', None])
+def test_bad_iou_thresh(iou_thresh):
+    with pytest.raises((TypeError, ValueError), match='iou_thresh = '):
+        MatchReport([example([])], DEFAULT_BBOX, iou_thresh)
+
+
+@pytest.mark.parametrize('k', [-1, np.nan, np.inf, '3', None])
+def test_bad_k(k):
+    with pytest.raises((TypeError, ValueError), match='k = '):
+        MatchReport([example([])], DEFAULT_BBOX, k=k)
+
+
+@pytest.mark.parametrize('dataset', [iter([]), 3])
+def test_a_data_set_must_be_a_sequence(dataset):
+    with pytest.raises(TypeError, match='dataset is of type'):
+        MatchReport(dataset, DEFAULT_BBOX)
+
+
+def test_another_number_of_default_boxes_is_an_error():
+    report = MatchReport([example([[0, 0, 20, 20]])], DEFAULT_BBOX[:5], n_sample=1)
+    with pytest.raises(ValueError, match=r'index of dataset\[0\] has shape \(7,\)'):
+        report()
+
+
+@pytest.mark.parametrize('n_column', [2, 3])
+def test_an_example_before_matching_is_an_error(n_column):
+    report = MatchReport([example([[0, 0, 20, 20]])[:n_column]], DEFAULT_BBOX, n_sample=1)
+    with pytest.raises(ValueError, match=r'dataset\[0\] is a tuple of .*as MatchTransform'):
+        report()
+
+
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize('scale', [0.5, 1, 1.5])
+def test_other_default_boxes_warn_once(match_type, scale):
+    grids = np.arange(0, 100, 10) + 5.0
+    centers = np.stack(np.meshgrid(grids, grids), axis=-1).reshape(-1, 2)
+    default_bbox = np.concatenate(
+        [np.hstack([centers, np.full((100, 2), side)]) for side in (10, 20, 40)]
+    ).astype('f')
+    random = np.random.RandomState(0)
+    data = []
+    for _ in range(20):
+        bbox = np.hstack([corner := random.uniform(0, 60, (6, 2)), corner + 1])
+        bbox[:, 2:] += random.uniform(4, 39, (6, 2))
+        ignore = random.uniform(size=6) < 0.3
+        index = match(default_bbox, bbox, match_type=match_type, ignore=ignore)
+        data.append((None, bbox.astype('f'), np.zeros(6, 'i'), index))
+    other = default_bbox * np.array([1, 1, scale, scale], 'f')
+    report = MatchReport(data, other, n_sample=20)
+    if scale == 1:
+        report()  # a warning would be an error
+        return
+    with pytest.warns(UserWarning, match='matched with other default boxes') as warned:
+        report()
+        report()
+    assert len(warned) == 1

@@ -336,3 +336,45 @@ def test_images_of_any_size_without_resizing(tmp_path):
 def test_bad_label_names(report, names):
     with pytest.raises((TypeError, ValueError), match='label_names = '):
         report([], None, names)
+
+
+class Blank:
+    """Target that detects nothing."""
+
+    def predict(self, imgs):
+        return [np.zeros((0, 4), 'f')], [np.zeros(0, 'i')], [np.zeros(0, 'f')]
+
+
+@pytest.mark.parametrize(('n_image', 'expected'), [(None, 11), (3, 3), (99, 11)])
+@pytest.mark.parametrize('repeat', [False, True])
+def test_all_images_are_drawn_unless_a_number_is_given(tmp_path, n_image, expected, repeat):
+    data = ShapesBboxDataset(11, SIZE)
+    iterator = chainer.iterators.SerialIterator(data, 4, repeat=repeat)
+    options = {} if n_image is None else {'n_image': n_image}
+    DetectionVisReport(iterator, Blank(), **options)(trainer_at(tmp_path))
+    assert len(os.listdir(tmp_path)) == expected
+
+
+@pytest.mark.parametrize('report', [DetectionVisReport, MatchVisReport])
+@pytest.mark.parametrize('iterator', [iter([]), (i for i in 'ab'), None, 3])
+def test_what_is_no_data_set_is_refused_at_construction(report, iterator):
+    with pytest.raises(TypeError, match='iterator is of type .*: expected a data set'):
+        report(iterator, None)
+
+
+@pytest.mark.parametrize('report', [DetectionVisReport, MatchVisReport])
+@pytest.mark.parametrize('n_image', [2.0, '2', True])
+def test_n_image_is_an_integer(report, n_image):
+    with pytest.raises(TypeError, match='n_image = '):
+        report([], None, n_image=n_image)
+
+
+@pytest.mark.parametrize('score_thresh', [np.nan, np.inf, '0.5', None])
+def test_a_bad_score_thresh_is_refused_at_construction(score_thresh):
+    with pytest.raises((TypeError, ValueError), match='score_thresh = '):
+        DetectionVisReport([], None, score_thresh=score_thresh)
+
+
+def test_all_images_need_a_number_in_their_names():
+    with pytest.raises(ValueError, match='expected {index} in it, for 3 images'):
+        DetectionVisReport(ShapesBboxDataset(3, SIZE), None, filename='a.jpg')
