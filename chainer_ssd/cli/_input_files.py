@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+
+import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd.images import read_image
+from chainer_ssd.images import printable_name, read_image
 
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 MAX_LISTED = 3
-
-Item = TypeVar('Item')
+MAX_PATH_LETTERS = 300
 
 
 def find_files(
@@ -27,7 +27,8 @@ def find_files(
     paths : sequence of str
         Files and folders. A folder stands for the images and videos in it, without subfolders.
     fail : callable
-        ``fail(path, reason)`` is called for a folder that holds neither.
+        ``fail(path, reason)`` is called for a folder that holds neither, and for what is neither a
+        file nor a folder, for example a pipe, which could block or never end.
 
     Returns
     -------
@@ -40,17 +41,19 @@ def find_files(
             files.append(path)
             continue
         names = sorted(
-            name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name))
+            name for name in os.listdir(path) if not os.path.isdir(os.path.join(path, name))
         )
         chosen = [name for name in names if is_video(name) or name.lower().endswith(IMAGE_SUFFIXES)]
-        skipped = [name for name in names if name not in chosen]
+        skipped = [name for name in names if name not in set(chosen)]
         if skipped:
             print(
-                f'{path}: neither images nor videos by their names, left out: {join_some(skipped)}'
+                f'{printable_path(path)}: neither images nor videos by their names, left out: '
+                + join_some(skipped)
             )
         if not chosen:
             fail(path, f'{path}: no image and no video in this folder')
         files += [os.path.join(path, name) for name in chosen]
+    files = [file for file in files if _is_regular_or_missing(file, fail)]
     return [file for file in files if not is_video(file)], list(filter(is_video, files))
 
 
@@ -62,23 +65,68 @@ def is_video(file: str) -> bool:
 def read_images(
     files: Iterable[str], fail: Callable[[str, str], None]
 ) -> Iterator[tuple[str, Array]]:
-    """Yield each file with its image. Call ``fail(file, reason)`` for a file without one."""
+    """Yield each file with its uint8 image. Call ``fail(file, reason)`` for a file without one."""
     for file in files:
         try:
-            yield file, read_image(file)
+            img = read_image(file, dtype=np.uint8)
         except FileNotFoundError:
             fail(file, f'{file}: no such file')
-        except ValueError as error:
-            fail(file, str(error))
+        except MemoryError:
+            fail(file, f'{file}: not enough memory to read this image')
+        except (OSError, ValueError) as error:
+            fail(file, name_file(file, error))
+        else:
+            yield file, img
+            del img  # before the next one is read
 
 
-def split_into_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield lists of ``size`` items. The last one may be shorter."""
-    iterator = iter(items)
-    return iter(lambda: list(itertools.islice(iterator, size)), [])
+def name_file(file: str, error: Exception) -> str:
+    """Return the message of an error, with the name of the file."""
+    text = str(error)
+    return text if file in text else f'{file}: {text}'
+
+
+def batch_images(
+    images: Iterable[tuple[str, Array]], size: int, max_pixels: int
+) -> Iterator[list[tuple[str, Array]]]:
+    """Yield lists of at most ``size`` images that have at most ``max_pixels`` together.
+
+    A larger image is a list of its own, so the memory holds one large image at a time.
+    """
+    batch: list[tuple[str, Array]] = []
+    n_pixel = 0
+    for file, img in images:
+        n_pixel += img.shape[1] * img.shape[2]
+        if batch and (len(batch) == size or n_pixel > max_pixels):
+            yield batch
+            batch, n_pixel = [], img.shape[1] * img.shape[2]
+        batch.append((file, img))
+        del img
+        if n_pixel > max_pixels:
+            yield batch
+            batch, n_pixel = [], 0
+    if batch:
+        yield batch
+
+
+def printable_path(path: str) -> str:
+    """Return a path as it is printed."""
+    return printable_name(path, MAX_PATH_LETTERS)
 
 
 def join_some(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = len(names) - MAX_LISTED
-    return ', '.join(names[:MAX_LISTED]) + (f' and {more} more' if more > 0 else '')
+    return ', '.join(map(printable_path, names[:MAX_LISTED])) + (
+        f' and {more} more' if more > 0 else ''
+    )
+
+
+def _is_regular_or_missing(file: str, fail: Callable[[str, str], None]) -> bool:
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError):  # the reader reports it
+        return True
+    if not stat.S_ISREG(mode):
+        fail(file, f'{file}: expected a regular file, not a pipe or a device')
+    return stat.S_ISREG(mode)

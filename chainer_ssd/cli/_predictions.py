@@ -11,9 +11,11 @@ from typing import Any
 
 from chainer_ssd._array import Array
 from chainer_ssd._files import write_json
-from chainer_ssd.images import write_image
+from chainer_ssd.cli._input_files import printable_path
+from chainer_ssd.images import printable_name, write_image
 
 DETECTIONS_FILE = 'detections.json'
+MAX_REASON_LETTERS = 2000
 
 #: A detection as detections.json holds it: label, name, score and bbox.
 Detection = dict
@@ -55,16 +57,23 @@ class Predictions:
 
     def fail(self, file: str, reason: str) -> None:
         """Print why a file failed, and keep the reason."""
-        self.failed[file] = '; '.join(filter(None, [self.failed.get(file), reason]))
+        reason = printable_name(' '.join(reason.split()), MAX_REASON_LETTERS)
+        self.failed[file] = '. '.join(filter(None, [self.failed.get(file), reason]))
         print(reason, file=sys.stderr)
 
     def create_path(self, file: str, suffix: str) -> str:
-        """Return a path in the folder that was not returned before, named after ``file``."""
+        """Return a path in the folder that was not returned before, named after ``file``.
+
+        A link of that name is removed, so that nothing outside the folder is overwritten.
+        """
         stem = os.path.splitext(os.path.basename(file))[0]
         stems = itertools.chain([stem], (f'{stem}_{i}' for i in itertools.count(2)))
         name = next(each + suffix for each in stems if each + suffix not in self._names)
         self._names.add(name)
-        return os.path.join(self.out, name)
+        path = os.path.join(self.out, name)
+        if os.path.islink(path):
+            os.remove(path)
+        return path
 
     def add_image(self, file: str, drawn: Array, detections: list[Detection]) -> None:
         """Write the picture of an image. If that fails, the detections are kept all the same."""
@@ -73,8 +82,9 @@ class Predictions:
         picture: str | None = path
         try:
             write_image(drawn, path)
-        except OSError as error:
-            self.fail(file, f'{file}: {path} cannot be written: {error}')
+        except (MemoryError, OSError) as error:
+            cause = 'not enough memory' if isinstance(error, MemoryError) else error
+            self.fail(file, f'{file}: {path} cannot be written: {cause}')
             picture = None
         self.images.append(
             {
@@ -106,8 +116,11 @@ class Predictions:
         """Print how many objects of each class were found."""
         counts = collections.Counter(each['name'] for each in detections)
         self.n_detection += sum(counts.values())
-        found = ', '.join(f'{count} {name}' for name, count in sorted(counts.items()))
-        print(f'{name}: {found or "nothing"}' + (f'; see {written}' if written else ''))
+        found = ', '.join(
+            f'{count} {printable_name(name)}' for name, count in sorted(counts.items())
+        )
+        line = f'{printable_path(name)}: {found or "nothing"}'
+        print(line + (f'; see {printable_path(written)}' if written else ''))
 
     def save(self) -> None:
         """Write detections.json, whole or not at all."""

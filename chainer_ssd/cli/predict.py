@@ -12,8 +12,9 @@ The folder --out then holds:
 
 Images are read as in the training. Their EXIF orientation is applied, and the sizes and boxes
 refer to the rotated image. Grey images become RGB. An alpha channel is removed. An animation gives
-its first picture. Images with more than 8 bits per channel are refused. Subfolders are not
-searched. The exit status is 1 if a file failed.
+its first picture. Images with more than 8 bits per channel are refused, and so are pipes and
+devices. Subfolders are not searched. One large image is in memory at a time. The exit status is 1
+if a file failed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,8 @@ import argparse
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import chainer
-import numpy as np
-
-from chainer_ssd._array import Array
 from chainer_ssd._options import check_fraction
 from chainer_ssd.cli._arguments import (
     add_gpu_argument,
@@ -36,16 +33,24 @@ from chainer_ssd.cli._arguments import (
     number,
     use_device,
 )
-from chainer_ssd.cli._input_files import find_files, join_some, read_images, split_into_batches
+from chainer_ssd.cli._input_files import (
+    batch_images,
+    find_files,
+    join_some,
+    name_file,
+    read_images,
+)
 from chainer_ssd.cli._predictions import Detection, Predictions
+from chainer_ssd.cli._timed_detector import TimedDetector
 from chainer_ssd.images import VideoReader, VideoWriter
 from chainer_ssd.links import load_detector
-from chainer_ssd.visualizations import draw_bbox
 
 FAILED_STATUS = 1
 # A video is reported as incomplete below this fraction of its announced number of frames, which
 # is an estimate in some formats.
 MIN_FRAME_FRACTION = 0.9
+#: Images of one forward pass, together. A larger image is detected in alone.
+MAX_BATCH_PIXELS = 8_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +92,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         predictions = Predictions(args.out, model.label_names, args.score)
         images, videos = find_files(args.paths, predictions.fail)
         predictions.refuse_files_in_out(images + videos)
+        if os.path.exists(args.out) and not os.path.isdir(args.out):
+            raise ValueError(f'--out {args.out}: not a folder')
         os.makedirs(args.out, exist_ok=True)
         detector = TimedDetector(model, model.label_names)
         detector.warm_up()
@@ -118,66 +125,25 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.exit(FAILED_STATUS, f'{parser.prog}: {len(failed)} failed: {join_some(failed)}\n')
 
 
-class TimedDetector:
-    """Detects and draws objects, and measures the time in the model.
-
-    Parameters
-    ----------
-    model : chainer.Link
-        Detector with ``predict(imgs)`` and ``insize``.
-    label_names : sequence of str
-        Its class names.
-
-    Attributes
-    ----------
-    n_image : int
-        Number of images so far.
-    seconds : float
-        Time that the model took for them.
-    """
-
-    def __init__(self, model: chainer.Link, label_names: Sequence[str]) -> None:
-        self.model, self.label_names = model, label_names
-        self.n_image, self.seconds = 0, 0.0
-
-    def warm_up(self) -> None:
-        """Process an empty image: loads modules, fonts and GPU kernels before the clock starts."""
-        img = np.zeros((3, self.model.insize, self.model.insize + 1), np.float32)
-        self.model.predict([img])
-        draw_bbox(img, [[0, 0, *img.shape[1:]]], [0], [1], self.label_names)
-
-    def __call__(self, imgs: Sequence[Array]) -> Iterator[tuple[Array, list[Detection]]]:
-        """Yield for each image the image with boxes and its detections, by falling score."""
-        start = time.perf_counter()
-        predicted = self.model.predict(imgs)
-        self.seconds += time.perf_counter() - start
-        self.n_image += len(imgs)
-        for img, bbox, label, score in zip(imgs, *predicted):
-            order = (-score).argsort(kind='stable')
-            bbox, label, score = bbox[order], label[order], score[order]
-            yield (
-                draw_bbox(img, bbox, label, score, self.label_names),
-                [
-                    {
-                        'label': each_label,
-                        'name': self.label_names[each_label],
-                        'score': round(each_score, 4),
-                        'bbox': [round(side, 2) for side in box],
-                    }
-                    for box, each_label, each_score in zip(
-                        bbox.tolist(), label.tolist(), score.tolist()
-                    )
-                ],
-            )
-
-
 def predict_images(
     files: Sequence[str], detector: TimedDetector, batchsize: int, predictions: Predictions
 ) -> None:
     """Detect objects in image files."""
-    for batch in split_into_batches(read_images(files, predictions.fail), batchsize):
-        for (file, _), (drawn, detections) in zip(batch, detector([img for _, img in batch])):
-            predictions.add_image(file, drawn, detections)
+    images = read_images(files, predictions.fail)
+    for batch in batch_images(images, batchsize, MAX_BATCH_PIXELS):
+        try:
+            results = detector([img for _, img in batch])
+        except (MemoryError, ValueError):
+            results = None  # find out which image it is
+        for i, (file, img) in enumerate(batch):
+            try:
+                found = detector([img])[0] if results is None else results[i]
+                predictions.add_image(file, detector.draw(img, found), detector.describe(found))
+            except MemoryError:
+                height, width = img.shape[1:]
+                predictions.fail(file, f'{file}: not enough memory for {width} x {height} pixels')
+            except ValueError as error:
+                predictions.fail(file, name_file(file, error))
 
 
 def predict_video(
@@ -190,17 +156,28 @@ def predict_video(
         predictions.fail(file, str(error))
         return
     frames: list[list[Detection]] = []
+    failure: Exception | None = None
     with VideoWriter(predictions.create_path(file, '.mp4'), video.fps) as writer:
-        for imgs in split_into_batches(video, batchsize):
-            for drawn, detections in detector(imgs):
-                if not frames:
-                    predictions.add_video(file, writer.path, drawn, video.fps, frames)
-                frames.append(detections)
-                writer.write(drawn)
+        images = ((file, img) for img in video)
+        try:
+            for batch in batch_images(images, batchsize, MAX_BATCH_PIXELS):
+                imgs = [img for _, img in batch]
+                for img, found in zip(imgs, detector(imgs)):
+                    drawn = detector.draw(img, found)
+                    if not frames:
+                        predictions.add_video(file, writer.path, drawn, video.fps, frames)
+                    frames.append(detector.describe(found))
+                    writer.write(drawn)
+        except (MemoryError, ValueError) as error:
+            failure = error
+    if failure is not None:
+        cause = 'not enough memory' if isinstance(failure, MemoryError) else failure
+        predictions.fail(file, f'{file}: frame {len(frames)}: {cause}')
     if not frames:
-        predictions.fail(file, f'{file}: no frame in it can be read')
+        if failure is None:
+            predictions.fail(file, f'{file}: no frame in it can be read')
         return
-    if len(frames) < MIN_FRAME_FRACTION * video.n_frame:
+    if failure is None and len(frames) < MIN_FRAME_FRACTION * video.n_frame:
         predictions.fail(file, f'{file}: broke off after {len(frames)} of {video.n_frame} frames')
     if writer.error:
         predictions.fail(file, f'{file}: {writer.error}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Sequence
 
-MAX_KEY_LETTERS = 80
+from chainer_ssd.images import printable_name
 
 
 def class_keys(label_names: Sequence[str]) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def class_keys(label_names: Sequence[str]) -> tuple[str, ...]:
     tuple of str
         One key for each name, each once, printable, in at most 100 letters.
     """
-    keys = [_printable(name) for name in label_names]
+    keys = [printable_name(name) for name in label_names]
     counts = collections.Counter(keys)
     taken = {*label_names}
     for label, name in enumerate(label_names):
@@ -34,15 +34,3 @@ def class_keys(label_names: Sequence[str]) -> tuple[str, ...]:
                 keys[label] += "'"
         taken.add(keys[label])
     return tuple(keys)
-
-
-def _printable(name: str) -> str:
-    letters = name[: MAX_KEY_LETTERS + 1]
-    if not letters.isprintable():
-        letters = ''.join(
-            each if each.isprintable() else each.encode('unicode_escape').decode()
-            for each in letters
-        )
-    if len(letters) > MAX_KEY_LETTERS:
-        letters = letters[: MAX_KEY_LETTERS - 1] + '…'
-    return letters

@@ -41,7 +41,8 @@ class VisReport(Extension):
     ) -> None:
         require('matplotlib', 'plot')  # now, not at the first picture
         is_iterator = isinstance(iterator, chainer.dataset.Iterator)
-        self.dataset = getattr(iterator, 'dataset', None) if is_iterator else iterator
+        dataset: Any = getattr(iterator, 'dataset', None) if is_iterator else iterator
+        self.dataset = dataset
         check_dataset(self.dataset, 'iterator.dataset' if is_iterator else 'iterator')
         self.label_names = None if label_names is None else check_label_names(label_names)
         self.n_image = None if n_image is None else check_integer('n_image', n_image, 1)

@@ -13,6 +13,7 @@ from chainer_ssd.images.pixels import (
     to_image,
     to_pixels,
 )
+from chainer_ssd.images.printable_name import printable_name
 from chainer_ssd.images.read_image import read_image
 from chainer_ssd.images.resize_image import resize_image, resize_pixels
 from chainer_ssd.images.video import VideoReader, VideoWriter
@@ -26,6 +27,7 @@ __all__ = [
     'image_format_of',
     'merge_planes',
     'multiply_contrast',
+    'printable_name',
     'read_image',
     'resize_image',
     'resize_pixels',

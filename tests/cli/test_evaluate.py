@@ -148,7 +148,9 @@ def test_the_map_equals_that_of_the_training(run, root, tmp_path, write_detector
     model.use_preset('evaluate')
     data = VOCBboxDataset(root, 'test', label_names, return_difficult=True)
     expected = DetectionEvaluator(
-        chainer.iterators.SerialIterator(data, 1, repeat=False, shuffle=False), model, label_names
+        chainer.iterators.SerialIterator(data, 1, repeat=False, shuffle=False),
+        model,
+        label_names=label_names,
     )()
     status, _, _, result = run(tmp_path, '--dataset', 'voc', '--root', root)
     assert status == 0

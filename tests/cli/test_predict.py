@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from chainer_ssd import draw_bbox, load_detector, read_image
+from chainer_ssd.cli import predict
+from chainer_ssd.cli._input_files import batch_images
+from chainer_ssd.links.ssd import SSD
 from tests.cli.command import COMMAND, ENVIRONMENT, LABEL_NAMES, interrupt, run_command
 
 cv2 = pytest.importorskip('cv2')
@@ -356,3 +361,192 @@ def test_it_runs_as_a_command(result, tmp_path):
         'chainer-ssd predict: error: nowhere/model.json: no such file'
     )
     assert 'Traceback' not in done.stderr
+
+
+def test_large_images_are_read_one_at_a_time(run, result, tmp_path, monkeypatch):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    for i in range(6):
+        picture((300, 400), i).save(folder / f'{i}.png')
+    monkeypatch.setattr(predict, 'MAX_BATCH_PIXELS', 100_000)
+    read_so_far, most = [], []
+
+    class Counted(np.ndarray):
+        pass
+
+    def read(file, **options):
+        img = read_image(file, **options).view(Counted)
+        assert img.dtype == np.uint8
+        read_so_far.append(weakref.ref(img))
+        most.append(sum(each() is not None for each in read_so_far))
+        return img
+
+    monkeypatch.setattr('chainer_ssd.cli._input_files.read_image', read)
+    status, _, _, detections = run(result, folder, '--score', SCORE)
+    assert status == 0 and len(detections['images']) == 6
+    assert max(most) <= 2  # the next one is read before the list of the last one is replaced
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'expected'),
+    [
+        ([1, 1, 1, 1, 1], [3, 2]),
+        ([4, 4, 4], [2, 1]),
+        ([99, 1, 99], [1, 1, 1]),
+        ([1, 99, 1, 1], [1, 1, 2]),
+        ([10], [1]),
+        ([], []),
+    ],
+)
+def test_batches_are_bounded_by_number_and_by_pixels(sizes, expected):
+    images = [(str(i), np.zeros((3, 1, size), np.uint8)) for i, size in enumerate(sizes)]
+    batches = list(batch_images(iter(images), 3, 9))
+    assert [len(batch) for batch in batches] == expected
+    assert [file for batch in batches for file, _ in batch] == [file for file, _ in images]
+
+
+@pytest.mark.parametrize('step', ['read', 'detect', 'draw', 'write'])
+def test_an_image_without_enough_memory_is_named_and_the_others_go_on(
+    run, result, tmp_path, monkeypatch, step
+):
+    for i, height in enumerate((20, 21, 22)):
+        picture((height, 30), i).save(tmp_path / f'{i}.png')
+
+    def fail(function, height_of):
+        def call(*args, **options):
+            value = function(*args, **options)
+            if 21 in height_of(args, value):
+                raise MemoryError
+            return value
+
+        return call
+
+    target, height_of = {
+        'read': ('chainer_ssd.cli._input_files.read_image', lambda args, img: [img.shape[1]]),
+        'detect': (
+            'chainer_ssd.links.SSD.predict',
+            lambda args, found: [img.shape[1] for img in args[1]],
+        ),
+        'draw': ('chainer_ssd.cli._timed_detector.draw_bbox', lambda args, img: [img.shape[1]]),
+        'write': ('chainer_ssd.cli._predictions.write_image', lambda args, _: [args[0].shape[1]]),
+    }[step]
+    module, name = target.rsplit('.', 1)
+    owner = SSD if name == 'predict' else sys.modules[module]
+    monkeypatch.setattr(owner, name, fail(getattr(owner, name), height_of))
+    status, _, errors, detections = run(
+        result, *(tmp_path / f'{i}.png' for i in range(3)), '--score', SCORE
+    )
+    assert status == 1
+    assert f'{tmp_path / "1.png"}: ' in errors and 'not enough memory' in errors
+    assert [each['file'] for each in detections['failed']] == [str(tmp_path / '1.png')]
+    pictures = {os.path.basename(each['file']): each['picture'] for each in detections['images']}
+    assert pictures['0.png'] and pictures['2.png'] and not pictures.get('1.png')
+
+
+def test_an_image_with_nan_predictions_is_named_and_the_others_go_on(
+    run, result, tmp_path, monkeypatch
+):
+    for i, height in enumerate((20, 21, 22)):
+        picture((height, 30), i).save(tmp_path / f'{i}.png')
+    whole = SSD.predict
+
+    def predict_nan(self, imgs):
+        if 21 in [img.shape[1] for img in imgs]:
+            raise ValueError('imgs[0]: 5 logits are NaN')
+        return whole(self, imgs)
+
+    monkeypatch.setattr(SSD, 'predict', predict_nan)
+    status, _, errors, detections = run(result, *(tmp_path / f'{i}.png' for i in range(3)))
+    assert status == 1 and len(detections['images']) == 2
+    assert f'{tmp_path / "1.png"}: imgs[0]: 5 logits are NaN' in errors
+
+
+@pytest.mark.filterwarnings('ignore:invalid value:RuntimeWarning')
+def test_weights_of_nan_are_an_error(run, result, tmp_path):
+    shutil.copytree(result, tmp_path / 'nan')
+    with np.load(tmp_path / 'nan/model.npz') as npz:
+        arrays = dict(npz)
+    for name in arrays:
+        if name.endswith('/W'):
+            arrays[name] = np.full_like(arrays[name], np.nan)
+    np.savez(tmp_path / 'nan/model.npz', **arrays)
+    picture().save(tmp_path / 'a.png')
+    status, _, errors, _ = run(tmp_path / 'nan', tmp_path / 'a.png')
+    assert status != 0 and 'nan' in errors.lower() and 'Traceback' not in errors
+
+
+def test_pipes_and_devices_are_refused_and_the_others_go_on(run, result, tmp_path):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    os.mkfifo(folder / 'pipe.jpg')
+    os.symlink('/dev/zero', folder / 'device.png')
+    picture().save(folder / 'a.png')
+    os.mkfifo(tmp_path / 'video.mp4')
+    status, _, errors, detections = run(
+        result, folder, tmp_path / 'video.mp4', '/dev/zero', '--score', SCORE
+    )
+    assert status == 1
+    assert [os.path.basename(each['file']) for each in detections['images']] == ['a.png']
+    failed = {os.path.basename(each['file']): each['error'] for each in detections['failed']}
+    assert set(failed) == {'pipe.jpg', 'device.png', 'video.mp4', 'zero'}
+    assert all(
+        'expected a regular file, not a pipe or a device' in each for each in failed.values()
+    )
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.png.tmp', 'detections.json', 'detections.json.tmp'])
+def test_outputs_do_not_follow_links(run, result, tmp_path, name):
+    picture().save(tmp_path / 'a.png')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'precious').write_text('precious')
+    os.symlink(tmp_path / 'precious', tmp_path / 'out' / name)
+    status, _, _, detections = run(result, tmp_path / 'a.png', '--score', SCORE)
+    assert (tmp_path / 'precious').read_text() == 'precious'
+    assert status == 0 and len(detections['images']) == 1
+
+
+def test_a_video_does_not_follow_a_link(run, result, tmp_path):
+    write_video(tmp_path / 'a.avi')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'precious').write_text('precious')
+    os.symlink(tmp_path / 'precious', tmp_path / 'out' / 'a.mp4')
+    status, _, _, detections = run(result, tmp_path / 'a.avi', '--score', 1)
+    assert (tmp_path / 'precious').read_text() == 'precious'
+    assert status == 0 and len(frames_of(detections['videos'][0]['video'])[0]) == 5
+
+
+def test_an_out_that_is_a_file_is_an_error(run, result, tmp_path):
+    (tmp_path / 'out').write_text('a file')
+    picture().save(tmp_path / 'a.png')
+    status, printed, errors = run_plain(result, tmp_path / 'a.png', '--out', tmp_path / 'out')
+    assert status == 2 and 'not a folder' in errors and printed == ''
+
+
+def run_plain(*args):
+    done = run_command('predict', *args)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.filterwarnings('ignore:the font has no glyph')
+def test_names_are_printed_without_escape_sequences_and_in_bounded_lines(
+    run, write_detector, tmp_path
+):
+    result = write_detector(tmp_path / 'result')
+    description = json.loads((result / 'model.json').read_text())
+    description['label_names'] = ['\x1b[31mred', 'x' * 100_000]
+    (result / 'model.json').write_text(json.dumps(description))
+    file = tmp_path / 'a\x1b]0;title\x07.png'
+    picture().save(tmp_path / 'a.png')
+    os.rename(tmp_path / 'a.png', file)
+    (tmp_path / 'b\x1b.png').write_text('no image')
+    status, printed, errors, detections = run(
+        result, file, tmp_path / 'b\x1b.png', '--score', SCORE
+    )
+    assert status == 1
+    for line in [*printed.splitlines(), *errors.splitlines()]:
+        assert line.isprintable() and len(line) < 2500
+    assert '\\x1b[31mred' in printed and 'xxx...' in printed
+    assert detections['images'][0]['file'] == str(file)
+    assert {each['name'] for each in detections['images'][0]['detections']} <= {
+        *description['label_names']
+    }
