@@ -3,10 +3,11 @@
     chainer-ssd evaluate result
     chainer-ssd evaluate result --dataset voc --root path/to/BCCD --split test
 
-Prints the average precision (AP) of each class at an IoU of 0.5, as Pascal VOC computes it.
-Beside it stands the score threshold with the best F1, with its precision and recall. This
-threshold is a good --score for chainer-ssd predict. COCO's figures follow if pycocotools is
-installed. Objects flagged difficult are crowds for them.
+Prints the average precision (AP) of each class at an IoU of 0.5, as Pascal VOC computes it: the
+area under the curve, or with --use-07-metric the mean at 11 recalls. Beside it stands the score
+threshold with the best F1, with its precision and recall. This threshold is a good --score for
+chainer-ssd predict. COCO's figures follow if pycocotools is installed. Objects flagged difficult
+are crowds for them.
 
 The folder --out then holds:
 
@@ -30,11 +31,12 @@ from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_d
 from chainer_ssd.cli._training_data import load_data
 from chainer_ssd.datasets import VOCBboxDataset
 from chainer_ssd.evaluation import detect_dataset, summarize_detections
-from chainer_ssd.images import write_image
+from chainer_ssd.images import printable_name, write_image
 from chainer_ssd.links import load_detector
 from chainer_ssd.visualizations import draw_precision_recall
 
 EVALUATION_FILE, CURVES_FILE = 'evaluation.json', 'precision_recall.png'
+MAX_NAME_LETTERS, MAX_PATH_LETTERS = 40, 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='for voc: the list in ImageSets/Main/ to evaluate on. Use a list that neither the '
         'training nor your choice of options has used. (default: %(default)s)',
     )
+    add(
+        '--use-07-metric',
+        action='store_true',
+        help='compute the AP as VOC 2007: the mean precision at recalls of 0, 0.1, ..., 1. For '
+        'comparison with figures from papers. (default: the area under the curve)',
+    )
     add_gpu_argument(add)
     add(
         '--out',
@@ -75,8 +83,13 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         label_names = model.label_names
         model.to_device(use_device(args.gpu))
         model.use_preset('evaluate')
-        columns: Any = detect_dataset(model, load_test_set(args, label_names))
-        summary, (prec, rec) = summarize_detections(*columns, label_names=label_names)
+        test = load_test_set(args, label_names)
+        if not len(test):
+            raise ValueError(f'no image in the split {args.split!r}: there is nothing to evaluate')
+        columns: Any = detect_dataset(model, test)
+        summary, (prec, rec) = summarize_detections(
+            *columns, label_names=label_names, use_07_metric=args.use_07_metric
+        )
         print_table(summary)
         out = args.out or args.result
         os.makedirs(out, exist_ok=True)
@@ -87,7 +100,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             ap = [each['ap'] for each in summary['classes'].values()]
             picture = draw_precision_recall(prec, rec, ap, label_names)
             write_image(picture, os.path.join(out, CURVES_FILE))
-        print(f'see {out}')
+        print(f'see {printable_name(out, MAX_PATH_LETTERS)}')
 
 
 def load_test_set(
@@ -104,7 +117,7 @@ def load_test_set(
         _, test, names = load_data('shapes', args.root)
         if tuple(names) != tuple(label_names):
             raise ValueError(
-                f'{args.result} detects {", ".join(label_names)}: '
+                f'{args.result} detects {", ".join(map(printable_name, label_names[:20]))}: '
                 'give the data that it was trained for, --dataset voc --root ...'
             )
         return test
@@ -115,10 +128,11 @@ def load_test_set(
 
 def print_table(summary: dict[str, Any]) -> None:
     """Print one line per class, then the mean and COCO's figures."""
-    classes = summary['classes']
-    width = max(map(count_columns, [*classes, 'class']))
+    names = [printable_name(name, MAX_NAME_LETTERS) for name in summary['classes']]
+    classes = summary['classes'].values()
+    width = max(map(count_columns, [*names, 'class']))
     print(f'{"class":{width}}      AP  objects  detections  best F1  precision  recall  at score')
-    for name, each in classes.items():
+    for name, each in zip(names, classes):
         best = each['best_f1'] or dict.fromkeys(('f1', 'precision', 'recall', 'score_thresh'))
         print(
             name + ' ' * (width - count_columns(name)) + f'  {format_figure(each["ap"], 4):>6}  '
@@ -129,7 +143,14 @@ def print_table(summary: dict[str, Any]) -> None:
     print(
         f'{"mAP":{width}}  {format_figure(summary["map"], 4):>6}  '
         f'of {summary["n_image"]} images, at an IoU of 0.5'
+        + (', at the 11 recalls of VOC 2007' if summary.get('use_07_metric') else '')
     )
+    if summary['map'] is None:
+        n_difficult = sum(each['n_difficult'] for each in classes)
+        print(
+            f'there is no mAP, because the images hold no object that counts, and {n_difficult} '
+            'difficult ones'
+        )
     if 'coco' in summary:
         figures = (f'{name} {format_figure(value)}' for name, value in summary['coco'].items())
         print('COCO:', ', '.join(figures))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import chainer
@@ -237,3 +238,81 @@ def test_evaluation_json_is_written_whole_or_not_at_all(run, root, tmp_path, mon
         f"'{tmp_path}/evaluation.json'\n"
     )
     assert not list(tmp_path.glob('*.tmp'))
+
+
+def test_the_metric_of_2007(run, root, tmp_path):
+    model = Scripted(DETECTIONS)
+    arguments = (tmp_path, '--dataset', 'voc', '--root', root)
+    status, printed, _, result = run(*arguments, '--use-07-metric', model=model)
+    assert status == 0 and result['use_07_metric'] is True
+    assert 'at the 11 recalls of VOC 2007' in printed
+    # blue: precision 1 at recalls 0 to 0.3, then 3/4 at 7 recalls. red: 1/2 everywhere.
+    assert result['classes']['blue']['ap'] == pytest.approx((4 + 7 * 3 / 4) / 11)
+    assert result['classes']['red']['ap'] == pytest.approx(0.5)
+    *_, result = run(*arguments, model=model)
+    assert result['use_07_metric'] is False
+
+
+def write_split(root, tmp_path, names, difficult=False):
+    """Returns a copy of the data set with the split ``other``."""
+    shutil.copytree(root, tmp_path / 'data')
+    (tmp_path / 'data/ImageSets/Main/other.txt').write_text(''.join(f'{n}\n' for n in names))
+    if difficult:
+        for name in names:
+            file = tmp_path / f'data/Annotations/{name}.xml'
+            text = file.read_text().replace('<difficult>0<', '<difficult>1<')
+            file.write_text(text)
+    return ['--dataset', 'voc', '--root', tmp_path / 'data', '--split', 'other']
+
+
+@pytest.mark.parametrize(
+    ('names', 'difficult', 'message'),
+    [(['2'], False, 'no object that counts, and 0 difficult'), (['0', '1'], True, 'and 4 diffi')],
+)
+def test_a_split_without_objects_that_count_says_so(run, root, tmp_path, names, difficult, message):
+    data = write_split(root, tmp_path, names, difficult)
+    status, printed, _, result = run(tmp_path, *data, model=Scripted(DETECTIONS))
+    assert status == 0 and result['map'] is None
+    assert 'there is no mAP' in printed and message in printed
+
+
+def test_an_empty_split_is_an_error_in_one_line(run, root, tmp_path):
+    data = write_split(root, tmp_path, [])
+    status, _, errors, result = run(tmp_path, *data, model=Scripted(DETECTIONS))
+    assert status == 2 and not result and 'other' in errors and 'Traceback' not in errors
+    assert errors.count('\n') == 1
+
+
+def test_a_truncated_image_ends_in_one_line_with_its_name(run, root, tmp_path):
+    data = write_split(root, tmp_path, ['0', '1'])
+    file = tmp_path / 'data/JPEGImages/1.png'
+    file.write_bytes(file.read_bytes()[:-40])
+    status, _, errors, result = run(tmp_path, *data, model=Scripted(DETECTIONS))
+    assert status == 2 and not result and errors.count('\n') == 1
+    assert 'JPEGImages/1.png: ' in errors and 'Traceback' not in errors
+
+
+def test_nan_predictions_end_in_one_line(run, root, tmp_path):
+    detections = [[(FIRST, 0, 0.9)], [(SECOND, 0, np.nan)], [], []]
+    status, _, errors, result = run(
+        tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(detections)
+    )
+    assert status == 2 and not result and 'pred_scores[1][0] = nan: expected a finite' in errors
+
+
+def test_odd_class_names_are_printed_in_bounded_lines(capsys):
+    figures = {'ap': 0, 'n_truth': 0, 'n_detection': 0, 'best_f1': None}
+    names = ('x' * 100_000, '\x1b[31mred', 'cat\n')
+    evaluate.print_table({'map': 0, 'n_image': 1, 'classes': dict.fromkeys(names, figures)})
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() and len(line) < 150 for line in lines)
+    assert lines[1].startswith('xxx') and lines[2].startswith('\\x1b[31mred ')
+
+
+@pytest.mark.parametrize('name', ['evaluation.json', 'precision_recall.png'])
+@pytest.mark.parametrize('suffix', ['', '.tmp'])
+def test_outputs_do_not_follow_links(run, root, tmp_path, name, suffix):
+    (tmp_path / 'precious').write_text('precious')
+    os.symlink(tmp_path / 'precious', tmp_path / f'{name}{suffix}')
+    run(tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(DETECTIONS))
+    assert (tmp_path / 'precious').read_bytes() == b'precious'

@@ -74,6 +74,10 @@ def test_no_images():
         ({'label_names': ['blue']}, ValueError, 'label 1 occurs: expected one of the 1'),
         ({'label_names': 'blue'}, TypeError, 'label_names = '),
         ({'label_names': ['a', 'a']}, ValueError, 'label_names = '),
+        ({'label_names': {'a', 'b'}}, TypeError, 'label_names = '),
+        ({'gt_labels': [0, 1]}, ValueError, r'gt_labels\[0\] has shape \(\)'),
+        ({'pred_scores': [[0.9, np.nan], [0.7]]}, ValueError, r'pred_scores\[0\]\[1\] = nan'),
+        ({'pred_labels': [[0, 10**9], [0]]}, ValueError, r'pred_labels\[0\]\[1\] = 1000000000'),
         ({'gt_difficults': [[False]]}, ValueError, 'gt_difficults ends after 1 images'),
         ({'gt_labels': [[0]]}, ValueError, 'gt_labels ends after 1 images'),
     ],
@@ -92,3 +96,21 @@ def test_a_threshold_separates_unequal_scores_only():
         {'f1': 4 / 7, 'precision': 2 / 3, 'recall': 0.5, 'score_thresh': 0.8}
     )
     assert best_f1(np.array([np.nan, 0]), np.zeros(2), np.array([0.9, 0.8])) is None
+
+
+def test_the_metric_of_2007():
+    pytest.importorskip('pycocotools')
+    summary, curves = summarize_detections(**COLUMNS, label_names=NAMES, use_07_metric=True)
+    # blue: precision 1 at recalls of 0 to 1/3, then 2/3 up to 2/3.
+    assert summary['classes']['blue']['ap'] == pytest.approx((4 + 3 * 2 / 3) / 11)
+    assert summary['map'] == summary['classes']['blue']['ap']
+    assert summary['use_07_metric'] is True
+    expected, expected_curves = summarize_detections(**COLUMNS, label_names=NAMES)
+    assert expected['use_07_metric'] is False and expected['coco'] == summary['coco']
+    np.testing.assert_equal(curves, expected_curves)
+
+
+@pytest.mark.parametrize('use_07_metric', [1, 'no', None])
+def test_use_07_metric_is_a_flag(use_07_metric):
+    with pytest.raises(TypeError, match='use_07_metric = '):
+        summarize_detections(**COLUMNS, label_names=NAMES, use_07_metric=use_07_metric)

@@ -24,6 +24,11 @@ def main():
     model.use_preset('evaluate')
     iterator = chainer.iterators.SerialIterator(data, 1, repeat=False, shuffle=False)
     observation = DetectionEvaluator(iterator, model, label_names=data.label_names, comm=comm)()
+    # Only rank 0 has a data set, as in ChainerCV's program for many GPUs.
+    sent = DetectionEvaluator(
+        None if comm.rank else iterator, model, label_names=data.label_names, comm=comm
+    )()
+    assert repr(sent) == repr(observation), comm.rank
     for rank, other in enumerate(comm.mpi_comm.allgather(observation)):
         assert repr(other) == repr(observation), rank
     if comm.rank == 0:
