@@ -307,9 +307,9 @@ RULES = {
     'detection over a data set': Rule(
         find_detection_calls,
         {
-            'evaluation/detect_dataset.py': 1,
+            'evaluation/_detect_images.py': 1,
             'extensions/detection_vis_report.py': 1,  # single images, to draw them
-            'cli/predict.py': 2,  # files and videos without ground truth, and a first empty image
+            'cli/_timed_detector.py': 2,  # files and videos without ground truth, and a first empty image
         },
         [
             'for img in data:\n    model.predict([img])',
