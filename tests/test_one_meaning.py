@@ -309,7 +309,8 @@ RULES = {
         {
             'evaluation/_detect_images.py': 1,
             'extensions/detection_vis_report.py': 1,  # single images, to draw them
-            'cli/_timed_detector.py': 2,  # files and videos without ground truth, and a first empty image
+            # files and videos without ground truth, and a first empty image
+            'cli/_timed_detector.py': 2,
         },
         [
             'for img in data:\n    model.predict([img])',

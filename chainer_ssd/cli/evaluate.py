@@ -147,10 +147,8 @@ def print_table(summary: dict[str, Any]) -> None:
     )
     if summary['map'] is None:
         n_difficult = sum(each['n_difficult'] for each in classes)
-        print(
-            f'there is no mAP, because the images hold no object that counts, and {n_difficult} '
-            'difficult ones'
-        )
+        reason = f'all {n_difficult} objects are difficult' if n_difficult else 'no object'
+        print(f'there is no mAP, because no object counts in these images: {reason}')
     if 'coco' in summary:
         figures = (f'{name} {format_figure(value)}' for name, value in summary['coco'].items())
         print('COCO:', ', '.join(figures))

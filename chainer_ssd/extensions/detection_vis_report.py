@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import chainer
+import numpy as np
 from chainer.backends import cuda
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_number
+from chainer_ssd._validation import raise_for_row
 from chainer_ssd.distributed import Communicator
 from chainer_ssd.extensions._vis_report import VisReport
 from chainer_ssd.visualizations import draw_detection
@@ -56,7 +58,8 @@ class DetectionVisReport(VisReport):
     ImportError
         If Pillow or matplotlib is missing (``pip install "chainer_ssd[data,plot]"``).
     RuntimeError
-        On a call: if a picture cannot be drawn. The message names the image and the cause.
+        On a call: if a picture cannot be drawn, for example because a score is NaN. The message
+        names the image and the cause.
 
     Warns
     -----
@@ -96,6 +99,7 @@ class DetectionVisReport(VisReport):
         """
         img, gt_bbox, gt_label = example[:3]
         bbox, label, score = (cuda.to_cpu(column[0]) for column in self.target.predict([img]))
+        raise_for_row('score', score, np.isfinite(score), 'a finite number')
         drawn = score >= self.score_thresh
         return draw_detection(
             img, bbox[drawn], label[drawn], score[drawn], gt_bbox, gt_label, self.label_names

@@ -267,7 +267,10 @@ def write_split(root, tmp_path, names, difficult=False):
 
 @pytest.mark.parametrize(
     ('names', 'difficult', 'message'),
-    [(['2'], False, 'no object that counts, and 0 difficult'), (['0', '1'], True, 'and 4 diffi')],
+    [
+        (['2'], False, 'images: no object'),
+        (['0', '1'], True, 'images: all 4 objects are difficult'),
+    ],
 )
 def test_a_split_without_objects_that_count_says_so(run, root, tmp_path, names, difficult, message):
     data = write_split(root, tmp_path, names, difficult)

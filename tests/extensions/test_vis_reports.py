@@ -378,3 +378,12 @@ def test_a_bad_score_thresh_is_refused_at_construction(score_thresh):
 def test_all_images_need_a_number_in_their_names():
     with pytest.raises(ValueError, match='expected {index} in it, for 3 images'):
         DetectionVisReport(ShapesBboxDataset(3, SIZE), None, filename='a.jpg')
+
+
+def test_a_score_of_nan_is_an_error(tmp_path):
+    detections = np.ones((1, 4), 'f'), np.zeros(1, 'i'), np.full(1, np.nan, 'f')
+    report = DetectionVisReport(ShapesBboxDataset(1, SIZE), Model(detections=detections))
+    with pytest.raises(
+        RuntimeError, match=r'cannot draw image 0 .*score\[0\] = nan: expected a fi'
+    ):
+        report(trainer_at(tmp_path))
