@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -30,13 +31,18 @@ from chainer_ssd._files import write_json
 from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
 from chainer_ssd.cli._training_data import load_data
 from chainer_ssd.datasets import VOCBboxDataset
-from chainer_ssd.evaluation import detect_dataset, summarize_detections
+from chainer_ssd.evaluation import (
+    detect_batches,
+    detect_dataset,
+    readable_examples,
+    summarize_detections,
+)
 from chainer_ssd.images import printable_name, write_image
 from chainer_ssd.links import load_detector
 from chainer_ssd.visualizations import draw_precision_recall
 
 EVALUATION_FILE, CURVES_FILE = 'evaluation.json', 'precision_recall.png'
-MAX_NAME_LETTERS, MAX_PATH_LETTERS = 40, 300
+MAX_NAME_LETTERS, MAX_PATH_LETTERS, MAX_REASON_LETTERS = 40, 300, 2000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='compute the AP as VOC 2007: the mean precision at recalls of 0, 0.1, ..., 1. For '
         'comparison with figures from papers. (default: the area under the curve)',
     )
+    add(
+        '--on-bad-image',
+        choices=('error', 'skip'),
+        default='error',
+        help='what happens if an image cannot be read. skip: it is left out and named, and the '
+        'figures are those of the other images. (default: %(default)s)',
+    )
     add_gpu_argument(add)
     add(
         '--out',
@@ -86,10 +99,12 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         test = load_test_set(args, label_names)
         if not len(test):
             raise ValueError(f'no image in the split {args.split!r}: there is nothing to evaluate')
-        columns: Any = detect_dataset(model, test)
+        left_out: list[str] = []
+        columns: Any = detect(model, test, args.on_bad_image, left_out)
         summary, (prec, rec) = summarize_detections(
             *columns, label_names=label_names, use_07_metric=args.use_07_metric
         )
+        summary['left_out'] = left_out
         print_table(summary)
         out = args.out or args.result
         os.makedirs(out, exist_ok=True)
@@ -101,6 +116,24 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             picture = draw_precision_recall(prec, rec, ap, label_names)
             write_image(picture, os.path.join(out, CURVES_FILE))
         print(f'see {printable_name(out, MAX_PATH_LETTERS)}')
+
+
+def detect(
+    model: chainer.Link, test: Sequence[tuple], on_bad_image: str, left_out: list[str]
+) -> Sequence[tuple]:
+    """Return the detections and ground truths of all images that can be read."""
+    if on_bad_image == 'error':
+        return detect_dataset(model, test) or ()
+
+    def skip(i: int, error: Exception) -> None:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        left_out.append(printable_name(reason, MAX_REASON_LETTERS))
+        print(f'left out: {left_out[-1]}', file=sys.stderr)
+
+    images = list(detect_batches(model, readable_examples(test, skip)))
+    if not images:
+        raise ValueError(f'none of {len(test)} images can be read')
+    return list(zip(*images))
 
 
 def load_test_set(
@@ -145,6 +178,8 @@ def print_table(summary: dict[str, Any]) -> None:
         f'of {summary["n_image"]} images, at an IoU of 0.5'
         + (', at the 11 recalls of VOC 2007' if summary.get('use_07_metric') else '')
     )
+    if summary.get('left_out'):
+        print(f'images that cannot be read and are left out: {len(summary["left_out"])}')
     if summary['map'] is None:
         n_difficult = sum(each['n_difficult'] for each in classes)
         reason = f'all {n_difficult} objects are difficult' if n_difficult else 'no object'

@@ -7,6 +7,7 @@ from chainer_ssd.evaluation.eval_detection_voc import (
     calc_detection_voc_prec_rec,
     eval_detection_voc,
 )
+from chainer_ssd.evaluation.readable_examples import readable_examples
 from chainer_ssd.evaluation.summarize_detections import summarize_detections
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     'detect_dataset',
     'eval_detection_coco',
     'eval_detection_voc',
+    'readable_examples',
     'summarize_detections',
 ]

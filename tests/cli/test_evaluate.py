@@ -319,3 +319,27 @@ def test_outputs_do_not_follow_links(run, root, tmp_path, name, suffix):
     os.symlink(tmp_path / 'precious', tmp_path / f'{name}{suffix}')
     run(tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(DETECTIONS))
     assert (tmp_path / 'precious').read_bytes() == b'precious'
+
+
+def test_unreadable_images_are_left_out_counted_and_named(run, root, tmp_path):
+    data = write_split(root, tmp_path, ['0', '1', '3'])
+    expected = write_split(root, tmp_path / 'whole', ['0', '3'])
+    file = tmp_path / 'data/JPEGImages/1.png'
+    file.write_bytes(file.read_bytes()[:-40])
+    skip = ('--on-bad-image', 'skip')
+    *_, whole = run(tmp_path, *expected, *skip, model=Scripted(DETECTIONS))
+    assert whole['left_out'] == []
+    status, printed, errors, result = run(tmp_path, *data, *skip, model=Scripted(DETECTIONS))
+    assert status == 0 and 'images that cannot be read and are left out: 1' in printed
+    assert errors.startswith('left out: ') and errors.count('JPEGImages/1.png') == 1
+    assert len(result.pop('left_out')) == 1 and whole.pop('left_out') == []
+    assert result == whole and result['n_image'] == 2
+
+
+def test_a_split_of_unreadable_images_is_an_error(run, root, tmp_path):
+    data = write_split(root, tmp_path, ['1'])
+    (tmp_path / 'data/JPEGImages/1.png').write_text('no image')
+    status, _, errors, result = run(
+        tmp_path, *data, '--on-bad-image', 'skip', model=Scripted(DETECTIONS)
+    )
+    assert status == 2 and not result and 'none of 1 images can be read' in errors

@@ -2,7 +2,7 @@ import chainer
 import numpy as np
 import pytest
 
-from chainer_ssd.evaluation import detect_batches, detect_dataset
+from chainer_ssd.evaluation import detect_batches, detect_dataset, readable_examples
 from tests.distributed.threads import run_ranks
 
 
@@ -187,3 +187,21 @@ def test_batches_stay_together():
     images = list(detect_batches(detector, [data[:2], data[2:]]))
     assert detector.batch_sizes == [2, 3]
     assert [score.item() for _, _, score, _, _ in images] == [0, 1, 2, 3, 4]
+
+
+def test_readable_examples_are_batches_of_one():
+    data, unreadable = Broken(data_of(6)), []
+    batches = list(readable_examples(data, lambda i, error: unreadable.append((i, str(error)))))
+    assert [batch[0][2] for batch in batches] == [[0], [1], [2], [4], [5]]
+    assert unreadable == [(3, 'JPEGImages/cat.jpg: cannot be read')]
+    with pytest.raises(TypeError, match='dataset is of type'):
+        list(readable_examples(iter(data), print))
+
+
+def test_other_errors_of_a_data_set_are_not_hidden():
+    class Faulty(list):
+        def __getitem__(self, i):
+            raise KeyError('a fault of the program')
+
+    with pytest.raises(KeyError):
+        list(readable_examples(Faulty([1]), lambda i, error: None))
