@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import zip_longest
 from typing import Any
 
@@ -54,10 +54,7 @@ def each_image(
         **{name: column for name, column in gt_columns.items() if column is not None},
     }
     for name, iterable in iterables.items():
-        if not isinstance(iterable, Iterable) or isinstance(iterable, (str, bytes, Mapping)):
-            raise TypeError(
-                f'{name} = {reprlib.repr(iterable)}: expected an iterable of one array per image'
-            )
+        check_iterable(iterable, name)
     i = -1
     for i, arrays in enumerate(zip_longest(*iterables.values(), fillvalue=_END)):
         image = dict(zip(iterables, arrays))
@@ -87,6 +84,14 @@ def each_image(
         warnings.warn(
             'no image to evaluate: every figure is NaN. An iterator can be read only once',
             stacklevel=4,
+        )
+
+
+def check_iterable(iterable: Any, name: str) -> None:
+    """Raise ``TypeError`` unless an argument can hold one array per image, in their order."""
+    if not isinstance(iterable, Iterable) or isinstance(iterable, (str, bytes, Mapping, Set)):
+        raise TypeError(
+            f'{name} = {reprlib.repr(iterable)}: expected an iterable of one array per image'
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from chainer_ssd._array import Array
 from chainer_ssd._files import none_if_nan
 from chainer_ssd._options import check_flag, check_label_names
+from chainer_ssd.evaluation._arguments import check_iterable
 from chainer_ssd.evaluation._voc_counts import count_by_class
 from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
 from chainer_ssd.evaluation.eval_detection_voc import average_precision, precision_and_recall
@@ -77,8 +78,19 @@ def summarize_detections(
     """
     n_class = len(check_label_names(label_names))
     check_flag('use_07_metric', use_07_metric)
-    columns: Any = [*map(list, (pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels))]
-    columns.append(None if gt_difficults is None else list(gt_difficults))
+    iterables = {
+        'pred_bboxes': pred_bboxes,
+        'pred_labels': pred_labels,
+        'pred_scores': pred_scores,
+        'gt_bboxes': gt_bboxes,
+        'gt_labels': gt_labels,
+        'gt_difficults': () if gt_difficults is None else gt_difficults,
+    }
+    for name, iterable in iterables.items():
+        check_iterable(iterable, name)
+    columns: Any = [*map(list, iterables.values())]
+    if gt_difficults is None:
+        columns[5] = None
     counts = count_by_class(*[*columns, 0.5])  # validates all columns
     n_unseen = n_class - len(counts)  # the result ends with the largest label
     if n_unseen < 0:

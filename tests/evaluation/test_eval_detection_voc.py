@@ -449,7 +449,7 @@ def test_the_largest_label_still_has_a_figure():
     assert result['map'] == 1 and len(result['ap']) == 100_000
 
 
-@pytest.mark.parametrize('value', [3, None, 'boxes', {0: []}])
+@pytest.mark.parametrize('value', [3, None, 'boxes', {0: []}, {1, 2}])
 def test_an_argument_that_is_no_iterable_is_named(value):
     with pytest.raises(TypeError, match='pred_labels = .*: expected an iterable of one array'):
         eval_detection_voc(**{**arguments(GOOD), 'pred_labels': value})

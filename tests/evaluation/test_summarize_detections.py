@@ -75,6 +75,8 @@ def test_no_images():
         ({'label_names': 'blue'}, TypeError, 'label_names = '),
         ({'label_names': ['a', 'a']}, ValueError, 'label_names = '),
         ({'label_names': {'a', 'b'}}, TypeError, 'label_names = '),
+        ({'gt_bboxes': 3}, TypeError, 'gt_bboxes = 3: expected an iterable'),
+        ({'gt_difficults': 3}, TypeError, 'gt_difficults = 3: expected an iterable'),
         ({'gt_labels': [0, 1]}, ValueError, r'gt_labels\[0\] has shape \(\)'),
         ({'pred_scores': [[0.9, np.nan], [0.7]]}, ValueError, r'pred_scores\[0\]\[1\] = nan'),
         ({'pred_labels': [[0, 10**9], [0]]}, ValueError, r'pred_labels\[0\]\[1\] = 1000000000'),
