@@ -41,6 +41,7 @@ from chainer_ssd.images import printable_name, write_image
 from chainer_ssd.links import load_detector
 from chainer_ssd.visualizations import draw_precision_recall
 
+DEFAULT_SPLIT = 'test'
 EVALUATION_FILE, CURVES_FILE = 'evaluation.json', 'precision_recall.png'
 MAX_NAME_LETTERS, MAX_PATH_LETTERS, MAX_REASON_LETTERS = 40, 300, 2000
 
@@ -63,10 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         '--split',
-        default='test',
         metavar='NAME',
         help='for voc: the list in ImageSets/Main/ to evaluate on. Use a list that neither the '
-        'training nor your choice of options has used. (default: %(default)s)',
+        f'training nor your choice of options has used. (default: {DEFAULT_SPLIT})',
     )
     add(
         '--use-07-metric',
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         model.use_preset('evaluate')
         test = load_test_set(args, label_names)
         if not len(test):
-            raise ValueError(f'no image in the split {args.split!r}: there is nothing to evaluate')
+            raise ValueError(f'no image in {args.split or DEFAULT_SPLIT}: nothing to evaluate')
         left_out: list[str] = []
         columns: Any = detect(model, test, args.on_bad_image, left_out)
         summary, (prec, rec) = summarize_detections(
@@ -147,6 +147,8 @@ def load_test_set(
         If the options do not fit together, or the data set has other classes.
     """
     if args.dataset == 'shapes':
+        if args.split is not None:
+            raise ValueError(f'--split {args.split} goes with --dataset voc')
         _, test, names = load_data('shapes', args.root)
         if tuple(names) != tuple(label_names):
             raise ValueError(
@@ -156,7 +158,8 @@ def load_test_set(
         return test
     if args.root is None:
         raise ValueError('--dataset voc needs --root')
-    return VOCBboxDataset(args.root, args.split, label_names=label_names, return_difficult=True)
+    split = args.split or DEFAULT_SPLIT
+    return VOCBboxDataset(args.root, split, label_names=label_names, return_difficult=True)
 
 
 def print_table(summary: dict[str, Any]) -> None:

@@ -193,6 +193,8 @@ def test_nothing_detected(run, root, tmp_path):
         (['--dataset', 'voc'], '--dataset voc needs --root'),
         (['--dataset', 'voc', '--root', 'nowhere'], 'nowhere'),
         (['--dataset', 'voc', '--root', '{root}', '--split', 'val'], 'val.txt'),
+        (['--split', 'val'], '--split val goes with --dataset voc'),
+        (['--root', '{root}'], 'goes with --dataset voc'),
         ([], 'detects blue, red: give the data that it was trained for'),
     ],
 )
