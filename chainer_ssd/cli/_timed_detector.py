@@ -10,7 +10,10 @@ import numpy as np
 
 from chainer_ssd._array import Array
 from chainer_ssd.cli._predictions import Detection
+from chainer_ssd.images import printable_name
 from chainer_ssd.visualizations import draw_bbox
+
+MAX_NAME_LETTERS = 200  # of a name in detections.json
 
 #: Boxes, labels and scores of one image.
 Found = tuple[Array, Array, Array]
@@ -36,6 +39,11 @@ class TimedDetector:
 
     def __init__(self, model: chainer.Link, label_names: Sequence[str]) -> None:
         self.model, self.label_names = model, label_names
+        # Each detection holds its name, so a very long one would fill the disk.
+        self._short_names = [
+            name if len(name) <= MAX_NAME_LETTERS else printable_name(name, MAX_NAME_LETTERS)
+            for name in label_names
+        ]
         self.n_image, self.seconds = 0, 0.0
 
     def warm_up(self) -> None:
@@ -65,7 +73,7 @@ class TimedDetector:
         return [
             {
                 'label': label,
-                'name': self.label_names[label],
+                'name': self._short_names[label],
                 'score': round(score, 4),
                 'bbox': [round(side, 2) for side in box],
             }

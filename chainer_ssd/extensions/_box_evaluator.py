@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import chainer
+import numpy as np
 from chainer.training.extensions import Evaluator
 
 from chainer_ssd._options import check_label_names
@@ -86,9 +87,10 @@ class BoxEvaluator(Evaluator):
                 iterator.reset()
             else:
                 iterator = copy.copy(iterator)
-            images = []
+            images: list[tuple] = []
             for image in detect_batches(target, iterator):
                 self._check_columns(len(image))
+                self._check_names_of(len(images), image[_N_DETECTION_COLUMN + 1])
                 images.append(image)
             columns = list(zip(*images)) or [()] * (_N_DETECTION_COLUMN + 2)
         report = self._report(columns) if self.comm is None else self._report_of_rank_0(columns)
@@ -143,6 +145,17 @@ class BoxEvaluator(Evaluator):
             raise ValueError(
                 f'examples have {n_column} columns: expected '
                 + ' or '.join(self.example_columns.values())
+            )
+
+    def _check_names_of(self, i: int, label: Any) -> None:
+        """Raise at the first image with a label that has no name, not after the last one."""
+        label = np.asarray(label)
+        if self.label_names is None or not label.size or label.dtype.kind not in 'iu':
+            return
+        if label.max() >= len(self.label_names):
+            raise ValueError(
+                f'label {label.max()} occurs in image {i}: expected one of the '
+                f'{len(self.label_names)} label_names'
             )
 
     def _check_iterator(self, iterator: Any) -> dict[str, Any]:

@@ -112,8 +112,19 @@ def test_a_trainer_logs_the_figures_and_nan(truths, tmp_path):
 
 
 def test_a_label_without_a_name_is_an_error(truths):
-    with pytest.raises(ValueError, match='label 1 occurs: expected one of the 1 label_names'):
-        evaluator_of(examples_of(truths), Detector(truths), label_names=['cat'])()
+    detector = Detector(truths)
+    message = 'label 1 occurs in image 0: expected one of the 1 label_names'
+    truths[0][1][0] = 1
+    with pytest.raises(ValueError, match=message):
+        evaluator_of(examples_of(truths), detector, label_names=['cat'])()
+    assert len(detector.modes) == 1  # not after the last batch
+
+
+def test_a_detection_without_a_name_is_an_error(truths):
+    detector = Detector(truths)
+    detector.detections[2][1][0] = 5
+    with pytest.raises(ValueError, match='label 5 occurs: expected one of the 3 label_names'):
+        evaluator_of(examples_of(truths), detector, label_names=LABEL_NAMES)()
 
 
 @pytest.mark.parametrize(
