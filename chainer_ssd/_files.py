@@ -38,7 +38,9 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     path = os.fspath(path)
     temporary = f'{path}.tmp'
     try:
-        with open(temporary, 'wb') as file:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)  # a link of this name would be written through
+        with open(temporary, 'xb') as file:
             yield file
         os.replace(temporary, path)
     except BaseException as error:
