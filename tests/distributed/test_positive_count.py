@@ -1,5 +1,6 @@
 import copy
 import pickle
+from types import SimpleNamespace
 
 import chainer
 import numpy as np
@@ -45,6 +46,30 @@ def test_without_mpi_the_count_is_summed_as_an_object(local, mean):
     comm = Communicator()
     assert PositiveCount(comm).mean(np.array(local)) == mean
     assert comm.counts == [local]
+
+
+class MPICommunicator:
+    """``comm.mpi_comm`` of one rank that counts the collective calls of each duplicate."""
+
+    def __init__(self):
+        self.n_call, self.duplicates = 0, []
+
+    def Dup(self):
+        self.duplicates.append(MPICommunicator())
+        return self.duplicates[-1]
+
+    def Allreduce(self, local, total):
+        self.n_call += 1
+        total[:] = local
+
+
+def test_the_count_has_a_private_communicator():
+    # A collective call on the user's communicator could pair with the user's own one.
+    comm = SimpleNamespace(rank=0, size=1, mpi_comm=MPICommunicator())
+    assert PositiveCount(comm).mean(3) == 3
+    (duplicate,) = comm.mpi_comm.duplicates
+    assert duplicate.n_call == 1
+    assert comm.mpi_comm.n_call == 0
 
 
 def test_a_communicator_has_one_count():

@@ -1,0 +1,204 @@
+"""The mutants, file by file."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One changed line of the package."""
+
+    #: File below ``chainer_ssd/``.
+    file: str
+    #: Text that stands once in the file.
+    old: str
+    #: Text that replaces it.
+    new: str
+    #: Test files below ``tests/``, the most likely to fail first.
+    tests: tuple[str, ...]
+
+
+def _mutants(file, tests, *changes):
+    return [Mutant(file, old, new, tests) for old, new in changes]
+
+
+MUTANTS = [
+    *_mutants(
+        'ops/matching.py',
+        ('ops/test_matching.py', 'ops/test_matching_exact.py', 'ops/test_peers_golden.py'),
+        ('MIN_MATCH_IOU = 1e-6', 'MIN_MATCH_IOU = 0'),
+        ('MIN_MATCH_IOU = 1e-6', 'MIN_MATCH_IOU = 1e-5'),
+        ('index = xp.full(n_box, -1,', 'index = xp.full(n_box, 0,'),
+        ('assignable[~ignore], assignable[ignore]', 'assignable[ignore], assignable[~ignore]'),
+        ('index[index >= 0] = assignable[index[index >= 0]]', 'pass'),
+        ('.max(axis=0) >= self.iou_thresh', '.max(axis=0) > self.iou_thresh'),
+        ('.max(axis=0) >= self.iou_thresh', '.min(axis=0) >= self.iou_thresh'),
+        ('index[(index == -1) & is_covered] = -2', 'index[is_covered] = -2'),
+        ("if self.match_type != 'bipartite':", "if self.match_type == 'argmax':"),
+        ('(best >= self.iou_thresh)', '(best > self.iou_thresh)'),
+        ('(best >= self.neg_overlap)', '(best > self.neg_overlap)'),
+        ('box = xp.flatnonzero((index < 0) &', 'box = xp.flatnonzero((index < 9) &'),
+        ('index[box] = iou[:, box].argmax(axis=0)', 'index[box] = 0'),
+        ('if value > MIN_MATCH_IOU:', 'if value > 0.01:'),
+        ('iou[:, box] = -1', 'iou[:, box] = iou[:, box]'),
+    ),
+    *_mutants(
+        'ops/boxes.py',
+        ('ops/test_boxes.py',),
+        ('union -= intersection', 'union -= 0'),
+        ('area_a = xp.maximum((y_max - y_min)', 'area_a = xp.maximum((y_max + y_min)'),
+        ('xp.maximum(sizes, zero, out=sizes)', 'pass'),
+        ('default_bbox[..., 2:] / 2', 'default_bbox[..., 2:]'),
+        ('(bbox[..., :2] + size / 2, size)', '(bbox[..., :2] + size, size)'),
+        ('[1, 0, 3, 2]', '[1, 0, 2, 3]'),
+    ),
+    *_mutants(
+        'ops/coding.py',
+        ('ops/test_coding.py', 'ops/test_peers_golden.py'),
+        ('xp.minimum(loc[..., 2:], _MAX_LOG_RATIO)', 'loc[..., 2:]'),
+        ('default_bbox[:, :2] + default_bbox[:, 2:] * loc', 'default_bbox[:, :2] + loc'),
+        ('loc = mb_loc * _as_variance', 'loc = mb_loc / _as_variance'),
+        ('(variance > 0) & xp.isfinite', '(variance >= 0) & xp.isfinite'),
+        ('(truth[:, :2] - default[:, :2]) /', '(truth[:, :2] + default[:, :2]) /'),
+        ('xp.log(truth[:, 2:] / default[:, 2:])', 'truth[:, 2:] / default[:, 2:] - 1'),
+        ('xp.minimum(index, -1) + 1', 'xp.minimum(index, -1) * 0'),
+        ('label[truth_of_positive] + 1', 'label[truth_of_positive]'),
+    ),
+    *_mutants(
+        'ops/mining.py',
+        ('ops/test_mining.py',),
+        ('negative = ~(positive | ignored)', 'negative = ~positive'),
+        ('(rank < n_negative[:, None])', '(rank <= n_negative[:, None])'),
+        ('_rank_by_loss(get_array_module(loss), loss) < sample_size', '(loss > 0) & True'),
+        (
+            "last - xp.argsort(loss[:, ::-1], axis=1, kind='stable')[:, ::-1]",
+            "xp.argsort(loss, axis=1, kind='stable')[:, ::-1]",
+        ),
+    ),
+    *_mutants(
+        'ops/nms.py',
+        ('ops/test_nms.py',),
+        ('iou_of_columns(block, block) >= thresh', 'iou_of_columns(block, block) > thresh'),
+        ('columns) >= thresh).any(axis=0)', 'columns) > thresh).any(axis=0)'),
+        ('is_better = rank[:, None] < rank', 'is_better = rank[:, None] > rank'),
+        ('n_missing -= len(kept[-1])', 'n_missing -= 0'),
+    ),
+    *_mutants(
+        'ops/default_boxes.py',
+        ('ops/test_default_boxes.py',),
+        ('np.sqrt(sizes[k] * sizes[k + 1])', 'np.sqrt(sizes[k] * sizes[k])'),
+        ('(np.arange(grid) + 0.5) * step', '(np.arange(grid)) * step'),
+        ('[(short, long), (long, short)]', '[(long, short), (short, long)]'),
+        ('scale[..., 0] = center[:, None, None]', 'scale[..., 0] = center[None, :, None]'),
+    ),
+    *_mutants(
+        'functions/objective.py',
+        (
+            'functions/test_objective.py',
+            'functions/test_multibox_loss.py',
+            'functions/fused/test_mining.py',
+            'functions/fused/test_node.py',
+        ),
+        ('xp.ceil(float(k) * n_positive)', 'xp.floor(float(k) * n_positive)'),
+        ('n_positive = (gt_mb_labels > 0)', 'n_positive = (gt_mb_labels >= 0)'),
+        ('n_negative = (gt_mb_labels == 0)', 'n_negative = (gt_mb_labels <= 0)'),
+        ('background = shifted[:, :, 0]', 'background = shifted[:, :, -1]'),
+        (
+            'mb_confs.max(axis=2, keepdims=True) if maximum is None',
+            '0 * mb_confs.max(axis=2, keepdims=True) if maximum is None',
+        ),
+        ('t.astype(x.dtype, copy=False), 1)', 't.astype(x.dtype, copy=False), 2)'),
+        ('x = x - x.array.max(axis=1, keepdims=True)', 'x = x - 0'),
+        ('selected = positive | hard_negative', 'selected = positive'),
+        (
+            'return F.sum(loc_loss) / normalizer, F.sum(conf_loss) / normalizer',
+            'return F.sum(loc_loss), F.sum(conf_loss) / normalizer',
+        ),
+        (
+            'return F.sum(loc_loss) / normalizer, F.sum(conf_loss) / normalizer',
+            'return F.sum(loc_loss) / normalizer, F.mean(conf_loss)',
+        ),
+    ),
+    *_mutants(
+        'functions/multibox_loss.py',
+        ('functions/test_multibox_loss.py', 'distributed/test_positive_count.py'),
+        ('normalizer = n_positive or 1.0', 'normalizer = n_positive'),
+        ('positive, ignored = gt_mb_labels > 0', 'positive, ignored = gt_mb_labels != 0'),
+        ('        if comm is not None:', '        if False:'),
+    ),
+    *_mutants(
+        'functions/_fused/node.py',
+        ('functions/fused/test_node.py', 'functions/fused/test_node_special.py'),
+        ('self.positive = self.not_background[label > 0]', 'self.positive = self.not_background'),
+        ('d.clip(-1, 1)', 'd.clip(-2, 2)'),
+        ('(d - self.huber_gradient / 2)', '(d - self.huber_gradient)'),
+        ('x -= x.max(axis=0)', 'x -= 0'),
+        ('x /= total', 'x /= total + 1'),
+        ('x[target] -= 1', 'x[target] -= 0'),
+        ('grads[i] / self.normalizer', 'grads[i]'),
+        ('(len(self.positive)) or 1)', '(len(self.positive)))'),
+        ('selected.astype(bool) & ~positive,', 'selected.astype(bool),'),
+    ),
+    *_mutants(
+        'functions/_fused/mining.py',
+        ('functions/fused/test_mining.py', 'functions/fused/test_node_special.py'),
+        ('candidates[odds >= error', 'candidates[odds > 1.01 * error'),
+        ('> n_hard_negative\n    if has_ties', '> n_hard_negative + 1\n    if has_ties'),
+        ('odds[not_background] = -1', 'odds[not_background] = 0'),
+        ('row.partition(-i)', 'row.partition(i - 1)'),
+        ('is_padding = np.isneginf(loss)', 'is_padding = loss < 0'),
+        ('np.where(odds < np.inf, odds, -1)', 'np.where(odds < np.inf, odds, 0)'),
+    ),
+    *_mutants(
+        'functions/ssd_loss.py',
+        ('functions/test_ssd_loss.py', 'functions/test_peers_golden.py'),
+        ('targets.mb_labels + background_label', 'targets.mb_labels'),
+        ('float(weight) / normalizer * rows', 'float(weight) * rows'),
+        ('(conf_loss_weight, selected, conf_loss)', '(1.0, selected, conf_loss)'),
+        ('n_positive = float(positive.sum())', 'n_positive = float(positive.size)'),
+        ('boxes.hard_negative & False', 'boxes.hard_negative'),
+    ),
+    *_mutants(
+        'functions/_paddle_steps.py',
+        ('functions/test_ssd_loss.py', 'functions/test_peers_golden.py'),
+        ('xp.floor(ratio * positive', 'xp.ceil(ratio * positive'),
+        ('selected & ~positive', 'selected'),
+        ('swap_xy(variance), comm', 'variance, comm'),
+        ('max(overlap_threshold, MIN_MATCH_IOU)', 'overlap_threshold'),
+        ('loss[positive] += huber', 'loss[positive] -= huber'),
+    ),
+    *_mutants(
+        'functions/ssd_pytorch.py',
+        ('functions/test_ssd_pytorch.py', 'functions/test_peers_golden.py'),
+        ("self.overlap_thresh, 'argmax')", "self.overlap_thresh, 'per_prediction')"),
+        ('self.neg_pos, self.comm', '3, self.comm'),
+        ('self.num_classes - 1, name', 'self.num_classes, name'),
+    ),
+    *_mutants(
+        'links/multibox_coder.py',
+        ('links/test_multibox_coder.py', 'links/test_ssd_mini.py'),
+        ('score[hit, label + 1]', 'score[hit, label]'),
+        ('score_thresh) - 0.1', 'score_thresh) + 1.1'),
+    ),
+    *_mutants(
+        'links/multibox_train_chain.py',
+        ('links/test_multibox_train_chain.py',),
+        ('self.alpha * loc_loss + conf_loss', 'loc_loss + self.alpha * conf_loss'),
+        ("'n_positive': (gt_mb_labels > 0)", "'n_positive': (gt_mb_labels >= 0)"),
+    ),
+    *_mutants(
+        'distributed/positive_count.py',
+        ('distributed/test_positive_count.py',),
+        ('mpi_comm.Dup()', 'mpi_comm'),
+        ('return count / self.size', 'return count'),
+        ('!= int(sum_s) ** 2', '== -1'),
+        ('if comm not in cls._instances:', 'if True:'),
+    ),
+    *_mutants(
+        'evaluation/eval_detection_voc.py',
+        ('evaluation/test_eval_detection_voc.py',),
+        ('n_true / np.maximum(n_counted, 1)', '(n_true + 1) / np.maximum(n_counted + 1, 1)'),
+        ('np.arange(_N_INTERVAL + 1) * n_positive', 'np.arange(_N_INTERVAL) * n_positive'),
+        ('searchsorted(n_true * _N_INTERVAL, points)', 'searchsorted(n_true * 10 - 1, points)'),
+        ('np.maximum.accumulate(precision[::-1])[::-1]', 'precision'),
+        ('ap[~np.isnan(ap)]', 'np.nan_to_num(ap)'),
+    ),
+]
