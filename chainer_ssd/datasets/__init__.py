@@ -1,7 +1,33 @@
 """Data sets of images with boxes, for ``chainer.datasets.TransformDataset`` and any iterator."""
 
+from chainer_ssd.datasets.annotation_problem import AnnotationProblem
+from chainer_ssd.datasets.class_names import VOC_LABEL_NAMES, voc_bbox_label_names
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd.datasets.orientation import OrientationDecision, decide_orientation
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
-from chainer_ssd.datasets.voc_bbox_dataset import VOC_LABEL_NAMES, VOCBboxDataset
+from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject, read_voc_annotation
+from chainer_ssd.datasets.voc_bbox_dataset import VOCBboxDataset
+from chainer_ssd.datasets.voc_list import (
+    VOCList,
+    find_voc_image,
+    read_voc_list,
+    voc_annotation_file,
+)
 
-__all__ = ['COCOBboxDataset', 'ShapesBboxDataset', 'VOCBboxDataset', 'VOC_LABEL_NAMES']
+__all__ = [
+    'AnnotationProblem',
+    'COCOBboxDataset',
+    'OrientationDecision',
+    'ShapesBboxDataset',
+    'VOCAnnotation',
+    'VOCBboxDataset',
+    'VOCList',
+    'VOCObject',
+    'VOC_LABEL_NAMES',
+    'decide_orientation',
+    'find_voc_image',
+    'read_voc_annotation',
+    'read_voc_list',
+    'voc_annotation_file',
+    'voc_bbox_label_names',
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,48 +10,77 @@ from typing import Any
 import chainer
 import numpy as np
 
+from chainer_ssd.datasets._fingerprint import hash_contents
+from chainer_ssd.datasets._messages import quote, shorten
+from chainer_ssd.datasets.annotation_problem import AnnotationProblem
+from chainer_ssd.datasets.orientation import (
+    decide_orientation,
+    fits_image,
+    warn_about_orientation,
+)
 from chainer_ssd.images import read_image
 
 
 class BboxDataset(chainer.dataset.DatasetMixin):
     """Images that are opened on access, with annotations that are held in memory.
 
-    Item i is ``(img, bbox, label)``, or ``(img, bbox, label, flag)``. The subclass defines the
-    flag. Its constructor calls :meth:`_set_annotations`.
+    Item i is ``(img, bbox, label)``, followed by further columns that the subclass defines. Its
+    constructor calls :meth:`_set_images` and :meth:`_set_annotations`.
     """
 
-    def _set_annotations(
+    label_names: tuple[str, ...]
+    #: Objects that were left out.
+    problems: tuple[AnnotationProblem, ...]
+    #: File of each image.
+    image_files: tuple[str, ...]
+    #: (H, W) of each image as annotated, None if it is not known.
+    image_sizes: tuple[tuple[float, float] | None, ...]
+    #: Whether each image is turned as its EXIF orientation says.
+    applies_orientation: tuple[bool, ...]
+
+    def _set_images(
         self,
+        names: Sequence[str],
         image_files: Sequence[str],
         image_sizes: Sequence[tuple[float, float] | None],
-        image_index: np.ndarray,
-        columns: tuple[np.ndarray, ...],
-        dtype: Any,
+        dtype: np.dtype,
     ) -> None:
-        """Store the annotations of all images.
+        """Store the names relative to the root, the files and the annotated sizes of all images."""
+        self._names, self._dtype = tuple(names), dtype
+        self.image_files, self.image_sizes = tuple(image_files), tuple(image_sizes)
+        self._has_warned_about_size = False
+
+    def _set_annotations(self, image_index: np.ndarray, columns: tuple[np.ndarray, ...]) -> None:
+        """Store the objects of all images.
 
         Parameters
         ----------
-        image_files : sequence of str
-            File of each image.
-        image_sizes : sequence of tuple or None
-            (H, W) of each image as annotated. None if it is not known.
         image_index : int array of shape (N,)
             Image of each object, in ascending order.
         columns : tuple of arrays of length N
-            ``(bbox, label)`` or ``(bbox, label, flag)`` of the objects.
-        dtype : dtype
-            Of the images: float32 or uint8.
+            ``(bbox, label)`` of the objects, and further columns.
         """
-        if np.dtype(dtype) not in (np.float32, np.uint8):
-            raise ValueError(f'dtype = {dtype!r}: expected float32 or uint8')
-        self._dtype = np.dtype(dtype)
-        self._image_files, self._image_sizes, self._columns = image_files, image_sizes, columns
-        self._start = np.searchsorted(image_index, np.arange(len(image_files) + 1))
-        self._has_warned_about_size = False
+        self._columns = columns
+        self._start = np.searchsorted(image_index, np.arange(len(self.image_files) + 1))
+
+    def _decide_orientation(self, image_index: np.ndarray, bbox: np.ndarray, exif: str) -> None:
+        """Store which images are turned, from all valid boxes of the data set."""
+        start = np.searchsorted(image_index, np.arange(len(self.image_files) + 1))
+        bboxes = [bbox[a:b] for a, b in zip(start, start[1:])]
+        decision = decide_orientation(self.image_files, self.image_sizes, bboxes, exif)
+        warn_about_orientation(decision, stacklevel=3)
+        self.applies_orientation = decision.applies
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of image names, class names, boxes, labels and flags, in hexadecimal digits.
+
+        It does not depend on the root folder or the pixels.
+        """
+        return hash_contents((self._names, self.label_names), (self._start, *self._columns))
 
     def __len__(self) -> int:
-        return len(self._image_files)
+        return len(self.image_files)
 
     def get_annotation(self, i: int) -> tuple[np.ndarray, ...]:
         """Return item ``i`` without its image. The image file is not opened.
@@ -63,8 +93,7 @@ class BboxDataset(chainer.dataset.DatasetMixin):
         Returns
         -------
         tuple
-            ``(bbox, label)``, or ``(bbox, label, flag)``. The arrays are copies, so they may be
-            changed.
+            ``(bbox, label)`` and further columns. The arrays are copies, so they may be changed.
         """
         i = range(len(self))[i]
         rows = slice(self._start[i], self._start[i + 1])
@@ -81,25 +110,63 @@ class BboxDataset(chainer.dataset.DatasetMixin):
         Returns
         -------
         tuple
-            ``(img, bbox, label)``, or ``(img, bbox, label, flag)``.
+            ``(img, bbox, label)`` and further columns.
 
         Raises
         ------
         ValueError
             If the image cannot be read completely.
         """
-        size = self._image_sizes[i]
-        img = read_image(self._image_files[i], size, self._dtype)
-        if size not in (None, img.shape[1:]) and not self._has_warned_about_size:
-            self._has_warned_about_size = True
-            warnings.warn(
-                f'{self._image_files[i]}: (H, W) is {img.shape[1:]}, {size} in its annotation; '
-                'the boxes may belong to another picture',
-                stacklevel=3,
-            )
-        return (img, *self.get_annotation(i))
+        annotation = self.get_annotation(i)
+        img = read_image(
+            self.image_files[i],
+            dtype=self._dtype,
+            apply_orientation=self.applies_orientation[i],
+        )
+        if not self._has_warned_about_size:
+            self._warn_about_size(i, img.shape[1:], annotation[0])
+        return (img, *annotation)
+
+    def _warn_about_size(self, i: int, found: tuple[int, ...], bbox: np.ndarray) -> None:
+        """Warn once for the data set if an image does not have the size that its boxes need."""
+        size = self.image_sizes[i]
+        if size == found:
+            return
+        if size is not None:
+            reason = f'{size} in its annotation'
+        elif len(bbox) and not fits_image(bbox, found).all():
+            reason = 'and its boxes reach outside'
+        else:
+            return
+        self._has_warned_about_size = True
+        warnings.warn(
+            f'{shorten(self.image_files[i], 300)}: (H, W) is {found}, {reason}; '
+            'the boxes may belong to another picture',
+            stacklevel=4,
+        )
 
 
-def is_known_size(size: tuple[float, float]) -> bool:
-    """Return whether both sides of an annotated image size are finite and above 0."""
-    return all(0 < side < float('inf') for side in size)
+def to_size(height: float | None, width: float | None) -> tuple[float, float] | None:
+    """Return an annotated (H, W), or None unless both sides are finite and above 0."""
+    if height is None or width is None:
+        return None
+    return (height, width) if all(0 < side < float('inf') for side in (height, width)) else None
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """Return the dtype of images, or raise unless it is float32 or uint8."""
+    try:
+        if np.dtype(dtype) in (np.float32, np.uint8):
+            return np.dtype(dtype)
+    except TypeError:
+        pass
+    raise ValueError(f'dtype = {quote(dtype)}: expected float32 or uint8')
+
+
+def check_path(name: str, path: str | os.PathLike[str]) -> str:
+    """Return a path as a str, or raise ``TypeError``."""
+    if isinstance(path, (str, os.PathLike)):
+        text = os.fspath(path)
+        if isinstance(text, str):
+            return text
+    raise TypeError(f'{name} = {quote(path)}: expected a path, a str or a pathlib.Path')

@@ -9,11 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from chainer_ssd._files import read_json
 from chainer_ssd._options import check_label_names
-from chainer_ssd.datasets._bbox_dataset import is_known_size
+from chainer_ssd.datasets._bbox_dataset import to_size
+from chainer_ssd.datasets._coco_box import to_number
+from chainer_ssd.datasets._inner_path import check_inner_path
+from chainer_ssd.datasets._messages import quote, shorten
+from chainer_ssd.datasets.class_names import describe_unknown_name
 
 JSONObject = Mapping[str, Any]
 
@@ -33,28 +35,69 @@ def index_by_id(items: Sequence[JSONObject], file: str, key: str) -> dict[int, J
     """Return images or categories by their id, in ascending order."""
     by_id: dict[int, JSONObject] = {}
     for row, item in enumerate(items):
-        if not isinstance(item.get('id'), int):
-            raise ValueError(f'{file}, {key}[{row}]: id is {item.get("id")!r}, expected an integer')
+        if not is_integer(item.get('id')):
+            raise ValueError(
+                f'{file}, {key}[{row}]: id is {quote(item.get("id"))}, expected an integer'
+            )
         if item['id'] in by_id:
-            raise ValueError(f'{file}, {key}[{row}]: id {item["id"]} is there twice')
+            raise ValueError(f'{file}, {key}[{row}]: id {quote(item["id"])} is there twice')
         by_id[item['id']] = item
     return {key: by_id[key] for key in sorted(by_id)}
 
 
-def find_image(image: JSONObject, image_root: str | os.PathLike[str], file: str) -> str:
-    """Return the path of an image, or raise ``FileNotFoundError``."""
-    if not isinstance(image.get('file_name'), str):
-        raise ValueError(f'{file}, image {image["id"]}: no file_name')
-    path = os.path.join(os.fspath(image_root), image['file_name'])
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such image, which {file} names')
-    return path
+def is_integer(value: Any) -> bool:
+    """Return whether a value of JSON is an integer. True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def find_images(
+    images: Mapping[int, JSONObject], image_root: str, file: str
+) -> tuple[list[str], list[str]]:
+    """Return the names of the images relative to the root, and their paths.
+
+    Raises
+    ------
+    FileNotFoundError
+        If an image does not exist.
+    ValueError
+        If an image has no name, leads out of the root, or has the name of another image.
+    """
+    names: dict[str, int] = {}
+    paths = []
+    for key, image in images.items():
+        name = _to_inner_name(image.get('file_name'), image_root, f'{file}, image {key}')
+        path = os.path.join(image_root, name)
+        if not os.path.isfile(path) and '\\' in name:  # written on Windows
+            name = os.path.normpath(name.replace('\\', '/'))
+            check_inner_path(name, f'{file}, image {key}: file_name {quote(name)}', image_root)
+            path = os.path.join(image_root, name)
+        if not os.path.isfile(path):
+            what = 'not a regular file' if os.path.exists(path) else 'no such image'
+            raise FileNotFoundError(f'{shorten(path, 300)}: {what}, which {file} names')
+        if name in names:
+            raise ValueError(
+                f'{file}, image {key}: file_name {quote(name)} is also that of image '
+                f'{names[name]}, expected each image once'
+            )
+        names[name] = key
+        paths.append(path)
+    return list(names), paths
+
+
+def _to_inner_name(name: Any, image_root: str, where: str) -> str:
+    """Return a ``file_name`` relative to the root, without needless parts."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'{where}: no file_name')
+    root = os.path.join(os.path.abspath(image_root), '')
+    if os.path.isabs(name) and name.startswith(root):
+        name = name[len(root) :]
+    check_inner_path(name, f'{where}: file_name {quote(name)}', image_root)
+    return os.path.normpath(name)
 
 
 def read_image_size(image: JSONObject) -> tuple[float, float] | None:
     """Return the annotated (H, W) of an image, None if it is not known."""
-    size = _to_number(image.get('height')), _to_number(image.get('width'))
-    return size if is_known_size(size) else None
+    return to_size(to_number(image.get('height')), to_number(image.get('width')))
 
 
 def assign_labels(
@@ -62,8 +105,11 @@ def assign_labels(
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """Return the class names, and the label of each category that is among them."""
     names: dict[int, Any] = {key: each.get('name') for key, each in categories.items()}
-    if not all(isinstance(name, str) for name in names.values()):
-        raise ValueError(f'{file}: a category without a name')
+    for key, name in names.items():
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f'{file}: a category without a name, id {key} has {quote(name)}, expected a str'
+            )
     if label_names is None:
         label_names = check_label_names(tuple(names.values()), name=f'{file}: names of categories')
     else:
@@ -81,43 +127,27 @@ def check_annotation(
     file: str,
 ) -> None:
     """Raise ``ValueError`` unless an annotation names an image and a category with a label."""
-    where = f'{file}, annotation {annotation.get("id")!r}'
-    image, category = annotation.get('image_id'), annotation.get('category_id')
-    if not isinstance(image, int) or image not in images:
-        raise ValueError(f'{where}: there is no image with its image_id {image!r}')
-    if not isinstance(category, int) or category not in categories:
-        raise ValueError(f'{where}: there is no category with its category_id {category!r}')
-    if category not in labels:
+    image: Any = annotation.get('image_id')
+    category: Any = annotation.get('category_id')
+    problem = None
+    if not is_integer(image) or image not in images:
+        problem = f'there is no image with its image_id {quote(image)}'
+    elif not is_integer(category) or category not in categories:
+        problem = f'there is no category with its category_id {quote(category)}'
+    elif category not in labels:
+        problem = describe_unknown_name(categories[category]['name'], label_names)
+    elif annotation.get('iscrowd', 0) not in (0, 1):
+        problem = f'iscrowd is {quote(annotation["iscrowd"])}, expected 0 or 1'
+    if problem is not None:
+        raise ValueError(f'{file}, annotation {quote(annotation.get("id"))}: {problem}')
+
+
+def read_area(annotation: JSONObject, file: str) -> float:
+    """Return the area of an object, or raise ``ValueError`` unless it is finite and at least 0."""
+    area = to_number(annotation.get('area'))
+    if area is None or not 0 <= area < float('inf'):
         raise ValueError(
-            f'{where}: the name {categories[category]["name"]!r} is not among '
-            f'label_names = {label_names}'
+            f'{file}, annotation {quote(annotation.get("id"))}: area is '
+            f'{quote(annotation.get("area"))}, expected a number >= 0 because of return_area=True'
         )
-    if annotation.get('iscrowd', 0) not in (0, 1):
-        raise ValueError(f'{where}: iscrowd is {annotation["iscrowd"]!r}, expected 0 or 1')
-
-
-def to_bbox(bboxes: Sequence[Any]) -> np.ndarray:
-    """Return boxes [x, y, width, height] as corners, NaN for what is not four numbers.
-
-    Returns
-    -------
-    float32 array of shape (N, 4)
-        (y_min, x_min, y_max, x_max).
-    """
-    x, y, width, height = np.array([_four_numbers(bbox) for bbox in bboxes]).reshape(-1, 4).T
-    # A number beyond float32 becomes inf, and so invalid.
-    with np.errstate(over='ignore', invalid='ignore'):
-        return np.stack((y, x, y + height, x + width), axis=1).astype(np.float32)
-
-
-def _four_numbers(bbox: Any) -> list[float]:
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        return [np.nan] * 4
-    return [_to_number(value) for value in bbox]
-
-
-def _to_number(value: Any) -> float:
-    try:
-        return float(value) if isinstance(value, (int, float)) else np.nan
-    except OverflowError:
-        return np.nan
+    return area

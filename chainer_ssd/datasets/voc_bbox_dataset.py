@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from chainer_ssd._options import check_choice, check_label_names
-from chainer_ssd.datasets._bbox_dataset import BboxDataset
-from chainer_ssd.datasets._box_checks import find_valid_boxes, warn_about_implausible_boxes
-from chainer_ssd.datasets._voc_annotation import CORNERS, parse_annotation, parse_number
-from chainer_ssd.datasets._voc_list import read_list
-
-#: Names of Pascal VOC's 20 classes, in the order of their labels.
-VOC_LABEL_NAMES = (
-    'aeroplane',
-    'bicycle',
-    'bird',
-    'boat',
-    'bottle',
-    'bus',
-    'car',
-    'cat',
-    'chair',
-    'cow',
-    'diningtable',
-    'dog',
-    'horse',
-    'motorbike',
-    'person',
-    'pottedplant',
-    'sheep',
-    'sofa',
-    'train',
-    'tvmonitor',
+from chainer_ssd._options import check_choice, check_flag
+from chainer_ssd.datasets._bbox_dataset import BboxDataset, check_dtype, check_path
+from chainer_ssd.datasets._box_problems import report_problems, warn_about_implausible_boxes
+from chainer_ssd.datasets._image_lookup import ImageFolder
+from chainer_ssd.datasets._messages import join_first, shorten
+from chainer_ssd.datasets._voc_objects import VOCObjects, join_objects
+from chainer_ssd.datasets.class_names import (
+    choose_label_names,
+    describe_unknown_name,
+    warn_about_label_names,
 )
-
-_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG')
+from chainer_ssd.datasets.voc_annotation import read_voc_annotation
+from chainer_ssd.datasets.voc_list import describe_wrong_name, read_voc_list, voc_annotation_file
 
 
 class VOCBboxDataset(BboxDataset):
@@ -57,32 +40,50 @@ class VOCBboxDataset(BboxDataset):
     Parameters
     ----------
     root : str or path
-        Folder that holds Annotations/, ImageSets/Main/ and JPEGImages/ (.jpg, .jpeg, .png).
+        Folder that holds Annotations/, ImageSets/Main/ and JPEGImages/ (.jpg, .jpeg, .jfif, .png,
+        .bmp, .tif, .tiff, .webp).
     split : str
         Name of the list to read: ImageSets/Main/<split>.txt, one image name per line.
     label_names : sequence of str, optional
-        The classes, in the order of their labels. Default: the 20 of VOC if they include every name
-        in this split, else the names in this split, sorted. Pass the ``label_names`` of the
-        training set to the other splits.
+        The classes, in the order of their labels. Default: the names in this split, sorted. If
+        these are exactly the 20 of VOC, they get VOC's order. Pass the ``label_names`` of the
+        training set to the other splits, or ``VOC_LABEL_NAMES`` for a part of VOC.
     return_difficult : bool
         True: all objects, with the flag. False (default): without the difficult ones, because
         without the flag they look like any other object. ChainerCV does the same by default.
     on_invalid : {'drop', 'raise'}
-        What happens if a box is inverted, has no area, is not finite or is not a number. 'drop'
-        (default): the box is dropped, and one warning states the number of boxes and the files.
-        'raise': a ``ValueError``.
+        What happens if a box is inverted, has no area or is not finite, or if an object's box
+        cannot be read (rotated, polygon only, decimal comma, another tag). 'drop' (default): the
+        object is left out and listed in ``problems``. One warning for invalid boxes and one for
+        unreadable boxes state their number and the files. 'raise': a ``ValueError``.
     dtype : dtype
         Of the images: float32 (default) or uint8. uint8 images are read-only, take a quarter of the
         memory, and are augmented faster.
+    exif : {'auto', 'apply', 'ignore'}
+        Whether images are turned as their EXIF orientation says. 'auto' (default): as their boxes
+        need it, see :func:`decide_orientation`. Choose one of the others if a warning says that the
+        data set does not show it.
 
     Attributes
     ----------
     ids : list of str
-        Names of the images, in the order of the list.
+        Names of the images, in the order of the list. An image that is listed twice counts once.
     label_names : tuple of str
         The classes.
     return_difficult : bool
         As given.
+    n_difficult : int
+        Number of difficult objects, returned or not.
+    problems : tuple of AnnotationProblem
+        Objects that were left out, with file and reason.
+    image_files : tuple of str
+        File of each image.
+    image_sizes : tuple
+        (H, W) of each image as annotated, None if it is not known.
+    applies_orientation : tuple of bool
+        Whether each image is turned as EXIF says.
+    fingerprint : str
+        SHA-256 of names, classes, boxes, labels and flags.
 
     Raises
     ------
@@ -90,21 +91,24 @@ class VOCBboxDataset(BboxDataset):
         If a list, an annotation or an image is missing. If it is the list, the message names the
         lists that exist, or folders nearby that hold some.
     ValueError
-        If an annotation is malformed, hostile (entities) or not VOC's, or the list is empty. If a
-        name is not in ``label_names``. If a box is invalid and ``on_invalid`` is 'raise'. If an
-        option has no valid value. On access: if an image is broken, truncated, or has more than 8
-        bits per channel. The message names the file.
+        If an annotation is malformed, hostile (entities, too deep, too large) or not VOC's, or an
+        object has no name. If the list is empty or not text, or a name leads out of ``root``. If
+        two images have one name. If a name is not in ``label_names``. If a box is invalid and
+        ``on_invalid`` is 'raise'. If an option has no valid value. On access: if an image is
+        broken, truncated, or has more than 8 bits per channel. The message names the file.
     TypeError
-        If ``label_names`` is not a sequence of str.
+        If ``label_names`` is not a sequence of str, or an option has another type than stated.
     ImportError
         If defusedxml or Pillow is missing (``pip install "chainer_ssd[data]"``).
 
     Warns
     -----
     UserWarning
-        At most once for each reason and data set, with the first file. Boxes reach outside their
-        image, look like fractions in [0, 1], or have x and y swapped. The size of an image differs
-        from the one in its annotation.
+        At most once for each reason and data set, with the first file. Objects are left out. Boxes
+        reach outside their image, look like fractions in [0, 1], or have x and y swapped. The size
+        of an image differs from the one in its annotation. An image is listed twice. Class names
+        differ only by case or by space. EXIF turns an image, and nothing shows whether its boxes
+        turn with it.
 
     Notes
     -----
@@ -119,73 +123,56 @@ class VOCBboxDataset(BboxDataset):
         return_difficult: bool = False,
         on_invalid: str = 'drop',
         dtype: Any = np.float32,
+        exif: str = 'auto',
     ) -> None:
         check_choice('on_invalid', on_invalid, ('drop', 'raise'))
-        root = os.fspath(root)
-        self.return_difficult = return_difficult
-        self.ids = read_list(root, split)
-        files = [os.path.join(root, 'Annotations', f'{name}.xml') for name in self.ids]
-        annotations = [parse_annotation(file) for file in files]
-        image_files = [_find_image(os.path.join(root, 'JPEGImages', name)) for name in self.ids]
-        image_sizes = [annotation.image_size for annotation in annotations]
-
-        # Below, each array has one entry per object of all images.
-        image_index = np.repeat(np.arange(len(files)), [len(each.names) for each in annotations])
-        names = [name for each in annotations for name in each.names]
-        corners = [texts for each in annotations for texts in each.corners]
-        difficult = np.array([flag for each in annotations for flag in each.difficults], dtype=bool)
-        self.label_names = _choose_label_names(label_names, set(names))
-        label = _to_label(names, self.label_names, image_index, files)
-        bbox = _to_bbox(corners)
-
-        def describe(row: int) -> str:
-            row_in_image = row - np.searchsorted(image_index, image_index[row])
-            return (
-                f'{files[image_index[row]]}, object {row_in_image} ({names[row]!r}): {CORNERS} = '
-                f'{corners[row]}, expected finite numbers with ymin < ymax and xmin < xmax'
-            )
-
-        is_valid = find_valid_boxes(bbox, image_index, files, on_invalid, describe)
-        size = np.array([size or (np.nan, np.nan) for size in image_sizes])[image_index]
-        warn_about_implausible_boxes(bbox[is_valid], size[is_valid], image_index[is_valid], files)
-
-        kept = is_valid if return_difficult else is_valid & ~difficult
-        columns = bbox[kept], label[kept], difficult[kept]
-        self._set_annotations(
-            image_files,
-            image_sizes,
-            image_index[kept],
-            columns if return_difficult else columns[:2],
-            dtype,
+        check_choice('exif', exif, ('auto', 'apply', 'ignore'))
+        self.return_difficult = check_flag('return_difficult', return_difficult)
+        dtype = check_dtype(dtype)
+        root = check_path('root', root)
+        listed = read_voc_list(root, split)
+        self.ids = list(listed.names)
+        files = [voc_annotation_file(root, name) for name in self.ids]
+        folder = ImageFolder(os.path.join(root, 'JPEGImages'))
+        image_files, annotations = [], []
+        for name, file in zip(self.ids, files):
+            if not os.path.lexists(file):
+                raise FileNotFoundError(
+                    f'{shorten(file, 300)}: no such annotation, which {shorten(listed.file, 300)} '
+                    f'names. {describe_wrong_name(root, name)}'
+                )
+            image_files.append(folder.find(name))
+            annotations.append(read_voc_annotation(file, image_files[-1]))
+        self._set_images(
+            self.ids, image_files, [annotation.image_size for annotation in annotations], dtype
         )
 
-
-def _find_image(stem: str) -> str:
-    for suffix in _SUFFIXES:
-        if os.path.isfile(stem + suffix):
-            return stem + suffix
-    raise FileNotFoundError(f'{stem}: no image with one of the suffixes {_SUFFIXES}')
-
-
-def _choose_label_names(label_names: Sequence[str] | None, found: set[str]) -> tuple[str, ...]:
-    if label_names is not None:
-        return check_label_names(label_names)
-    return VOC_LABEL_NAMES if found <= set(VOC_LABEL_NAMES) else tuple(sorted(found))
-
-
-def _to_label(
-    names: Sequence[str], label_names: tuple[str, ...], image_index: np.ndarray, files: list[str]
-) -> np.ndarray:
-    label_of = {name: label for label, name in enumerate(label_names)}
-    for name, i in zip(names, image_index):
-        if name not in label_of:
-            raise ValueError(
-                f'{files[i]}: the name {name!r} is not among label_names = {label_names}'
+        objects = join_objects(annotations, files, image_files)
+        self.label_names = choose_label_names(label_names, set(objects.file_of_name))
+        label = _to_label(objects, self.label_names)
+        self.problems = objects.problems
+        report_problems(self.problems, on_invalid)
+        if listed.repeated:
+            warnings.warn(
+                f'{shorten(listed.file, 300)}: images that stand more than once, counted once: '
+                f'{len(listed.repeated)}, {join_first(listed.repeated)}',
+                stacklevel=2,
             )
-    return np.array([label_of[name] for name in names], dtype=np.int32)
+        warn_about_label_names(self.label_names, root)
+        bbox, image_index = objects.bbox, objects.image_index
+        size = np.array([size or (np.nan, np.nan) for size in self.image_sizes])[image_index]
+        warn_about_implausible_boxes(bbox, size, image_index, files, offset=1)
+        self._decide_orientation(image_index, bbox, exif)
+
+        self.n_difficult = int(objects.is_difficult.sum())
+        kept = slice(None) if return_difficult else ~objects.is_difficult
+        columns = bbox[kept], label[kept], objects.is_difficult[kept]
+        self._set_annotations(image_index[kept], columns if return_difficult else columns[:2])
 
 
-def _to_bbox(corners: Sequence[tuple[str | None, ...]]) -> np.ndarray:
-    values = [[parse_number(text) for text in texts] for texts in corners]
-    with np.errstate(over='ignore'):  # a number beyond float32 becomes inf, and so invalid
-        return (np.array(values).reshape(-1, 4) - 1).astype(np.float32)
+def _to_label(objects: VOCObjects, label_names: tuple[str, ...]) -> np.ndarray:
+    label_of = {name: label for label, name in enumerate(label_names)}
+    for name, file in objects.file_of_name.items():
+        if name not in label_of:
+            raise ValueError(f'{shorten(file, 300)}: {describe_unknown_name(name, label_names)}')
+    return np.array([label_of[name] for name in objects.names], dtype=np.int32)

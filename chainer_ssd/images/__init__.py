@@ -5,6 +5,7 @@ from chainer_ssd.images.color import (
     change_hue_and_saturation,
     multiply_contrast,
 )
+from chainer_ssd.images.image_header import ImageHeader, read_header
 from chainer_ssd.images.opencv_threads import set_opencv_threads
 from chainer_ssd.images.pixels import (
     merge_planes,
@@ -20,6 +21,7 @@ from chainer_ssd.images.video import VideoReader, VideoWriter
 from chainer_ssd.images.write_image import image_format_of, write_image
 
 __all__ = [
+    'ImageHeader',
     'VideoReader',
     'VideoWriter',
     'add_brightness',
@@ -28,6 +30,7 @@ __all__ = [
     'merge_planes',
     'multiply_contrast',
     'printable_name',
+    'read_header',
     'read_image',
     'resize_image',
     'resize_pixels',

@@ -19,6 +19,7 @@ def read_image(
     path: str | os.PathLike[str],
     size: tuple[float, float] | None = None,
     dtype: Any = np.float32,
+    apply_orientation: bool = True,
 ) -> np.ndarray:
     """Return the image in a file, rotated as its EXIF orientation requires.
 
@@ -34,6 +35,8 @@ def read_image(
         rotated, the boxes belong to the image as stored. It is then not rotated.
     dtype : dtype
         float32, or uint8 for a quarter of the memory.
+    apply_orientation : bool
+        False: the image as stored, whatever its EXIF orientation. Default: True.
 
     Returns
     -------
@@ -56,7 +59,8 @@ def read_image(
         with Image.open(path) as image:
             if image.mode not in _EIGHT_BIT_MODES:
                 raise ValueError(f'mode {image.mode!r}, expected 8 bits a channel')
-            if image.getexif().get(_ORIENTATION_TAG, _UPRIGHT) != _UPRIGHT:
+            orientation = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
+            if apply_orientation and orientation != _UPRIGHT:
                 rotated = ImageOps.exif_transpose(image)
                 if size is None or not image.size == size[::-1] != rotated.size:
                     image = rotated

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import warnings
 
@@ -124,9 +125,19 @@ INVALID = {
     'too large': [1e300, 10, 5, 5],
     'far too large': [10**400, 10, 5, 5],
     'too small': [1e8, 1, 1e-3, 1],
-    'three': [10, 10, 5],
-    'text': ['10', 10, 5, 5],
-    'none': None,
+}
+UNREADABLE = {
+    'three': ([10, 10, 5], 'bbox has 3 numbers'),
+    'five': ([10, 10, 5, 5, 0.3], 'bbox has 5 numbers'),
+    'empty': ([], 'bbox has 0 numbers'),
+    'text': (['10', 10, 5, 5], 'bbox holds a str'),
+    'flags': ([True, 10, 5, 5], 'bbox holds a bool'),
+    'null': ([None, 10, 5, 5], 'bbox holds a NoneType'),
+    'nested': ([[10, 10, 5, 5]], 'bbox is nested'),
+    'points': ([[10, 10], [5, 5], [9, 9], [1, 1]], 'bbox is nested'),
+    'word': ('10 10 5 5', 'bbox is a str'),
+    'dict': ({'x': 1}, 'bbox is a dict'),
+    'none': (None, 'no bbox'),
 }
 
 
@@ -138,15 +149,143 @@ def test_invalid_box(tmp_path, bbox):
         dataset = COCOBboxDataset(*files)
     assert len(caught) == 1
     np.testing.assert_array_equal(dataset.get_annotation(1)[0], [[1, 1, 3, 3]])
-    with pytest.raises(ValueError, match='instances.json, annotation 101 of .*000007.png: bbox = '):
+    (problem,) = dataset.problems
+    assert problem.row == 1 and problem.kind in ('inverted_box', 'no_area', 'not_finite')
+    assert problem.image == dataset.image_files[1] and problem.file == str(files[0])
+    with pytest.raises(
+        ValueError, match='instances.json, object 1 of .*000007.png: annotation 101, bbox = '
+    ):
         COCOBboxDataset(*files, on_invalid='raise')
 
 
-def test_a_missing_box_is_invalid(tmp_path):
+@pytest.mark.parametrize('case', UNREADABLE)
+def test_a_box_that_cannot_be_read_is_counted_apart(tmp_path, case):
+    bbox, reason = UNREADABLE[case]
+    files = write(tmp_path, coco([(3, 2, [1, 2, 3, 4], 0), (7, 2, bbox, 0)]))
+    with pytest.warns(
+        UserWarning, match=f'cannot be read: 1, .*json, object 1 of .*0007.png: {reason}'
+    ) as caught:
+        dataset = COCOBboxDataset(*files)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert len(dataset[1][1]) == 0
+    assert [problem.kind for problem in dataset.problems] == ['unreadable_box']
+    with pytest.raises(ValueError, match=reason):
+        COCOBboxDataset(*files, on_invalid='raise')
+
+
+@pytest.mark.parametrize('key', ['segmentation', 'keypoints'])
+def test_a_segmentation_without_a_box_is_named(tmp_path, key):
     content = coco([(3, 2, [1, 2, 3, 4], 0)])
     del content['annotations'][0]['bbox']
-    with pytest.warns(UserWarning, match='dropped: 1'):
+    content['annotations'][0][key] = [[1, 1, 5, 1, 5, 5]]
+    with pytest.warns(UserWarning, match=f'0003.png: no bbox, only {key}$'):
         assert len(COCOBboxDataset(*write(tmp_path, content))[0][1]) == 0
+
+
+def test_an_annotation_that_stands_twice_counts_once(tmp_path):
+    content = coco([(3, 2, [1, 2, 3, 4], 0), (3, 2, [1, 2, 3, 4], 0)])
+    assert len(COCOBboxDataset(*write(tmp_path, content))[0][1]) == 2  # two ids
+    content['annotations'].append(dict(content['annotations'][0]))
+    with pytest.warns(UserWarning, match='stand twice, counted once: 1, first .*annotation 100'):
+        dataset = COCOBboxDataset(*write(tmp_path, content))
+    assert len(dataset[0][1]) == 2
+    assert [(problem.row, problem.kind) for problem in dataset.problems] == [(2, 'repeated')]
+
+
+def test_area(tmp_path):
+    content = json.loads(json.dumps(TWO))
+    for area, annotation in zip((5.5, 7, 0, 9), content['annotations']):
+        annotation['area'] = area
+    files = write(tmp_path, content)
+    img, bbox, label, area, crowd = COCOBboxDataset(*files, return_area=True, return_crowd=True)[0]
+    assert area.dtype == np.float32 and crowd.dtype == bool
+    np.testing.assert_array_equal(area, [5.5, 0, 9])
+    np.testing.assert_array_equal(crowd, [False, False, True])
+    assert len(COCOBboxDataset(*files, return_area=True)[0]) == 4
+    np.testing.assert_array_equal(COCOBboxDataset(*files, return_area=True)[0][3], [5.5, 0])
+    assert len(COCOBboxDataset(*files)[0]) == 3
+
+
+@pytest.mark.parametrize('area', [None, 'x', -1, float('nan'), float('inf'), True])
+def test_error_for_a_missing_area_only_if_it_is_asked_for(tmp_path, area):
+    files = write(tmp_path, TWO, json.dumps(changed('annotations', 2, 'area', area)))
+    COCOBboxDataset(*files)
+    with pytest.raises(ValueError, match='annotation 102: area is .*because of return_area'):
+        COCOBboxDataset(*files, return_area=True)
+
+
+@pytest.mark.parametrize('name', ['../a.png', '/etc/passwd', 'images/../../a.png', '..\\a.png'])
+def test_a_file_name_that_leads_out_of_the_root(tmp_path, name):
+    file, images = write(tmp_path, TWO, json.dumps(changed('images', 0, 'file_name', name)))
+    (tmp_path / 'a.png').write_bytes((images / '000000000007.png').read_bytes())
+    with pytest.raises(ValueError, match='image 7: file_name .* leads out of its folder'):
+        COCOBboxDataset(file, images)
+
+
+def test_file_names_of_windows_and_absolute_ones_inside_the_root(tmp_path):
+    file, images = write(tmp_path, TWO)
+    content = json.loads(json.dumps(TWO))
+    content['images'][0]['file_name'] = 'images\\000000000007.png'
+    content['images'][1]['file_name'] = f'{tmp_path}/images/000000000003.png'
+    file.write_text(json.dumps(content))
+    dataset = COCOBboxDataset(file, tmp_path)
+    expected = tuple(f'{tmp_path}/images/00000000000{i}.png' for i in (3, 7))
+    assert dataset.image_files == expected
+    assert dataset.fingerprint == COCOBboxDataset(file, tmp_path).fingerprint
+
+
+def test_an_image_that_is_a_pipe(tmp_path):
+    file, images = write(tmp_path, TWO)
+    (images / '000000000007.png').unlink()
+    os.mkfifo(images / '000000000007.png')
+    with pytest.raises(FileNotFoundError, match='000007.png: not a regular file'):
+        COCOBboxDataset(file, images)
+
+
+def test_class_names_that_differ_by_case_or_space(tmp_path):
+    categories = ((2, 'cat'), (90, 'Cat '), (91, 'dog'))
+    with pytest.warns(UserWarning, match="json: class names that differ.*: 'cat' and 'Cat '$"):
+        COCOBboxDataset(*write(tmp_path, coco([], categories)))
+
+
+def test_a_class_background(tmp_path):
+    with pytest.warns(UserWarning, match='json: background is not a class'):
+        COCOBboxDataset(*write(tmp_path, coco([], ((0, 'background'), (1, 'dog')))))
+
+
+def test_a_file_in_utf_16(tmp_path):
+    file, images = write(tmp_path, TWO)
+    file.write_bytes(json.dumps(TWO).encode('utf-16'))
+    assert COCOBboxDataset(file, images).label_names == ('cat', 'dog')
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    file, images = write(tmp_path, TWO)
+    file.write_bytes(json.dumps({**TWO, 'info': 'é' * 100000}, ensure_ascii=False).encode('cp1252'))
+    with pytest.raises(ValueError, match='instances.json: not a well-formed JSON file') as raised:
+        COCOBboxDataset(file, images)
+    assert len(str(raised.value)) < 1000
+
+
+def test_fingerprint(tmp_path):
+    def make(folder, content=TWO, **options):
+        return COCOBboxDataset(*write(tmp_path / folder, content), **options).fingerprint
+
+    first = make('a')
+    assert make('b') == first
+    others = [
+        make('c', changed('annotations', 0, 'bbox', [10, 20, 20, 31])),
+        make('d', changed('annotations', 0, 'category_id', 2)),
+        make('e', changed('images', 0, 'file_name', '000000000008.png')),
+        make('f', changed('categories', 0, 'name', 'mouse')),
+        make('g', return_crowd=True),
+    ]
+    assert len({first, *others}) == 6
+
+
+def test_crowds_are_counted(tmp_path):
+    for return_crowd in (False, True):
+        assert COCOBboxDataset(*write(tmp_path, TWO), return_crowd=return_crowd).n_crowd == 2
 
 
 @pytest.mark.parametrize(
@@ -167,7 +306,9 @@ def test_boxes_in_images_of_unknown_size_are_plausible(tmp_path):
     content = coco([(3, 2, [70, 10, 20, 10], 0)])
     for image in content['images']:
         del image['height'], image['width']
-    assert COCOBboxDataset(*write(tmp_path, content))[0][1].shape == (1, 4)
+    dataset = COCOBboxDataset(*write(tmp_path, content))
+    with pytest.warns(UserWarning, match='0003.png: .* and its boxes reach outside'):
+        assert dataset[0][1].shape == (1, 4)
 
 
 def test_annotated_size_differs_from_the_image(tmp_path):
@@ -210,6 +351,13 @@ def changed(key, row, field, value):
             'annotation 102: there is no image with its .* 4',
         ),
         (changed('annotations', 2, 'image_id', [3]), r'annotation 102: there is no image .* \[3\]'),
+        (changed('annotations', 2, 'image_id', True), 'there is no image with its .* True'),
+        (changed('annotations', 2, 'category_id', 2.0), 'there is no category with its .* 2.0'),
+        (changed('images', 0, 'id', True), r'images\[0\]: id is True, expected an integer'),
+        (changed('images', 0, 'file_name', '000000000003.png'), 'also that of image 3'),
+        (changed('images', 0, 'file_name', './000000000003.png'), 'also that of image 3'),
+        (changed('categories', 0, 'name', ' '), 'a category without a name'),
+        (changed('categories', 0, 'name', 7), 'a category without a name, id 2 has 7'),
         (changed('annotations', 2, 'category_id', 3), 'annotation 102: there is no category .* 3'),
         (changed('annotations', 2, 'iscrowd', 2), 'annotation 102: iscrowd is 2, expected 0 or 1'),
     ],
@@ -238,6 +386,9 @@ def test_a_name_that_is_not_among_label_names(tmp_path):
     [
         ({'on_invalid': 'keep'}, ValueError, "on_invalid = 'keep'"),
         ({'label_names': 'dog'}, TypeError, "label_names = 'dog'"),
+        ({'exif': True}, ValueError, 'exif = True'),
+        ({'return_crowd': 'no'}, TypeError, "return_crowd = 'no'"),
+        ({'return_area': 1}, TypeError, 'return_area = 1'),
         ({'label_names': ['dog', 'dog', 'cat']}, ValueError, 'expected each name once'),
     ],
 )

@@ -41,9 +41,8 @@ def test_example(tmp_path):
     np.testing.assert_array_equal(
         bbox, np.array([[20, 10, 40, 30], [0, 0, 59, 79], [5, 4.5, 7, 6.25]])
     )
-    np.testing.assert_array_equal(
-        label, [VOC_LABEL_NAMES.index(name) for name in ('dog', 'cat', 'dog')]
-    )
+    assert dataset.label_names == ('cat', 'dog')
+    np.testing.assert_array_equal(label, [1, 0, 1])
     np.testing.assert_array_equal(difficult, [False, True, False])
     assert [a.dtype for a in (img, bbox, label, difficult)] == ['f', 'f', 'i', '?']
 
@@ -75,7 +74,20 @@ def test_image_without_objects(tmp_path):
 def test_data_set_without_any_object(tmp_path):
     dataset = VOCBboxDataset(write(tmp_path, {'a': annotation([])}), 'train')
     assert dataset.get_annotation(0)[0].shape == (0, 4)
-    assert dataset.label_names == VOC_LABEL_NAMES
+    assert dataset.label_names == ()
+
+
+def test_only_exactly_vocs_names_have_vocs_order(tmp_path):
+    def names_of(names):
+        root = write(
+            tmp_path, {'a': annotation([(name, (1, 1, 5, 5), 0) for name in reversed(names)])}
+        )
+        return VOCBboxDataset(root, 'train').label_names
+
+    assert names_of(VOC_LABEL_NAMES) == VOC_LABEL_NAMES
+    assert names_of(['person']) == ('person',)
+    assert names_of(VOC_LABEL_NAMES[:-1]) == tuple(sorted(VOC_LABEL_NAMES[:-1]))
+    assert names_of((*VOC_LABEL_NAMES, 'zebra')) == tuple(sorted((*VOC_LABEL_NAMES, 'zebra')))
 
 
 def test_annotation_without_the_image(tmp_path):
@@ -163,14 +175,14 @@ INVALID = {
     'past float32': (5, 5, '1e39', 9),
     'past float64': (5, 5, '1e999', 9),
     'no area in float32': (10**9, 5, 10**9 + 1, 9),
-    'word': (5, 'five', 9, 9),
-    'empty': ('', 5, 9, 9),
-    'missing': (5, 5, 9),
 }
+KINDS = {'zero area': 'no_area', 'no width': 'no_area', 'no area in float32': 'no_area'}
+KINDS['inverted'] = 'inverted_box'
 
 
-@pytest.mark.parametrize('box', INVALID.values(), ids=INVALID)
-def test_invalid_box(tmp_path, box):
+@pytest.mark.parametrize('case', INVALID)
+def test_invalid_box(tmp_path, case):
+    box = INVALID[case]
     root = write(
         tmp_path,
         {
@@ -189,15 +201,171 @@ def test_invalid_box(tmp_path, box):
     np.testing.assert_array_equal(dataset[1][1], [[1, 0, 3, 2], [5, 4, 7, 6]])
     assert [dataset.label_names[label] for label in dataset[1][2]] == ['cat', 'cow']
     assert dataset[2][1].shape == (0, 4)
+    assert [(p.file[-5:], p.image[-5:], p.row) for p in dataset.problems] == [
+        ('b.xml', 'b.png', 1),
+        ('c.xml', 'c.png', 0),
+        ('c.xml', 'c.png', 1),
+    ]
+    assert {p.kind for p in dataset.problems} == {KINDS.get(case, 'not_finite')}
 
-    with pytest.raises(ValueError, match=r"b\.xml, object 1 \('dog'\): .* = ") as raised:
+    with pytest.raises(ValueError, match=r"b\.xml, object 1 of .*b\.png: 'dog', .* = ") as raised:
         VOCBboxDataset(root, 'train', on_invalid='raise')
-    assert all(repr(str(text)) in str(raised.value) for text in box if text != '')
+    numbers = [f'{float(text):.12g}' for text in box]
+    assert all(number in str(raised.value) for number in numbers), str(raised.value)
+
+
+UNREADABLE = {
+    'rotated': '<robndbox><cx>4</cx><cy>3</cy><w>2</w><h>2</h><angle>.1</angle></robndbox>',
+    'polygon': '<polygon><x1>1</x1><y1>1</y1><x2>5</x2><y2>5</y2></polygon>',
+    'decimal comma': annotation([('dog', ('1,5', 2, 3, 4), 0)]),
+    'word': annotation([('dog', (5, 'five', 9, 9), 0)]),
+    'empty': annotation([('dog', ('', 5, 9, 9), 0)]),
+    'missing': annotation([('dog', (5, 5, 9), 0)]),
+}
+
+
+@pytest.mark.parametrize('case', UNREADABLE)
+def test_an_object_whose_box_cannot_be_read_is_counted_apart(tmp_path, case):
+    text = UNREADABLE[case]
+    if not text.startswith('<annotation>'):
+        text = f'<annotation><object><name>dog</name>{text}</object></annotation>'
+    root = write(
+        tmp_path, {'a': annotation([('cat', (5, 5, 5, 5), 0), ('cat', (1, 1, 5, 5), 0)]), 'b': text}
+    )
+    with pytest.warns(UserWarning) as caught:
+        dataset = VOCBboxDataset(root, 'train')
+    invalid, unreadable = (str(each.message) for each in caught)
+    assert re.search(r'^invalid boxes .* dropped: 1, in .*a\.xml$', invalid)
+    problem = dataset.problems[1]
+    assert problem.kind == 'unreadable_box'
+    assert unreadable == (
+        'objects left out because their box cannot be read: 1, '
+        f'{root}/Annotations/b.xml, object 0 of {root}/JPEGImages/b.png: {problem.reason}'
+    )
+    assert caught[1].filename == __file__
+    assert len(dataset[1][1]) == 0
+    assert dataset.label_names == ('cat', 'dog')
+    with pytest.raises(ValueError, match=re.escape(f'a.xml, object 0 of {root}')):
+        VOCBboxDataset(root, 'train', on_invalid='raise')
+
+
+def test_an_object_without_a_name_is_an_error(tmp_path):
+    root = write(tmp_path, {'a': annotation([('', (1, 1, 5, 5), 0)])})
+    with pytest.raises(ValueError, match=r'a\.xml, object 0 of .*a\.png: no <name>'):
+        VOCBboxDataset(root, 'train')
+
+
+def test_difficult_objects_are_counted(tmp_path):
+    root = write(tmp_path, {'a': annotation([('dog', (1, 1, 5, 5), 1)] * 3)})
+    for return_difficult, n_box in ((False, 0), (True, 3)):
+        dataset = VOCBboxDataset(root, 'train', return_difficult=return_difficult)
+        assert dataset.n_difficult == 3
+        assert len(dataset.get_annotation(0)[0]) == n_box
+    assert VOCBboxDataset(write(tmp_path / 'b', {'a': annotation([])}), 'train').n_difficult == 0
+
+
+def test_an_image_that_is_listed_twice_counts_once(tmp_path):
+    root = write(tmp_path, TWO)
+    (root / 'ImageSets/Main/train.txt').write_text('a\nb\na\n./b\na\n')
+    with pytest.warns(UserWarning, match=r'train\.txt: images that .* more than once.*: 2, a, b$'):
+        dataset = VOCBboxDataset(root, 'train')
+    assert dataset.ids == ['a', 'b'] and len(dataset) == 2
+
+
+def test_two_images_of_one_name(tmp_path):
+    root = write(tmp_path, TWO)
+    (root / 'JPEGImages/a.jpg').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'JPEGImages/a: several images .*: a\.jpg, a\.png$'):
+        VOCBboxDataset(root, 'train')
+
+
+def test_an_image_that_is_a_pipe(tmp_path):
+    root = write(tmp_path, TWO)
+    (root / 'JPEGImages/a.png').unlink()
+    os.mkfifo(root / 'JPEGImages/a.png')
+    with pytest.raises(ValueError, match=r'a\.png: expected a regular file'):
+        VOCBboxDataset(root, 'train')
+
+
+@pytest.mark.parametrize('name', ['../a', '/etc/a', 'b/../../a', '..'])
+def test_a_name_that_leads_out_of_the_root(tmp_path, name):
+    root = write(tmp_path / 'root', TWO)
+    write(tmp_path, TWO)
+    (root / 'ImageSets/Main/train.txt').write_text(f'b\n{name}\n')
+    with pytest.raises(ValueError, match=rf"train\.txt, line 2: '{name}' leads out of its folder"):
+        VOCBboxDataset(root, 'train')
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('a 1', "a second column. Expected the name alone, 'a'"),
+        ('a  -1', "a second column. Expected the name alone, 'a'"),
+        ('a\t0', "a second column. Expected the name alone, 'a'"),
+        ('a.jpg', "Expected the name without folder and suffix, 'a'"),
+        ('a.xml', "Expected the name without folder and suffix, 'a'"),
+        ('JPEGImages/a.JPG Annotations/a.xml', "without folder and suffix, 'a'"),
+        ('# comment', 'Comments are not allowed'),
+        ('x' * 4000, 'xxx...'),
+    ],
+)
+def test_error_says_what_the_line_of_a_list_should_be(tmp_path, line, message):
+    root = write(tmp_path, TWO)
+    (root / 'ImageSets/Main/train.txt').write_text(f'{line}\n')
+    with pytest.raises(FileNotFoundError) as raised:
+        VOCBboxDataset(root, 'train')
+    assert message in str(raised.value)
+    assert 'train.txt' in str(raised.value) and len(str(raised.value)) < 1000
+
+
+def test_a_name_with_a_second_column_can_be_a_file(tmp_path):
+    assert VOCBboxDataset(write(tmp_path, {'photo 1': annotation([])}), 'train').ids == ['photo 1']
+
+
+def test_class_names_that_differ_by_case_or_space(tmp_path):
+    names = ('Bolt', 'bolt', 'hot dog', 'hotdog', 'nut')
+    root = write(tmp_path, {'a': annotation([(name, (1, 1, 5, 5), 0) for name in names])})
+    with pytest.warns(UserWarning) as caught:
+        VOCBboxDataset(root, 'train')
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert "'Bolt' and 'bolt', 'hot dog' and 'hotdog'" in message
+    assert str(root) in message and 'nut' not in message
+    with pytest.raises(ValueError, match=r"the name 'Bolt' is not among .*\. It has 'BOLT'$"):
+        VOCBboxDataset(root, 'train', label_names=['BOLT'])
+
+
+def test_fingerprint(tmp_path):
+    def make(folder, xml=TWO, **options):
+        return VOCBboxDataset(write(tmp_path / folder, xml), 'train', **options).fingerprint
+
+    first = make('a')
+    assert re.fullmatch('[0-9a-f]{64}', first)
+    assert make('b') == first  # the root does not matter
+    assert make('b', dtype='uint8') == first
+    moved = annotation([('dog', (11, 21, 31, 42), 0), ('dog', ('5.5', '6', '7.25', '8'), 0)])
+    others = [
+        make('c', {**TWO, 'a': moved}),
+        make('d', {'b': TWO['b'], 'a': TWO['a']}),
+        make('e', {'c': TWO['a'], 'b': TWO['b']}),
+        make('f', label_names=['dog', 'cat']),
+        make('g', return_difficult=True),
+    ]
+    assert len({first, *others}) == 6
+
+
+def test_attributes(tmp_path):
+    root = write(tmp_path, {**TWO, 'b': annotation([], size=None)})
+    dataset = VOCBboxDataset(root, 'train')
+    assert dataset.image_files == (f'{root}/JPEGImages/a.png', f'{root}/JPEGImages/b.png')
+    assert dataset.image_sizes == ((60, 80), None)
+    assert dataset.applies_orientation == (True, True)
+    assert dataset.problems == ()
 
 
 def test_a_long_list_of_files_is_cut(tmp_path):
     root = write(tmp_path, {f'file{i}': annotation([('dog', (5, 5, 5, 5), 0)]) for i in range(23)})
-    with pytest.warns(UserWarning, match=r'dropped: 23, in .*file19\.xml and 3 more files$'):
+    with pytest.warns(UserWarning, match=r'dropped: 23, in .*file9\.xml.* and \d+ more files$'):
         VOCBboxDataset(root, 'train')
 
 
@@ -236,7 +404,10 @@ def test_every_convention_of_corners_is_plausible(tmp_path, box):
 
 def test_boxes_in_an_image_of_unknown_size_are_plausible(tmp_path):
     far = annotation([('dog', (100, 1, 200, 9), 0)], size=None)
-    assert len(VOCBboxDataset(write(tmp_path, {'a': far}), 'train')[0][1]) == 1
+    dataset = VOCBboxDataset(write(tmp_path, {'a': far, 'b': far}), 'train')
+    with pytest.warns(UserWarning, match=r'a\.png: .* \(60, 80\), and its boxes reach outside'):
+        assert len(dataset[0][1]) == 1
+    dataset[1]  # only once per data set
 
 
 def test_annotated_size_differs_from_the_image(tmp_path):
@@ -310,9 +481,30 @@ def test_empty_list(tmp_path):
         VOCBboxDataset(root, 'train')
 
 
-def test_bad_on_invalid(tmp_path):
-    with pytest.raises(ValueError, match="on_invalid = 'ignore': expected one of"):
-        VOCBboxDataset(write(tmp_path, TWO), 'train', on_invalid='ignore')
+@pytest.mark.parametrize(
+    ('option', 'value', 'error'),
+    [
+        ('on_invalid', 'ignore', ValueError),
+        ('exif', 'no', ValueError),
+        ('dtype', 'float', ValueError),
+        ('dtype', 'none-such', ValueError),
+        ('return_difficult', 'no', TypeError),
+        ('return_difficult', 1, TypeError),
+        ('label_names', {'dog', 'cat'}, TypeError),
+        ('root', 5, TypeError),
+        ('root', b'root', TypeError),
+        ('split', 5, TypeError),
+        ('split', '../train', ValueError),
+        ('split', '/etc/passwd', ValueError),
+        ('split', '', ValueError),
+        ('split', 'a\x1b[31m', ValueError),
+    ],
+)
+def test_bad_option(tmp_path, option, value, error):
+    options = {'root': write(tmp_path, TWO), 'split': 'train', option: value}
+    with pytest.raises(error, match=f'{option} = ') as raised:
+        VOCBboxDataset(**options)
+    assert str(raised.value).isprintable()
 
 
 def test_pickle(tmp_path):
@@ -364,5 +556,5 @@ def test_bccd():
 
 @needs_bccd
 def test_bccd_raises_on_request():
-    with pytest.raises(ValueError, match=r'BloodImage_00338\.xml, object \d+ \(.RBC.\)'):
+    with pytest.raises(ValueError, match=r'BloodImage_00338\.xml, object \d+ of .*\.jpg: .RBC.'):
         VOCBboxDataset(BCCD, 'trainval', on_invalid='raise')

@@ -1,0 +1,86 @@
+"""The classes of a data set, in the order of their labels."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
+
+from chainer_ssd._options import check_label_names
+from chainer_ssd.datasets._messages import join_first, quote
+
+#: Names of Pascal VOC's 20 classes, in the order of their labels.
+VOC_LABEL_NAMES = (
+    'aeroplane',
+    'bicycle',
+    'bird',
+    'boat',
+    'bottle',
+    'bus',
+    'car',
+    'cat',
+    'chair',
+    'cow',
+    'diningtable',
+    'dog',
+    'horse',
+    'motorbike',
+    'person',
+    'pottedplant',
+    'sheep',
+    'sofa',
+    'train',
+    'tvmonitor',
+)
+
+#: ChainerCV's name of ``VOC_LABEL_NAMES``.
+voc_bbox_label_names = VOC_LABEL_NAMES
+
+
+def choose_label_names(label_names: Sequence[str] | None, found: set[str]) -> tuple[str, ...]:
+    """Return the given names. Default: VOC's order for exactly VOC's names, else sorted names."""
+    if label_names is not None:
+        return check_label_names(label_names)
+    return VOC_LABEL_NAMES if found == set(VOC_LABEL_NAMES) else tuple(sorted(found))
+
+
+def describe_unknown_name(name: str, label_names: Sequence[str]) -> str:
+    """Return the message for a name that is not a class, with the class of similar spelling."""
+    similar = [each for each in label_names if _fold(each) == _fold(name)]
+    hint = f'. It has {quote(similar[0])}' if similar else ''
+    names = join_first(map(quote, label_names), 'more')
+    return f'the name {quote(name)} is not among label_names = [{names}]{hint}'
+
+
+def warn_about_label_names(label_names: Iterable[str], source: str, stacklevel: int = 2) -> None:
+    """Warn about names that differ only by case or by space, and about a class background.
+
+    Parameters
+    ----------
+    label_names : iterable of str
+        The classes.
+    source : str
+        File or folder for the message.
+    stacklevel : int
+        As for :func:`warnings.warn`.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in label_names:
+        groups.setdefault(_fold(name), []).append(name)
+    pairs = [' and '.join(map(quote, names)) for names in groups.values() if len(names) > 1]
+    if _fold('background') in groups:
+        warnings.warn(
+            f'{source}: background is not a class, because the model has its own background',
+            stacklevel=stacklevel + 1,
+        )
+    if pairs:
+        warnings.warn(
+            f'{source}: class names that differ only by case or by space are different classes: '
+            + join_first(pairs, 'more pairs'),
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _fold(name: str) -> str:
+    """Return a name without case, space and Unicode's several forms of one letter."""
+    return ''.join(unicodedata.normalize('NFKC', name).casefold().split())

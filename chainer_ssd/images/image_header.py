@@ -1,0 +1,71 @@
+"""Size, orientation and format of an image file, without its pixels."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from chainer_ssd._extras import require
+from chainer_ssd._files import open_regular
+from chainer_ssd.images.printable_name import printable_name
+
+_ORIENTATION_TAG = 0x0112  # of EXIF
+_UPRIGHT = 1
+
+
+class ImageHeader(NamedTuple):
+    """What the beginning of an image file states.
+
+    Attributes
+    ----------
+    size : tuple of int
+        (H, W) as stored, before any rotation.
+    orientation : int
+        EXIF orientation, 1 to 8. 1: not rotated, or not stated.
+    mode : str
+        Pillow's name of the pixel format.
+    format : str
+        Pillow's name of the file format.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    mode: str
+    format: str
+
+
+def read_header(path: str | os.PathLike[str]) -> ImageHeader:
+    """Return what an image file states about its image. The pixels are not decoded.
+
+    Parameters
+    ----------
+    path : str or path
+        Image file.
+
+    Returns
+    -------
+    ImageHeader
+        Size, orientation, mode and format.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not an image that Pillow can read. The message names the file.
+    ImportError
+        If Pillow is missing (``pip install "chainer_ssd[data]"``).
+    """
+    Image = require('PIL.Image', 'data')
+    with open_regular(path) as file:
+        try:
+            with Image.open(file) as image:
+                # The getexif of PNG would decode the pixels.
+                exif = Image.Image.getexif(image)
+                orientation = exif.get(_ORIENTATION_TAG, _UPRIGHT)
+                if not isinstance(orientation, int) or not 1 <= orientation <= 8:
+                    orientation = _UPRIGHT
+                return ImageHeader(image.size[::-1], orientation, image.mode, image.format or '')
+        except Exception as error:  # Pillow's plugins raise exceptions of many types
+            name = printable_name(os.fspath(path), 300)
+            raise ValueError(f'{name}: cannot be read as an image: {error}') from error
