@@ -143,13 +143,17 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     OSError
         If the file cannot be opened.
     ValueError
-        If the content is not JSON. The message names the file.
+        If the file is not a regular file, or its content is not JSON. The message names the file.
     """
-    with open(path, encoding='utf-8-sig') as file:
-        try:
-            return json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path}: not a well-formed JSON file: {error!r}') from error
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        return json.loads(content)  # UTF-8, UTF-16 or UTF-32
+    except UnicodeDecodeError as error:  # its str holds the whole content
+        cause = f'byte {error.start} is not {error.encoding}'
+    except (ValueError, RecursionError) as error:
+        cause = f'{error}'[:200]
+    raise ValueError(f'{path}: not a well-formed JSON file: {cause}')
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:

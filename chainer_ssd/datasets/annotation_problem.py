@@ -35,7 +35,13 @@ class AnnotationProblem(NamedTuple):
     reason: str
 
     def describe(self) -> str:
-        """Return the file, the object, the image and the reason in one line."""
+        """Return the file, the object, the image and the reason in one line.
+
+        Returns
+        -------
+        str
+            ``<file>, object <row> of <image>: <reason>``.
+        """
         where = 'outside any <object>' if self.row is None else f'object {self.row}'
         image = f' of {shorten(self.image, 300)}' if self.image else ''
         return f'{shorten(self.file, 300)}, {where}{image}: {self.reason}'

@@ -8,6 +8,7 @@ import chainer
 import numpy as np
 
 from chainer_ssd._options import check_integer
+from chainer_ssd.datasets._fingerprint import hash_contents
 from chainer_ssd.datasets._shape_drawing import (
     RADIUS_RANGE,
     Window,
@@ -19,6 +20,7 @@ from chainer_ssd.datasets._shape_drawing import (
     signed_distance,
     to_coverage,
 )
+from chainer_ssd.datasets.annotation_problem import AnnotationProblem
 
 _N_CORNER = {'circle': 0, 'square': 4, 'triangle': 3}
 _MAX_OVERLAP = 0.2  # intersection of two boxes, as a fraction of the smaller box
@@ -67,6 +69,10 @@ class ShapesBboxDataset(chainer.dataset.DatasetMixin):
     ----------
     label_names : tuple of str
         ``('circle', 'square', 'triangle')``.
+    problems : tuple
+        Empty, as no object is left out.
+    fingerprint : str
+        SHA-256 of the arguments, which decide every image.
 
     Raises
     ------
@@ -77,6 +83,7 @@ class ShapesBboxDataset(chainer.dataset.DatasetMixin):
     """
 
     label_names = tuple(_N_CORNER)
+    problems: tuple[AnnotationProblem, ...] = ()
 
     def __init__(self, length: int, size: int = 128, seed: int = 0, max_objects: int = 5) -> None:
         self._length = check_integer('length', length, 1, 2**32)
@@ -86,6 +93,12 @@ class ShapesBboxDataset(chainer.dataset.DatasetMixin):
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the arguments, in hexadecimal digits."""
+        arguments = [self._length, self._size, self._seed, self._max_objects]
+        return hash_contents((self.label_names,), (np.array(arguments, dtype=np.int64),))
 
     def get_annotation(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return item ``i`` without its image, which is not drawn.

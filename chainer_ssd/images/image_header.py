@@ -11,6 +11,7 @@ from chainer_ssd.images.printable_name import printable_name
 
 _ORIENTATION_TAG = 0x0112  # of EXIF
 _UPRIGHT = 1
+_WIDTH_TAG, _HEIGHT_TAG = 256, 257  # of TIFF
 
 
 class ImageHeader(NamedTuple):
@@ -65,7 +66,10 @@ def read_header(path: str | os.PathLike[str]) -> ImageHeader:
                 orientation = exif.get(_ORIENTATION_TAG, _UPRIGHT)
                 if not isinstance(orientation, int) or not 1 <= orientation <= 8:
                     orientation = _UPRIGHT
-                return ImageHeader(image.size[::-1], orientation, image.mode, image.format or '')
+                width, height = image.size
+                if image.format == 'TIFF':  # Pillow states the size of the turned image
+                    width, height = image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]
+                return ImageHeader((height, width), orientation, image.mode, image.format or '')
         except Exception as error:  # Pillow's plugins raise exceptions of many types
             name = printable_name(os.fspath(path), 300)
             raise ValueError(f'{name}: cannot be read as an image: {error}') from error

@@ -13,6 +13,9 @@ from chainer_ssd._extras import require
 _EIGHT_BIT_MODES = ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr')
 _ORIENTATION_TAG = 0x0112  # of EXIF
 _UPRIGHT = 1
+# Transposition that undoes each EXIF orientation, as a number of Pillow's Transpose: flips, turns
+# by 90, 180 and 270 degrees, transpose, transverse.
+_INVERSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
 
 
 def read_image(
@@ -60,7 +63,12 @@ def read_image(
             if image.mode not in _EIGHT_BIT_MODES:
                 raise ValueError(f'mode {image.mode!r}, expected 8 bits a channel')
             orientation = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
-            if apply_orientation and orientation != _UPRIGHT:
+            image.load()
+            # Pillow turns a TIFF file while it loads it, and then removes the tag.
+            is_turned = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT) != orientation
+            if not apply_orientation and is_turned:
+                image = image.transpose(_INVERSE[orientation])
+            elif apply_orientation and not is_turned and orientation != _UPRIGHT:
                 rotated = ImageOps.exif_transpose(image)
                 if size is None or not image.size == size[::-1] != rotated.size:
                     image = rotated

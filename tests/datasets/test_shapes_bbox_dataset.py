@@ -150,3 +150,12 @@ def test_index_out_of_range():
 def test_bad_arguments(name, value, error):
     with pytest.raises(error, match=f'{name} = .*: expected'):
         ShapesBboxDataset(**{'length': 3, name: value})
+
+
+def test_fingerprint():
+    first = ShapesBboxDataset(8, 64, 1, 3)
+    assert first.fingerprint == ShapesBboxDataset(8, 64, 1, 3).fingerprint
+    assert len(first.fingerprint) == 64
+    others = [(9, 64, 1, 3), (8, 65, 1, 3), (8, 64, 2, 3), (8, 64, 1, 4)]
+    assert len({first.fingerprint, *(ShapesBboxDataset(*o).fingerprint for o in others)}) == 5
+    assert first.problems == ()

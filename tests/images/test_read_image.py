@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_ssd.images import read_image
+from chainer_ssd.images import read_header, read_image
 from tests.datasets.voc_folder import picture
 
 
@@ -108,3 +108,28 @@ def test_exif_orientation(tmp_path, orientation, rotate, stated):
     sideways = rotated.shape != pixels.shape
     expected = pixels if sideways and stated == 'stored' else rotated
     np.testing.assert_array_equal(read_image(path, size), expected.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.png'])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_the_orientation_is_applied_on_request(tmp_path, suffix, orientation):
+    pixels = np.random.RandomState(0).randint(0, 256, (4, 6, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f'a{suffix}'
+    Image.fromarray(pixels).save(path, exif=exif)
+    header = read_header(path)
+    assert (header.size, header.orientation) == ((4, 6), orientation)
+    stored = read_image(path, apply_orientation=False)
+    np.testing.assert_array_equal(stored, pixels.transpose(2, 0, 1))
+    turned = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: pixels[::-1].transpose(1, 0, 2),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: pixels[:, ::-1].transpose(1, 0, 2),
+    }
+    np.testing.assert_array_equal(read_image(path), turned[orientation].transpose(2, 0, 1))
