@@ -37,23 +37,32 @@ _NUMBER = re.compile(
 _MAX_DIGITS = 400  # more than any float64 has before its point
 
 
-def read_box(element: Any) -> tuple[Box | None, str | None]:
-    """Return the box of an <object>, 0-based, or None and the reason."""
-    boxes = element.findall('bndbox')
+def group_children(element: Any) -> dict[str, list[Any]]:
+    """Return the children of an element by their tag."""
+    groups: dict[str, list[Any]] = {}
+    for child in element:
+        groups.setdefault(child.tag, []).append(child)
+    return groups
+
+
+def read_box(element: Any, boxes: list[Any]) -> tuple[Box | None, str | None]:
+    """Return the box of an <object> from its <bndbox> elements, 0-based, or None and the reason."""
     if not boxes:
         return None, _describe_absence(element)
     if len(boxes) > 1:
         return None, f'{len(boxes)} <bndbox> elements in one <object>, expected one'
+    children = group_children(boxes[0])
     values = []
     for corner in CORNERS:
-        texts = [(each.text or '').strip() for each in boxes[0].iterfind(corner)]
+        texts = children.get(corner, ())
         if len(texts) != 1:
             return None, _describe_corner(boxes[0], corner, len(texts))
-        value = parse_number(texts[0])
+        text = (texts[0].text or '').strip()
+        value = parse_number(text)
         if value is None:
-            if ',' in texts[0] and parse_number(texts[0].replace(',', '.')) is not None:
-                return None, f'<{corner}> is {quote(texts[0])}, expected a decimal point, no comma'
-            return None, f'<{corner}> is {quote(texts[0])}, expected a number'
+            if ',' in text and parse_number(text.replace(',', '.')) is not None:
+                return None, f'<{corner}> is {quote(text)}, expected a decimal point, no comma'
+            return None, f'<{corner}> is {quote(text)}, expected a number'
         values.append(value - 1)
     return tuple(values), None  # type: ignore[return-value]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from chainer_ssd.datasets._bbox_dataset import to_size
 from chainer_ssd.datasets._messages import quote, shorten
-from chainer_ssd.datasets._voc_box import find_stray_boxes, parse_number, read_box
+from chainer_ssd.datasets._voc_box import find_stray_boxes, group_children, parse_number, read_box
 from chainer_ssd.datasets._voc_xml import parse_xml
 from chainer_ssd.datasets.annotation_problem import AnnotationProblem
 
@@ -101,9 +101,13 @@ def read_voc_annotation(file: str | os.PathLike[str], image: str = '') -> VOCAnn
 
 def _read_object(element: Any) -> tuple[VOCObject, str | None, str]:
     """Return an object, and the kind and reason of its worst problem. None: no problem."""
-    name, name_problem = _read_name(element)
-    is_difficult, difficult_problem = _read_difficult(element)
-    bbox, box_problem = read_box(element)
+    children = group_children(element)
+    name, name_problem = _read_name(children.get('name', []))
+    is_difficult, difficult_problem = _read_difficult(children.get('difficult', []))
+    for tag in children:
+        if tag != tag.lower() == 'difficult':
+            difficult_problem = f'<{tag}> in the wrong case, expected <difficult>'
+    bbox, box_problem = read_box(element, children.get('bndbox', []))
     found = VOCObject(name, bbox, is_difficult)
     for kind, reason in (
         ('no_name', name_problem),
@@ -115,8 +119,8 @@ def _read_object(element: Any) -> tuple[VOCObject, str | None, str]:
     return found, None, ''
 
 
-def _read_name(element: Any) -> tuple[str | None, str | None]:
-    names = [' '.join((each.text or '').split()) for each in element.iterfind('name')]
+def _read_name(elements: list[Any]) -> tuple[str | None, str | None]:
+    names = [' '.join((each.text or '').split()) for each in elements]
     if len(set(names)) > 1:
         return None, f'{len(names)} <name> elements, expected one'
     if not names or not names[0]:
@@ -124,17 +128,19 @@ def _read_name(element: Any) -> tuple[str | None, str | None]:
     return names[0], None
 
 
-def _read_difficult(element: Any) -> tuple[bool, str | None]:
-    texts = [(each.text or '').strip().lower() for each in element.iterfind('difficult')]
-    flags = {_to_flag(text) for text in texts}
+def _read_difficult(elements: list[Any]) -> tuple[bool, str | None]:
+    flags = {_to_flag((each.text or '').strip()) for each in elements}
     if None in flags:
-        return False, f'<difficult> is {quote(element.findtext("difficult"))}, expected 0 or 1'
+        return False, f'<difficult> is {quote(elements[0].text)}, expected 0 or 1'
     if len(flags) > 1:
-        return False, f'{len(texts)} <difficult> elements that differ, expected one'
+        return False, f'{len(elements)} <difficult> elements that differ, expected one'
     return bool(flags and flags.pop()), None
 
 
 def _to_flag(text: str) -> bool | None:
-    if text in ('', 'false') or parse_number(text) == 0:
+    if text in ('', '0'):
         return False
-    return True if text == 'true' or parse_number(text) == 1 else None
+    if text.lower() in ('true', 'false'):
+        return text.lower() == 'true'
+    number = parse_number(text)
+    return bool(number) if number in (0, 1) else None

@@ -154,6 +154,7 @@ def test_difficult(tmp_path, text, flag):
         ('<difficult>Unspecified</difficult>', 'bad_difficult', "is 'Unspecified'"),
         ('<difficult>nan</difficult>', 'bad_difficult', "is 'nan'"),
         ('<difficult>0</difficult><difficult>1</difficult>', 'bad_difficult', 'that differ'),
+        ('<Difficult>1</Difficult>', 'bad_difficult', 'wrong case, expected <difficult>'),
         ('<name>nut</name>', 'no_name', '2 <name> elements, expected one'),
     ],
 )
@@ -215,7 +216,7 @@ def test_encodings_and_namespaces(tmp_path, content, name):
         '<?xml version="1.0" encoding="none-such"?><annotation/>',
         b'<?xml version="1.0" encoding="gbk"?><annotation>\xff\xff</annotation>',
         '<a>' * 100_000,
-        '<annotation>' + '<a/>' * 300_000 + '</annotation>',
+        '<annotation>' + '<a/>' * 450_000 + '</annotation>',
     ],
     ids=[
         'entities',
@@ -231,7 +232,7 @@ def test_encodings_and_namespaces(tmp_path, content, name):
         'encoding',
         'bytes for gbk',
         'deep',
-        'elements',
+        'tags',
     ],
 )
 def test_error_names_hostile_and_malformed_files(tmp_path, content):
