@@ -12,7 +12,7 @@ import numpy as np
 
 def check_number(name: str, value: Any, minimum: float = -math.inf) -> Any:
     """Raise ``ValueError`` unless ``value`` is a finite number that is at least ``minimum``."""
-    if not _is_real(value) or not max(minimum, -_LARGEST) <= value <= _LARGEST:
+    if not max(minimum, -_LARGEST) <= _as_float(value) <= _LARGEST:
         bound = '' if minimum == -math.inf else f' >= {minimum:g}'
         raise ValueError(f'{name} = {value!r}: expected a finite number{bound}')
     return value
@@ -25,14 +25,14 @@ def check_ratio(name: str, value: Any) -> Any:
 
 def check_positive_number(name: str, value: Any) -> Any:
     """Raise ``ValueError`` unless ``value`` is a finite number above 0."""
-    if not _is_real(value) or not 0 < value <= _LARGEST:
+    if not 0 < _as_float(value) <= _LARGEST:
         raise ValueError(f'{name} = {value!r}: expected a finite number > 0')
     return value
 
 
 def check_fraction(name: str, value: Any) -> Any:
     """Raise ``ValueError`` unless ``value`` is a number in [0, 1]."""
-    if not _is_real(value) or not 0 <= value <= 1:
+    if not 0 <= _as_float(value) <= 1:
         raise ValueError(f'{name} = {value!r}: expected a number in [0, 1]')
     return value
 
@@ -59,8 +59,9 @@ def check_integer(name: str, value: Any, minimum: int = 0, maximum: float = math
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return ``value`` as a bool, or raise ``TypeError`` unless it is True or False."""
-    if not isinstance(value, (bool, np.bool_)):
+    """Return ``value`` as a bool, or raise ``TypeError`` unless it is True, False, 1 or 0."""
+    is_flag = isinstance(value, (bool, np.bool_))
+    if not is_flag and not (isinstance(value, numbers.Integral) and value in (0, 1)):
         raise TypeError(f'{name} = {value!r}: expected True or False')
     return bool(value)
 
@@ -110,5 +111,11 @@ def check_label_names(
 _LARGEST = float.fromhex('0x1.fffffffffffffp+1023')  # the largest finite float64
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+def _as_float(value: Any) -> float:
+    """Return a real number as a float, and NaN for anything else."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond float64
+        return math.nan

@@ -21,6 +21,45 @@ _CORNERS = {
 }
 
 
+def as_array(
+    value: Any, name: str, kinds: str = 'fiu', expected: str = 'floats or integers'
+) -> Any:
+    """Return an array or a nested list as an array.
+
+    Parameters
+    ----------
+    value : array or list
+        Values.
+    name : str
+        Name of the argument in messages.
+    kinds : str
+        Letters of ``dtype.kind`` that are accepted. Default: floats and integers.
+    expected : str
+        What these dtypes are, in messages.
+
+    Returns
+    -------
+    array
+        Without a copy where none is needed. An empty list has any dtype.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is not accepted, or the array is masked: its mask would be lost.
+    ValueError
+        If lists of unequal lengths are nested.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f'{name} is a masked array: expected an array without a mask')
+    try:
+        array = get_array_module(value).asarray(value)
+    except ValueError as error:
+        raise ValueError(f'{name} has rows of unequal lengths: expected an array') from error
+    if array.dtype.kind not in kinds and array.size:
+        raise TypeError(f'{name} has dtype {array.dtype}: expected {expected}')
+    return array
+
+
 def as_bbox(bbox: Any, name: str = 'bbox', dtype: Any = None) -> Any:
     """Return boxes as a float array of shape (N, 4).
 
@@ -45,14 +84,11 @@ def as_bbox(bbox: Any, name: str = 'bbox', dtype: Any = None) -> Any:
     TypeError
         If the dtype is not integer or float.
     """
-    xp = get_array_module(bbox)
-    bbox = xp.asarray(bbox)
+    bbox = as_array(bbox, name)
     if bbox.shape == (0,):  # the empty list
         bbox = bbox.reshape(0, 4)
     if bbox.ndim != 2 or bbox.shape[1] != 4:
         raise ValueError(f'{name} has shape {bbox.shape}: expected (N, 4)')
-    if bbox.dtype.kind not in 'fiu':
-        raise TypeError(f'{name} has dtype {bbox.dtype}: expected floats or integers')
     if dtype is None:
         is_wide = bbox.dtype.kind == 'f' and bbox.dtype.itemsize > 4
         dtype = bbox.dtype if is_wide else np.float32
@@ -117,6 +153,7 @@ def check_bbox(
                 f'finite {_CORNERS[order]} with {first}_min {sign} {first}_max and '
                 f'{second}_min {sign} {second}_max',
             )
+        check_area(bbox, name)
     return bbox
 
 
@@ -149,7 +186,22 @@ def check_finite_bbox(bbox: Any, name: str = 'bbox', *, dtype: Any = None) -> An
     bbox = as_bbox(bbox, name, dtype)
     if checks_values(xp):
         raise_for_row(name, bbox, xp.isfinite(bbox).all(axis=1), 'finite numbers')
+        check_area(bbox, name)
     return bbox
+
+
+def check_area(bbox: Any, name: str = 'bbox') -> None:
+    """Raise ``ValueError`` if a box with finite corners has an area that is not finite.
+
+    Its IoU would be NaN.
+    """
+    xp = get_array_module(bbox)
+    with np.errstate(over='ignore', invalid='ignore'):
+        height, width = bbox[:, 2] - bbox[:, 0], bbox[:, 3] - bbox[:, 1]
+        overflows = ~xp.isfinite(height * width)
+    if overflows.any():
+        overflows &= xp.isfinite(bbox).all(axis=1)
+        raise_for_row(name, bbox, ~overflows, f'an area that {bbox.dtype} can hold')
 
 
 def check_default_bbox(default_bbox: Any, name: str = 'default_bbox', *, order: str = 'yx') -> Any:
@@ -192,6 +244,12 @@ def check_default_bbox(default_bbox: Any, name: str = 'default_bbox', *, order: 
             )
             valid = finite.all(axis=1) & (size_a >= 0) & (size_b >= 0)
             raise_for_row(name, default_bbox, valid, f'finite {expected}')
+        with np.errstate(over='ignore'):
+            has_area = xp.isfinite(size_a * size_b)
+        if not has_area.all():
+            raise_for_row(
+                name, default_bbox, has_area, f'an area that {default_bbox.dtype} can hold'
+            )
     return default_bbox
 
 
@@ -217,8 +275,8 @@ def check_label(label: Any, n_bbox: int, name: str = 'label') -> Any:
         If the shape is not (R,), the dtype is not integer, or a label is negative or above
         2**31 - 2. The message names the row.
     """
+    label = as_array(label, name, 'fiu', 'integers')
     xp = get_array_module(label)
-    label = xp.asarray(label)
     if label.shape != (n_bbox,):
         raise ValueError(f'{name} has shape {label.shape}: expected ({n_bbox},), one for each box')
     if label.dtype.kind not in 'iu' and n_bbox:
@@ -263,11 +321,9 @@ def check_column(
     TypeError
         If the dtype is not accepted.
     """
-    column = np.asarray(column)
+    column = as_array(column, name, kinds, expected)
     if column.shape != (n_bbox,):
         raise ValueError(f'{name} has shape {column.shape}: expected ({n_bbox},), one for each box')
-    if column.dtype.kind not in kinds:
-        raise TypeError(f'{name} has dtype {column.dtype}: expected {expected}')
     return column
 
 
@@ -292,9 +348,9 @@ def check_index(index: Any, n_box: int, n_truth: int, name: str = 'index') -> An
     ValueError
         If the shape is not (K,), the dtype is not integer, or a value is outside -2 ... R - 1.
     """
+    index = as_array(index, name)
     xp = get_array_module(index)
-    index = xp.asarray(index)
-    if index.shape != (n_box,) or index.dtype.kind not in 'iu':
+    if index.shape != (n_box,) or (index.dtype.kind not in 'iu' and n_box):
         raise ValueError(
             f'{name} has shape {index.shape} and dtype {index.dtype}: '
             f'expected ({n_box},) integers, one for each default box'

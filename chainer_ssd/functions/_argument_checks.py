@@ -7,11 +7,33 @@ from typing import Any
 import chainer
 
 from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._validation import as_array
 
 
 def rank_prefix(comm: Any) -> str:
     """Return the start of an error message: the rank, if there is a communicator."""
     return '' if comm is None else f'rank {comm.rank}: '
+
+
+def as_variable(x: Any, name: str) -> chainer.Variable:
+    """Return predictions as a Variable, or raise if they are no array or a masked one.
+
+    Parameters
+    ----------
+    x : chainer.Variable, array or list
+        Predictions.
+    name : str
+        Name of the argument in messages.
+    """
+    if isinstance(x, chainer.Variable):
+        as_array(x.array, name)
+        return x
+    return chainer.as_variable(as_array(x, name))
+
+
+def as_target(x: Any, name: str) -> Array:
+    """Return the array of targets, or raise. Parameters as those of :func:`as_variable`."""
+    return as_array(x.array if isinstance(x, chainer.Variable) else x, name)
 
 
 def check_predictions(

@@ -20,6 +20,8 @@ from chainer_ssd.functions._argument_checks import rank_prefix
 def as_array(x: Any) -> Array:
     """Return the array of a ``chainer.Variable``, an array or a list."""
     x = x.array if isinstance(x, chainer.Variable) else x
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError('a ground truth is a masked array: expected an array without a mask')
     return x if hasattr(x, 'dtype') else np.asarray(x)
 
 

@@ -74,7 +74,8 @@ def make_targets(
         Options of :func:`chainer_ssd.match`.
     """
     where = rank_prefix(comm)
-    if not isinstance(background_label, numbers.Integral) or not 0 <= background_label < n_class:
+    is_integer = isinstance(background_label, numbers.Integral)
+    if not is_integer or isinstance(background_label, bool) or not 0 <= background_label < n_class:
         raise ValueError(
             f'{where}background_label = {background_label!r}: expected one of '
             f'the {n_class} columns of confidence'

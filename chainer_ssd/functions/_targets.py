@@ -9,6 +9,9 @@ from chainer_ssd._array import Array, get_array_module
 from chainer_ssd.functions._argument_checks import rank_prefix
 from chainer_ssd.ops import Encoder, Matcher, swap_xy
 
+#: Frames from ``encode_batch`` to the code that calls the loss.
+_CALLER_LEVEL = 4
+
 
 class Targets(NamedTuple):
     """Matches and targets of a batch."""
@@ -52,11 +55,16 @@ def encode_batch(
     targets = Targets(
         xp.empty(shape, 'i'), xp.empty((*shape, 4), default_bbox.dtype), xp.empty(shape, 'i')
     )
+    n_truth, fits_any = 0, False
     for i, (gt_bbox, gt_label) in enumerate(zip(map(swap_xy, gt_bboxes), gt_labels)):
         try:
-            targets.index[i] = matcher(gt_bbox)
+            targets.index[i], fits = matcher.assign(gt_bbox)
+            n_truth += len(gt_bbox)
+            fits_any |= fits and len(gt_bbox) > 0
             mb_loc, targets.mb_labels[i] = encoder(gt_bbox, gt_label, targets.index[i])
         except ValueError as error:
             raise ValueError(f'{rank_prefix(comm)}image {i}: {error}') from error
         targets.mb_locs[i] = swap_xy(mb_loc)
+    if n_truth and not fits_any:
+        matcher.warn_no_overlap(stacklevel=_CALLER_LEVEL)
     return targets

@@ -9,7 +9,12 @@ import chainer
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._argument_checks import check_predictions, check_targets
+from chainer_ssd.functions._argument_checks import (
+    as_target,
+    as_variable,
+    check_predictions,
+    check_targets,
+)
 from chainer_ssd.functions._fused.dispatch import node_serves
 from chainer_ssd.functions._fused.node import FusedMultiboxLoss
 from chainer_ssd.functions.objective import background_loss, n_hard_negative, selected_losses
@@ -59,7 +64,7 @@ def multibox_loss(
         target of a positive box is not finite. Under ``chainer.config.debug`` also if a
         prediction is not finite. Values on a GPU are checked under debug only.
     TypeError
-        If dtypes disagree.
+        If dtypes disagree, or an array is masked.
 
     Notes
     -----
@@ -78,9 +83,9 @@ def multibox_loss(
     >>> round(float(conf_loss.array), 4)  # 1 positive and 3 negatives, each log 3
     4.3944
     """
-    mb_locs, mb_confs = chainer.as_variable(mb_locs), chainer.as_variable(mb_confs)
-    gt_mb_locs = chainer.as_variable(gt_mb_locs).array
-    gt_mb_labels = chainer.as_variable(gt_mb_labels).array
+    mb_locs, mb_confs = as_variable(mb_locs, 'mb_locs'), as_variable(mb_confs, 'mb_confs')
+    gt_mb_locs = as_target(gt_mb_locs, 'gt_mb_locs')
+    gt_mb_labels = as_target(gt_mb_labels, 'gt_mb_labels')
     check_ratio('k', k)
     check_predictions(mb_locs.array, mb_confs.array, gt_mb_labels.shape, comm)
     not_background = check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)

@@ -9,6 +9,9 @@ import chainer.functions as F
 
 from chainer_ssd._array import Array, get_array_module
 
+#: No image has so many negatives for one positive.
+_MAX_K = 2.0**53
+
 
 def as_rows(array: Array) -> Array:
     """Return an array with one row per box, image by image.
@@ -44,7 +47,8 @@ def hard_negative_limit(n_positive: Array, n_negative: Array, k: float) -> Array
         min(ceil(k · n_positive), n_negative). The product is a float64.
     """
     xp = get_array_module(n_positive)
-    limit = xp.ceil(float(k) * n_positive)
+    # A larger k selects all negatives, too. The product of a huge k would overflow.
+    limit = xp.ceil(min(float(k), _MAX_K) * n_positive)
     return xp.minimum(limit, n_negative).astype('q')
 
 

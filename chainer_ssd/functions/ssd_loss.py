@@ -9,9 +9,15 @@ import chainer
 import chainer.functions as F
 
 from chainer_ssd._array import Array, get_array_module
-from chainer_ssd._options import check_choice, check_fraction, check_integer, check_ratio
+from chainer_ssd._options import (
+    check_choice,
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_ratio,
+)
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._argument_checks import check_predictions
+from chainer_ssd.functions._argument_checks import as_variable, check_predictions
 from chainer_ssd.functions._paddle_steps import SelectedBoxes, make_targets, select_boxes
 from chainer_ssd.functions.objective import huber_loss, select_rows, softmax_cross_entropy
 
@@ -151,6 +157,8 @@ def ssd_loss(
     check_ratio('neg_pos_ratio', neg_pos_ratio)
     check_ratio('loc_loss_weight', loc_loss_weight)
     check_ratio('conf_loss_weight', conf_loss_weight)
+    check_flag('normalize', normalize)
+    check_flag('mine_with_loc_loss', mine_with_loc_loss)
     if mining_type == 'hard_example':
         if sample_size is None:
             raise ValueError("sample_size = None: mining_type='hard_example' needs an integer >= 1")
@@ -162,7 +170,8 @@ def ssd_loss(
             "neg_overlap_mode='caffe' and mining_type='max_negative'",
             stacklevel=2,
         )
-    location, confidence = chainer.as_variable(location), chainer.as_variable(confidence)
+    location = as_variable(location, 'location')
+    confidence = as_variable(confidence, 'confidence')
     if location.ndim == confidence.ndim == 2:
         location, confidence = F.expand_dims(location, 0), F.expand_dims(confidence, 0)
     check_predictions(location.array, confidence.array, None, comm, ('location', 'confidence'))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import chainer
 
-from chainer_ssd._options import check_fraction, check_integer, check_ratio
+from chainer_ssd._options import (
+    check_fraction,
+    check_integer,
+    check_positive_number,
+    check_ratio,
+)
 from chainer_ssd._validation import check_bbox, check_default_bbox
-from chainer_ssd.functions._argument_checks import check_predictions, rank_prefix
+from chainer_ssd.functions._argument_checks import as_variable, check_predictions, rank_prefix
 from chainer_ssd.functions._ground_truth import as_array, check_gt_label, check_n_image
 from chainer_ssd.functions._targets import Targets, encode_batch
 from chainer_ssd.functions.multibox_loss import multibox_loss
@@ -84,14 +88,19 @@ class MultiBoxLoss:
     ) -> None:
         self.num_classes = check_integer('num_classes', num_classes, 1)
         self.overlap_thresh = float(check_fraction('overlap_thresh', overlap_thresh))
-        if bkg_label != 0:
+        if bkg_label != 0 or isinstance(bkg_label, bool):
             raise ValueError(
                 f'bkg_label = {bkg_label!r}: expected 0, the only background that ssd.pytorch uses'
             )
         self.neg_pos = check_ratio('neg_pos', neg_pos)
-        if len(variance) != 2 or not all(0 < v < math.inf for v in variance):
+        if not isinstance(variance, Iterable) or isinstance(variance, str):
+            raise TypeError(f'variance = {variance!r}: expected 2 finite positive numbers')
+        self.variance = tuple(
+            check_positive_number(f'variance[{i}]', v) for i, v in enumerate(variance)
+        )
+        if len(self.variance) != 2:
             raise ValueError(f'variance = {variance!r}: expected 2 finite positive numbers')
-        self.variance, self.comm = variance, comm
+        self.comm = comm
 
     def __call__(
         self, predictions: tuple[Any, Any, Any], targets: Sequence[Any]
@@ -126,7 +135,7 @@ class MultiBoxLoss:
             If a dtype is not valid.
         """
         loc, conf, priors = predictions
-        loc, conf = chainer.as_variable(loc), chainer.as_variable(conf)
+        loc, conf = as_variable(loc, 'loc'), as_variable(conf, 'conf')
         check_predictions(loc.array, conf.array, None, self.comm, ('loc', 'conf'))
         if conf.shape[2] != self.num_classes:
             raise ValueError(

@@ -9,6 +9,8 @@ import numpy as np
 from chainer.backends import cuda
 
 from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._options import check_fraction
+from chainer_ssd._validation import as_array, raise_for_row
 from chainer_ssd.ops import (
     decode,
     encode,
@@ -101,13 +103,17 @@ class MultiboxCoder:
         Raises
         ------
         ValueError
-            If a box or a label is not valid; the message names its row.
+            If a box or a label is not valid. The message names its row.
         """
         index = match(self.default_bbox, bbox, iou_thresh)
         return encode(self.default_bbox, bbox, label, index, self.variance)
 
     def decode(
-        self, mb_loc: Array, mb_conf: Array, nms_thresh: float = 0.45, score_thresh: float = 0.6
+        self,
+        mb_loc: Array,
+        mb_conf: Array,
+        nms_thresh: float | None = 0.45,
+        score_thresh: float = 0.6,
     ) -> tuple[Array, Array, Array]:
         """Return the detections of one image.
 
@@ -117,9 +123,10 @@ class MultiboxCoder:
             Predicted offsets.
         mb_conf : float array of shape (K, C)
             Predicted logits, background first.
-        nms_thresh : float
+        nms_thresh : float or None
             Of two boxes of one class with at least this IoU, the one with the lower score is
-            suppressed.
+            suppressed. None: no box is suppressed, as in ChainerCV. Then the boxes of one class
+            come in the order of the default boxes.
         score_thresh : float
             Minimum softmax score of a detection.
 
@@ -135,8 +142,16 @@ class MultiboxCoder:
         Raises
         ------
         ValueError
-            If shapes disagree or ``nms_thresh`` lies outside [0, 1].
+            If shapes disagree, a threshold lies outside [0, 1], or a prediction is NaN or
+            infinite. Such a prediction would pass as "no detection".
+        TypeError
+            If a dtype is not float, or an array is masked.
         """
+        check_fraction('score_thresh', score_thresh)
+        if nms_thresh is not None:
+            check_fraction('nms_thresh', nms_thresh)
+        mb_loc = as_array(mb_loc, 'mb_loc', 'f', 'floats')
+        mb_conf = as_array(mb_conf, 'mb_conf', 'f', 'floats')
         xp = get_array_module(mb_loc)
         n_box = len(self.default_bbox)
         if mb_loc.shape != (n_box, 4) or mb_conf.ndim != 2 or len(mb_conf) != n_box:
@@ -144,6 +159,8 @@ class MultiboxCoder:
                 f'mb_loc has shape {mb_loc.shape} and mb_conf {mb_conf.shape}: '
                 f'expected ({n_box}, 4) and ({n_box}, C)'
             )
+        _check_finite(mb_loc, 'mb_loc')
+        _check_finite(mb_conf, 'mb_conf')
         # score_c <= exp(x_c − x_background), up to rounding. So most boxes need no softmax.
         min_margin = math.log(score_thresh) - 0.1 if score_thresh > 0 else -math.inf
         box = xp.flatnonzero((mb_conf[:, 1:] >= mb_conf[:, :1] + min_margin).any(axis=1))
@@ -158,6 +175,8 @@ class MultiboxCoder:
 
         # Few boxes are left. On a GPU each small step would synchronize.
         bbox, label, score = (cuda.to_cpu(array) for array in (bbox, label, score))
+        if nms_thresh is None:
+            return xp.asarray(bbox.astype('f')), xp.asarray(label), xp.asarray(score.astype('f'))
         ends = np.searchsorted(label, np.arange(mb_conf.shape[1]))
         kept = np.concatenate(
             [
@@ -174,3 +193,18 @@ class MultiboxCoder:
             xp.asarray(label[kept]),
             xp.asarray(score[kept].astype('f')),
         )
+
+
+def _check_finite(array: Array, name: str) -> None:
+    """Raise ``ValueError`` if a prediction of shape (K, D) is NaN or infinite, also on a GPU."""
+    # Minimum and maximum are several times faster than isfinite. Both are NaN if a value is NaN.
+    if not array.size or -math.inf < float(array.min()) <= float(array.max()) < math.inf:
+        return
+    valid = get_array_module(array).isfinite(array).all(axis=1)
+    n_invalid = len(valid) - int(valid.sum())
+    raise_for_row(
+        name,
+        array,
+        valid,
+        f'finite predictions. {n_invalid} of {len(valid)} default boxes have NaN or infinite ones',
+    )

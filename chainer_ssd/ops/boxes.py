@@ -6,10 +6,12 @@ or fractions of the image, as long as all boxes share it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from chainer_ssd._array import Array, get_array_module
-from chainer_ssd._validation import as_bbox
+from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._validation import as_array, as_bbox, check_area
 
 #: Size of the intermediate arrays of one block, so that they stay in a core's L2 cache.
 _BLOCK_BYTES = 1 << 19
@@ -37,9 +39,9 @@ def bbox_iou(bbox_a: Array, bbox_b: Array) -> Array:
     Raises
     ------
     ValueError
-        If a shape is not (N, 4).
+        If a shape is not (N, 4), or an area is too large for the dtype.
     TypeError
-        If a dtype is not integer or float.
+        If a dtype is not integer or float, or an array is masked.
 
     Notes
     -----
@@ -53,6 +55,9 @@ def bbox_iou(bbox_a: Array, bbox_b: Array) -> Array:
     """
     xp = get_array_module(bbox_a, bbox_b)
     bbox_a, bbox_b = as_bbox(bbox_a, 'bbox_a'), as_bbox(bbox_b, 'bbox_b')
+    if checks_values(xp):
+        check_area(bbox_a, 'bbox_a')
+        check_area(bbox_b, 'bbox_b')
     dtype = xp.result_type(bbox_a, bbox_b)
     return iou_of_columns(
         xp.ascontiguousarray(bbox_a.astype(dtype, copy=False).T),
@@ -110,15 +115,23 @@ def center_to_corner(default_bbox: Array) -> Array:
 
     Parameters
     ----------
-    default_bbox : array of shape (..., 4)
+    default_bbox : array or list of shape (..., 4)
         (cy, cx, h, w).
 
     Returns
     -------
     array of shape (..., 4)
-        (y_min, x_min, y_max, x_max), same dtype and unit.
+        (y_min, x_min, y_max, x_max), same dtype and unit. Integers become floats.
+
+    Raises
+    ------
+    ValueError
+        If the last axis does not have length 4.
+    TypeError
+        If the dtype is not integer or float, or the array is masked.
     """
     xp = get_array_module(default_bbox)
+    default_bbox = _as_boxes(default_bbox, 'default_bbox')
     center, half_size = default_bbox[..., :2], default_bbox[..., 2:] / 2
     return xp.concatenate((center - half_size, center + half_size), axis=-1)
 
@@ -128,15 +141,23 @@ def corner_to_center(bbox: Array) -> Array:
 
     Parameters
     ----------
-    bbox : array of shape (..., 4)
+    bbox : array or list of shape (..., 4)
         (y_min, x_min, y_max, x_max).
 
     Returns
     -------
     array of shape (..., 4)
-        (cy, cx, h, w), same dtype and unit.
+        (cy, cx, h, w), same dtype and unit. Integers become floats.
+
+    Raises
+    ------
+    ValueError
+        If the last axis does not have length 4.
+    TypeError
+        If the dtype is not integer or float, or the array is masked.
     """
     xp = get_array_module(bbox)
+    bbox = _as_boxes(bbox, 'bbox')
     size = bbox[..., 2:] - bbox[..., :2]
     return xp.concatenate((bbox[..., :2] + size / 2, size), axis=-1)
 
@@ -153,5 +174,25 @@ def swap_xy(bbox: Array) -> Array:
     -------
     array or chainer.Variable of shape (..., 4)
         The other order, same dtype.
+
+    Raises
+    ------
+    ValueError
+        If the last axis does not have length 4.
+    TypeError
+        If the dtype is not integer or float, or the array is masked.
     """
+    # A chainer.Variable has a dtype, too. It must stay a Variable.
+    if not hasattr(bbox, 'dtype') or isinstance(bbox, np.ndarray) or bbox.shape[-1:] != (4,):
+        bbox = _as_boxes(bbox, 'bbox')
     return bbox[..., [1, 0, 3, 2]]
+
+
+def _as_boxes(boxes: Any, name: str) -> Array:
+    """Return boxes of shape (..., 4) as an array, or raise."""
+    boxes = as_array(boxes, name)
+    if boxes.shape == (0,):  # the empty list
+        boxes = boxes.reshape(0, 4)
+    if boxes.shape[-1:] != (4,):
+        raise ValueError(f'{name} has shape {boxes.shape}: expected (..., 4)')
+    return boxes

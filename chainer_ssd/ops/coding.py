@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainer_ssd._array import Array, checks_values, get_array_module
-from chainer_ssd._validation import check_bbox, check_default_bbox, check_index, check_label
+from chainer_ssd._validation import (
+    as_array,
+    check_bbox,
+    check_default_bbox,
+    check_index,
+    check_label,
+    raise_for_row,
+)
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
 #: A decoded side is at most 1e6 times that of its default box, so that exp cannot overflow.
@@ -116,8 +123,8 @@ class Encoder:
             As :func:`encode`. A ground truth that is not assigned is not checked.
         """
         xp = get_array_module(self.default_bbox, bbox, index)
-        label = check_label(xp.asarray(label), len(bbox))
-        index = check_index(xp.asarray(index), len(self.default_bbox), len(bbox))
+        label = xp.asarray(check_label(label, len(bbox)))
+        index = xp.asarray(check_index(index, len(self.default_bbox), len(bbox)))
 
         positive = xp.flatnonzero(index >= 0)
         truth_of_positive = index[positive]
@@ -166,7 +173,7 @@ def decode(
     ----------
     default_bbox : float array of shape (K, 4)
         (cy, cx, h, w).
-    mb_loc : float array of shape (..., K, 4)
+    mb_loc : float array or list of shape (..., K, 4)
         (dy, dx, dh, dw).
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         As :func:`encode` takes it.
@@ -180,19 +187,23 @@ def decode(
     Raises
     ------
     ValueError
-        If shapes disagree, a default box is not finite or has a negative size, or a variance is
-        not a positive number.
+        If shapes disagree, an offset is not finite, a default box is not finite or has a negative
+        size, or a variance is not a positive number. Offsets on a GPU are checked under
+        ``chainer.config.debug`` only.
     TypeError
-        If the dtype of the default boxes is not integer or float.
+        If a dtype is not integer or float, or an array is masked.
     """
     xp = get_array_module(default_bbox, mb_loc)
     default_bbox = check_default_bbox(default_bbox)
-    mb_loc = xp.asarray(mb_loc)
+    mb_loc = as_array(mb_loc, 'mb_loc')
     if mb_loc.shape[-2:] != default_bbox.shape:
         raise ValueError(
             f'mb_loc has shape {mb_loc.shape} and default_bbox {default_bbox.shape}: '
             'expected (..., K, 4) and (K, 4)'
         )
+    if checks_values(xp) and not xp.isfinite(mb_loc).all():
+        rows = mb_loc.reshape(-1, 4)
+        raise_for_row('mb_loc', rows, xp.isfinite(rows).all(axis=1), 'finite offsets')
     # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
     loc = mb_loc * _as_variance(variance, default_bbox)
     center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
@@ -203,11 +214,14 @@ def decode(
 def _as_variance(variance: Array | Sequence[float], default_bbox: Array) -> Array:
     """Return variances of shape (4,) or (K, 4) in the dtype of the default boxes."""
     xp = get_array_module(default_bbox, variance)
-    variance = xp.asarray(variance, default_bbox.dtype)
+    variance = xp.asarray(as_array(variance, 'variance'), default_bbox.dtype)
     if variance.shape not in ((2,), (4,), default_bbox.shape):
         raise ValueError(
             f'variance has shape {variance.shape}: expected (2,), (4,) or {default_bbox.shape}'
         )
-    if checks_values(xp) and not ((variance > 0) & xp.isfinite(variance)).all():
-        raise ValueError('variance holds a value that is not a positive number')
+    if checks_values(xp):
+        valid = (variance > 0) & xp.isfinite(variance)
+        if not valid.all():
+            valid = valid.all(axis=1) if valid.ndim == 2 else valid
+            raise_for_row('variance', variance, valid, 'finite positive numbers')
     return variance.repeat(2) if variance.shape == (2,) else variance

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+from chainer_ssd._options import check_integer, check_positive_number
 
 #: SSD300 of the paper: 8,732 default boxes, in pixels of the 300 x 300 input.
 SSD300_SPEC: dict[str, Any] = {
@@ -54,6 +56,8 @@ def generate_default_bbox(
     ------
     ValueError
         If the lengths disagree or a number is not positive.
+    TypeError
+        If a grid is not an integer, or an argument is not a sequence.
 
     Notes
     -----
@@ -64,20 +68,19 @@ def generate_default_bbox(
     >>> generate_default_bbox(**SSD300_SPEC).shape
     (8732, 4)
     """
+    grids = _as_numbers('grids', grids, check_integer)
+    steps = _as_numbers('steps', steps)
+    sizes = _as_numbers('sizes', sizes)
+    if not isinstance(aspect_ratios, Iterable):
+        raise TypeError(f'aspect_ratios = {aspect_ratios!r}: expected a sequence for each scale')
+    aspect_ratios = [
+        _as_numbers(f'aspect_ratios[{i}]', ratios) for i, ratios in enumerate(aspect_ratios)
+    ]
     if not len(grids) == len(aspect_ratios) == len(steps) == len(sizes) - 1:
         raise ValueError(
             f'{len(grids)} grids, {len(aspect_ratios)} aspect_ratios, {len(steps)} steps, '
             f'{len(sizes)} sizes: expected S, S, S and S + 1 of them'
         )
-    for name, values in (
-        ('grids', grids),
-        ('steps', steps),
-        ('sizes', sizes),
-        *((f'aspect_ratios[{i}]', a) for i, a in enumerate(aspect_ratios)),
-    ):
-        if not all(0 < value < float('inf') for value in values):
-            raise ValueError(f'{name} = {tuple(values)}: expected positive numbers')
-
     scales = []
     for k, (grid, ratios, step) in enumerate(zip(grids, aspect_ratios, steps)):
         shapes = [(sizes[k], sizes[k]), (np.sqrt(sizes[k] * sizes[k + 1]),) * 2]
@@ -92,3 +95,15 @@ def generate_default_bbox(
         scale[..., 2:] = shapes
         scales.append(scale.reshape(-1, 4))
     return np.concatenate(scales)
+
+
+def _as_numbers(
+    name: str, values: Any, check: Callable[[str, Any], Any] = check_positive_number
+) -> list[Any]:
+    """Return positive numbers as a list, or raise. ``check`` also decides their type."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f'{name} = {values!r}: expected a sequence of numbers')
+    return [
+        check_positive_number(f'{name}[{i}]', check(f'{name}[{i}]', value))
+        for i, value in enumerate(values)
+    ]

@@ -9,11 +9,14 @@ from typing import Any
 
 from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._options import check_choice, check_fraction
-from chainer_ssd._validation import check_bbox, check_default_bbox
+from chainer_ssd._validation import as_array, check_bbox, check_default_bbox
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_columns
 
 #: A match of Caffe, Paddle and ChainerCV needs an IoU above this, whatever the threshold.
 MIN_MATCH_IOU = 1e-6
+
+#: Default boxes of at least this side are in pixels and not in fractions of the image.
+_MIN_PIXELS = 2
 
 _MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax')
 
@@ -63,12 +66,14 @@ def match(
         If a ground truth is not finite or has no area. The message names its row. Also if shapes
         disagree or an option is out of its range.
     TypeError
-        If a dtype of boxes is not integer or float.
+        If a dtype of boxes is not integer or float, ``ignore`` is not bool, or an array is masked.
 
     Warns
     -----
     UserWarning
-        If there are more ground truths than default boxes: some stay unmatched.
+        If there are more ground truths than default boxes: some stay unmatched. If no ground truth
+        overlaps a default box, or if default boxes seem to be in pixels and all ground truths in
+        fractions of the image.
 
     Notes
     -----
@@ -117,7 +122,7 @@ class Matcher:
         self.iou_thresh, self.match_type, self.neg_overlap = iou_thresh, match_type, neg_overlap
         xp = get_array_module(default_bbox)
         corners = center_to_corner(check_default_bbox(default_bbox))
-        self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
+        self._set_columns(xp, corners)
 
     @classmethod
     def of_corners(cls, bbox: Array, *options: Any) -> Matcher:
@@ -138,8 +143,13 @@ class Matcher:
             For these default boxes.
         """
         matcher = cls(corner_to_center(bbox), *options)
-        matcher._default_columns = get_array_module(bbox).ascontiguousarray(bbox.T)
+        matcher._set_columns(get_array_module(bbox), bbox)
         return matcher
+
+    def _set_columns(self, xp: Any, corners: Array) -> None:
+        self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
+        sides = self._default_columns[2:] - self._default_columns[:2]
+        self._is_in_pixels = bool(sides.size) and bool(sides.min() >= _MIN_PIXELS)
 
     def __call__(self, bbox: Array | Sequence[Any], ignore: Array | None = None) -> Array:
         """Match one image.
@@ -159,34 +169,85 @@ class Matcher:
         ValueError, TypeError
             As :func:`match`.
         """
+        index, fits = self.assign(bbox, ignore)
+        if not fits:
+            self.warn_no_overlap(stacklevel=3)
+        return index
+
+    def assign(
+        self, bbox: Array | Sequence[Any], ignore: Array | None = None
+    ) -> tuple[Array, bool]:
+        """Match one image, and tell whether its boxes have the unit of the default boxes.
+
+        Parameters
+        ----------
+        bbox, ignore
+            As :func:`match` takes them.
+
+        Returns
+        -------
+        index : int32 array of shape (K,)
+            As :func:`match` returns it.
+        fits : bool
+            False if no ground truth overlaps a default box. Also False if all coordinates of the
+            ground truths are at most 1, and no default box has a side below 2. True without ground
+            truths.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :func:`match`.
+        """
         xp = get_array_module(self._default_columns, bbox)
         bbox = check_bbox(bbox)
         n_box, n_truth = self._default_columns.shape[1], len(bbox)
         if n_truth > n_box:
             warnings.warn(
                 f'{n_truth} ground truths for {n_box} default boxes: some stay unmatched',
-                stacklevel=2,
+                stacklevel=3,
             )
 
         assignable = xp.arange(n_truth)
         ignored = assignable[:0]
         if ignore is not None:
-            ignore = xp.asarray(ignore)
-            if ignore.shape != (n_truth,) or ignore.dtype != bool:
+            ignore = xp.asarray(as_array(ignore, 'ignore', 'b', 'bool'), bool)
+            if ignore.shape != (n_truth,):
                 raise ValueError(
-                    f'ignore has shape {ignore.shape} and dtype {ignore.dtype}: '
-                    f'expected ({n_truth},), one bool for each box'
+                    f'ignore has shape {ignore.shape}: expected ({n_truth},), one for each box'
                 )
             assignable, ignored = assignable[~ignore], assignable[ignore]
 
-        index = xp.full(n_box, -1, 'i')
+        index, fits = xp.full(n_box, -1, 'i'), True
         if len(assignable) and n_box:
-            self._assign(xp, self._iou(xp, bbox[assignable]), index)
+            fits = self._assign(xp, bbox[assignable], index)
+            fits = fits and not (self._is_in_pixels and bool(bbox.max() <= 1))
         if len(ignored):
             index[index >= 0] = assignable[index[index >= 0]]
             is_covered = self._iou(xp, bbox[ignored]).max(axis=0) >= self.iou_thresh
             index[(index == -1) & is_covered] = -2
-        return index
+        return index, fits
+
+    def warn_no_overlap(self, stacklevel: int = 2) -> None:
+        """Warn that no ground truth fits the default boxes.
+
+        Parameters
+        ----------
+        stacklevel : int
+            As :func:`warnings.warn` takes it.
+
+        Warns
+        -----
+        UserWarning
+            Always. The text depends on the default boxes only, so Python shows it once.
+        """
+        y_min, x_min = (float(row.min()) for row in self._default_columns[:2])
+        y_max, x_max = (float(row.max()) for row in self._default_columns[2:])
+        warnings.warn(
+            'no ground truth fits the default boxes, which lie between (y, x) = '
+            f'({y_min:.4g}, {x_min:.4g}) and ({y_max:.4g}, {x_max:.4g}). '
+            'Are both in pixels, or both in fractions of the image?',
+            stacklevel=stacklevel + 1,
+        )
 
     def _iou(self, xp: Any, bbox: Array) -> Array:
         """Return the IoU (R, K) of ground truths and default boxes."""
@@ -196,20 +257,30 @@ class Matcher:
             self._default_columns.astype(dtype, copy=False),
         )
 
-    def _assign(self, xp: Any, iou: Array, index: Array) -> None:
-        """Write matches and ignored boxes to ``index``. Changes ``iou``."""
-        assign = _assign_argmax if self.match_type == 'argmax' else _assign_bipartite
-        truth_of_box = assign(iou)
+    def _assign(self, xp: Any, bbox: Array, index: Array) -> bool:
+        """Write matches and ignored boxes to ``index``.
+
+        Returns whether a ground truth overlaps a default box.
+        """
+        iou = self._iou(xp, bbox)
+        if self.match_type == 'argmax':
+            truth_of_box = _assign_argmax(iou)
+            # An IoU above 0 is one of the best of its ground truth.
+            overlaps = bool(iou[list(truth_of_box.values()), list(truth_of_box)].max() > 0)
+        else:
+            truth_of_box = _assign_bipartite(iou, bbox)
+            overlaps = bool(truth_of_box)
         index[xp.array([*truth_of_box], 'i')] = xp.array([*truth_of_box.values()], 'i')
 
         if self.match_type == 'bipartite' and self.neg_overlap is None:
-            return
+            return overlaps
         best = iou.max(axis=0)
         if self.match_type != 'bipartite':
             box = xp.flatnonzero((index < 0) & (best >= self.iou_thresh))
             index[box] = iou[:, box].argmax(axis=0)
         if self.neg_overlap is not None:
             index[(index < 0) & (best >= self.neg_overlap)] = -2
+        return overlaps
 
 
 def _assign_argmax(iou: Array) -> dict[int, int]:
@@ -217,18 +288,23 @@ def _assign_argmax(iou: Array) -> dict[int, int]:
     return {box: truth for truth, box in enumerate(iou.argmax(axis=1).tolist())}
 
 
-def _assign_bipartite(iou: Array) -> dict[int, int]:
+def _assign_bipartite(iou: Array, bbox: Array) -> dict[int, int]:
     """Return {default box: ground truth} by repeated choice of the largest IoU.
 
     Writes -1 over the columns of assigned boxes, which are not read again.
     """
+    # Equal ground truths have equal rows. Only the first free one of them needs a search.
+    rest: dict[tuple[float, ...], list[int]] = {}
+    best, box = iou.max(axis=1).tolist(), iou.argmax(axis=1).tolist()
+    for truth, corners in enumerate(map(tuple, bbox.tolist())):
+        if best[truth] > MIN_MATCH_IOU:
+            rest.setdefault(corners, []).append(truth)
+    equal_truths = {truths[0]: truths[:0:-1] for truths in rest.values()}  # the next one is last
+
     # Each free ground truth stands in the heap with its best box at the time of its last update.
     # Boxes only become assigned, so its IoU in the heap is never too small. The first entry whose
     # box is still free is therefore the best pair. Tuples break ties by box, then by ground truth.
-    best, box = iou.max(axis=1).tolist(), iou.argmax(axis=1).tolist()
-    heap = [
-        (-value, box[truth], truth) for truth, value in enumerate(best) if value > MIN_MATCH_IOU
-    ]
+    heap = [(-best[truth], box[truth], truth) for truth in equal_truths]
     heapq.heapify(heap)
     truth_of_box: dict[int, int] = {}
     while heap:
@@ -236,7 +312,11 @@ def _assign_bipartite(iou: Array) -> dict[int, int]:
         if box not in truth_of_box:
             truth_of_box[box] = truth
             iou[:, box] = -1
-            continue
+            others = equal_truths.pop(truth)
+            if not others:
+                continue
+            truth = others.pop()
+            equal_truths[truth] = others
         box = int(iou[truth].argmax())
         value = float(iou[truth, box])
         if value > MIN_MATCH_IOU:

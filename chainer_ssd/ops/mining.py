@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._options import check_integer
+from chainer_ssd._validation import as_array, raise_for_row
 
 
 def hard_negative_mining(
@@ -15,7 +16,7 @@ def hard_negative_mining(
 
     Parameters
     ----------
-    conf_loss : float array of shape (B, K)
+    conf_loss : float array or list of shape (B, K)
         Confidence loss of each default box, above -inf. Values of boxes that are not negatives
         have no effect.
     positive : bool array of shape (B, K)
@@ -33,7 +34,10 @@ def hard_negative_mining(
     Raises
     ------
     ValueError
-        If shapes disagree, or a mask is not bool.
+        If shapes disagree, or a number of negatives is below 0.
+    TypeError
+        If a mask is not bool, ``n_negative`` does not hold integers, or ``conf_loss`` holds no
+        numbers. Also if an array is masked.
 
     Notes
     -----
@@ -48,15 +52,23 @@ def hard_negative_mining(
     >>> hard_negative_mining(conf_loss, positive, np.array([2])).tolist()
     [[False, True, False, False, True]]
     """
+    conf_loss, positive = (
+        as_array(conf_loss, 'conf_loss'),
+        as_array(positive, 'positive', 'b', 'bool'),
+    )
     xp = get_array_module(conf_loss)
-    if ignored is None:
-        ignored = xp.zeros_like(positive)
+    ignored = (
+        xp.zeros_like(positive) if ignored is None else as_array(ignored, 'ignored', 'b', 'bool')
+    )
     _check_shapes('conf_loss', conf_loss, positive=positive, ignored=ignored)
+    n_negative = as_array(n_negative, 'n_negative', 'iu', 'integers')
     if n_negative.shape != conf_loss.shape[:1]:
         raise ValueError(
             f'n_negative has shape {n_negative.shape}: expected '
             f'{conf_loss.shape[:1]}, one for each image'
         )
+    if checks_values(xp):
+        raise_for_row('n_negative', n_negative, n_negative >= 0, 'integers >= 0')
     negative = ~(positive | ignored)
     rank = _rank_by_loss(xp, xp.where(negative, conf_loss, -xp.inf))
     return negative & (rank < n_negative[:, None])
@@ -82,7 +94,7 @@ def hard_example_mining(loss: Array, sample_size: int) -> Array:
     ValueError
         If ``sample_size`` is less than 1, or ``loss`` does not have two dimensions.
     TypeError
-        If ``sample_size`` is not an integer.
+        If ``sample_size`` is not an integer, or ``loss`` holds no numbers or is masked.
 
     Notes
     -----
@@ -97,6 +109,7 @@ def hard_example_mining(loss: Array, sample_size: int) -> Array:
     [[False, False, True, False, True]]
     """
     check_integer('sample_size', sample_size, 1)
+    loss = as_array(loss, 'loss')
     _check_shapes('loss', loss)
     return _rank_by_loss(get_array_module(loss), loss) < sample_size
 
@@ -114,8 +127,7 @@ def _check_shapes(name_of_loss: str, loss: Array, **masks: Array) -> None:
     if loss.ndim != 2:
         raise ValueError(f'{name_of_loss} has shape {loss.shape}: expected (B, K)')
     for name, mask in masks.items():
-        if mask.shape != loss.shape or mask.dtype != bool:
+        if mask.shape != loss.shape:
             raise ValueError(
-                f'{name} has shape {mask.shape} and dtype {mask.dtype}: '
-                f'expected {loss.shape} bool, like {name_of_loss}'
+                f'{name} has shape {mask.shape}: expected {loss.shape}, like {name_of_loss}'
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from chainer_ssd._array import Array, get_array_module
-from chainer_ssd._options import check_fraction
-from chainer_ssd._validation import as_bbox
+from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._options import check_fraction, check_integer
+from chainer_ssd._validation import as_array, as_bbox, check_area, raise_for_row
 from chainer_ssd.ops.boxes import iou_of_columns
 
 #: Number of the best remaining boxes that one step compares with each other.
@@ -20,12 +22,13 @@ def non_maximum_suppression(
 
     Parameters
     ----------
-    bbox : float array of shape (R, 4)
+    bbox : array or list of shape (R, 4)
         (y_min, x_min, y_max, x_max).
     thresh : float
         A box whose IoU with a kept one is at least this is suppressed.
-    score : array of shape (R,) or None
-        None: the boxes are sorted by falling score already. Ties go to the lower index.
+    score : array or list of shape (R,), or None
+        Integers or floats. None: the boxes are sorted by falling score already. Ties go to the
+        lower index.
     limit : int or None
         Maximum number of kept boxes. None: no limit.
 
@@ -37,9 +40,10 @@ def non_maximum_suppression(
     Raises
     ------
     ValueError
-        If shapes disagree, or ``thresh`` or ``limit`` is out of range.
+        If shapes disagree, a score is NaN, or ``thresh`` or ``limit`` is out of range. If the area
+        of a box is too large for its dtype.
     TypeError
-        If the dtype of the boxes is not integer or float.
+        If a dtype is not integer or float, an array is masked, or ``limit`` is not an integer.
 
     Notes
     -----
@@ -55,23 +59,15 @@ def non_maximum_suppression(
     """
     xp = get_array_module(bbox)
     bbox = as_bbox(bbox)
-    if score is not None and score.shape != bbox.shape[:1]:
-        raise ValueError(f'score has shape {score.shape}: expected {bbox.shape[:1]}')
+    if checks_values(xp):
+        check_area(bbox)
     check_fraction('thresh', thresh)
-    if limit is not None and limit < 0:
-        raise ValueError(f'limit = {limit}: expected None or a number >= 0')
-
-    if score is None:
-        remaining = xp.arange(len(bbox))
-    else:
-        # As floats, because the negative of an unsigned integer is a large number.
-        negated = xp.negative(score, dtype=xp.promote_types(score.dtype, np.float32))
-        remaining = xp.argsort(negated, kind='stable')
+    n_missing = len(bbox) if limit is None else check_integer('limit', limit)
+    remaining = xp.arange(len(bbox)) if score is None else _sort_by_score(xp, score, len(bbox))
     columns = xp.ascontiguousarray(bbox[remaining].T)
     rank = xp.arange(_BLOCK_LENGTH)
     is_better = rank[:, None] < rank
     kept = [remaining[:0]]
-    n_missing = len(bbox) if limit is None else limit
     while len(remaining) and n_missing > 0:
         block, columns = columns[:, :_BLOCK_LENGTH], columns[:, _BLOCK_LENGTH:]
         n_block = block.shape[1]
@@ -84,6 +80,21 @@ def non_maximum_suppression(
             survives = ~(iou_of_columns(block[:, is_kept], columns) >= thresh).any(axis=0)
             remaining, columns = remaining[survives], columns[:, survives]
     return xp.concatenate(kept).astype(np.int32)
+
+
+def _sort_by_score(xp: Any, score: Array, n_bbox: int) -> Array:
+    """Return the indices of boxes by falling score. Ties go to the lower index."""
+    score = as_array(score, 'score')
+    if score.shape != (n_bbox,):
+        raise ValueError(f'score has shape {score.shape}: expected ({n_bbox},), one for each box')
+    if score.dtype.kind == 'f':
+        if checks_values(xp):
+            raise_for_row('score', score, ~xp.isnan(score), 'numbers')
+        falling = -score
+    else:
+        # −x − 1 reverses the order of all integers, where −x overflows for the smallest one.
+        falling = ~score
+    return xp.argsort(falling, kind='stable')
 
 
 def _suppress_within_block(suppresses: Array) -> Array:

@@ -46,7 +46,8 @@ def encode_png(pixels):
     """Return a PNG file without compression of its own, so that changed bytes reach the pixels."""
 
     def chunk(kind, data):
-        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        checksum = zlib.crc32(kind + data)
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', checksum)
 
     height, width = pixels.shape[:2]
     rows = b''.join(b'\0' + row.tobytes() for row in pixels)

@@ -43,7 +43,7 @@ def test_boxes_are_ordered_by_scale():
     [
         ({'sizes': (8,)}, 'expected S, S, S and S'),
         ({'steps': (10, 10)}, 'expected S, S, S and S'),
-        ({'grids': (0,)}, r'grids = \(0,\)'),
+        ({'grids': (0,)}, r'grids\[0\] = 0: expected'),
         ({'aspect_ratios': ((-2,),)}, r'aspect_ratios\[0\]'),
         ({'sizes': (8, float('nan'))}, 'sizes'),
     ],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainer_ssd import bbox_iou, match
-from chainer_ssd.ops import center_to_corner
+from chainer_ssd.ops import Matcher, center_to_corner
 from tests import reference
 from tests.helpers import to_numpy
 
@@ -105,6 +105,7 @@ def test_an_iou_equal_to_the_threshold_matches():
     assert index.tolist() == [0, 0]
 
 
+@pytest.mark.filterwarnings('ignore:no ground truth fits')
 def test_argmax_assigns_each_ground_truth_and_later_ones_overwrite():
     default_bbox = np.array([(2, 2, 4, 4), (20, 20, 4, 4)], 'f')
     without_overlap = (100, 100, 101, 101)
@@ -153,7 +154,7 @@ def test_ground_truths_without_default_boxes_give_the_same_warning(match_type):
         ({'iou_thresh': float('nan')}, 'iou_thresh = nan'),
         ({'neg_overlap': -1}, 'neg_overlap = -1'),
         ({'ignore': np.zeros(3, bool)}, r'ignore has shape \(3,\)'),
-        ({'ignore': np.zeros(1, int)}, 'ignore has .* dtype int64'),
+        ({'ignore': np.zeros(1, int)}, 'ignore has dtype int64: expected bool'),
         ({'bbox': [(0, 0, 0, 4)]}, r'bbox\[0\] = \(0.0, 0.0, 0.0, 4.0\)'),
         ({'bbox': [(0, 0, 1, 4, 0)]}, 'bbox has shape'),
         ({'default_bbox': np.full((1, 4), np.nan)}, r'default_bbox\[0\]'),
@@ -161,5 +162,65 @@ def test_ground_truths_without_default_boxes_give_the_same_warning(match_type):
 )
 def test_a_wrong_argument_is_named(arguments, message):
     valid = {'default_bbox': np.array([(2, 2, 4, 4)], 'f'), 'bbox': [(0, 0, 4, 4)]}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         match(**{**valid, **arguments})
+
+
+GRID = [(10.0 * i, 10.0 * j, 20.0, 20.0) for i in range(10) for j in range(10)]
+
+
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize(
+    ('default_bbox', 'bbox'),
+    [
+        (np.array(GRID) / 100, [(10, 20, 40, 50), (30, 30, 60, 80)]),  # fractions and pixels
+        (np.array(GRID), [(0.1, 0.2, 0.4, 0.5)]),  # pixels and fractions
+        (np.array(GRID), [(300, 300, 340, 350)]),
+    ],
+)
+def test_boxes_of_another_unit_get_one_warning(match_type, default_bbox, bbox):
+    with pytest.warns(UserWarning, match=r'fits the default boxes, .* in pixels, or') as caught:
+        match(default_bbox, bbox, match_type=match_type)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize(
+    'bbox', [[], [(300, 300, 340, 350), (10, 20, 40, 50)], [(0, 0, 1.5, 1.5)], [(0, 0, 90, 90)]]
+)
+def test_boxes_of_the_same_unit_get_no_warning(match_type, bbox):
+    match(np.array(GRID), bbox, match_type=match_type)  # a warning is an error here
+
+
+def test_fractions_of_one_whole_image_get_no_warning():
+    match(np.array(GRID) / 110, [(0, 0, 1, 1)])
+
+
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite'])
+def test_the_time_for_equal_ground_truths_is_linear(match_type, monkeypatch):
+    """The number of searches is counted, not the time."""
+    n_search = 0
+
+    class Counted(np.ndarray):
+        def argmax(self, *args, **options):
+            nonlocal n_search
+            n_search += 1
+            return np.ndarray.argmax(self, *args, **options)
+
+    iou = Matcher._iou
+    monkeypatch.setattr(Matcher, '_iou', lambda *args: iou(*args).view(Counted))
+    n_truth = 60
+    index = match(np.array(GRID), [(20, 20, 70, 70)] * n_truth, match_type=match_type)
+    assert sorted(index[index >= 0].tolist()) >= list(range(36))
+    assert n_search <= 2 * n_truth
+
+
+@pytest.mark.parametrize('n_copy', [2, 5, 40])
+def test_equal_ground_truths_equal_the_loop(n_copy):
+    bbox = [(20, 20, 70, 70), (10, 15, 40, 60), (20, 25, 70, 75)] * n_copy
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # more ground truths than default boxes
+        index = match(np.array(GRID), bbox, neg_overlap=0.2)
+    expected = expected_match(GRID, bbox, 0.5, 'per_prediction', 0.2, [False] * len(bbox))
+    assert index.tolist() == expected

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from chainer_ssd import match
 from tests import reference
 
+pytestmark = pytest.mark.filterwarnings('ignore:no ground truth fits')
+
 LARGEST = 1000
 coordinate = st.one_of(st.integers(0, 8), st.integers(0, LARGEST))
 side = st.one_of(st.integers(1, 6), st.integers(1, LARGEST))
@@ -25,9 +27,7 @@ default_boxes = st.lists(st.tuples(coordinate, coordinate, side, side), min_size
 
 def exact_overlap(bbox, default_bbox):
     corners = [reference.corners(tuple(map(Fraction, box))) for box in default_bbox]
-    return [
-        [Fraction(reference.iou(tuple(map(Fraction, b)), c)) for c in corners] for b in bbox
-    ]
+    return [[Fraction(reference.iou(tuple(map(Fraction, b)), c)) for c in corners] for b in bbox]
 
 
 @given(

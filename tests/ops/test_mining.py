@@ -66,8 +66,8 @@ def test_an_empty_batch_is_legal(xp):
     [
         ({'conf_loss': np.zeros(3)}, r'conf_loss has shape \(3,\): expected \(B, K\)'),
         ({'positive': np.zeros((2, 3), bool)}, r'positive has shape \(2, 3\)'),
-        ({'positive': np.zeros((1, 3), 'l')}, 'positive has shape .* int64'),
-        ({'ignored': np.zeros((1, 3))}, 'ignored has shape .* float64'),
+        ({'positive': np.zeros((1, 3), 'l')}, 'positive has dtype int64'),
+        ({'ignored': np.zeros((1, 3))}, 'ignored has dtype float64: expected bool'),
         ({'n_negative': np.array(3)}, r'n_negative has shape \(\): expected \(1,\)'),
     ],
 )
@@ -78,7 +78,7 @@ def test_invalid_arguments(change, message):
         'n_negative': np.array([1]),
         'ignored': None,
     }
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         hard_negative_mining(**{**valid, **change})
 
 
