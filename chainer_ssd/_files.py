@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+_MAX_JSON_BYTES = 8 * 2**30  # annotations of the largest data sets have 6 GB
+
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -117,10 +119,11 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         If it is not a regular file or too large. The message names it.
     """
     with open_regular(path) as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise ValueError(f'{os.fspath(path)}: expected at most {max_bytes} bytes')
-    return content
+        if os.fstat(file.fileno()).st_size <= max_bytes:
+            content = file.read(max_bytes + 1)  # the file may grow meanwhile
+            if len(content) <= max_bytes:
+                return content
+    raise ValueError(f'{os.fspath(path)}: expected at most {max_bytes} bytes')
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -143,10 +146,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     OSError
         If the file cannot be opened.
     ValueError
-        If the file is not a regular file, or its content is not JSON. The message names the file.
+        If the file is not a regular file, has more than 8 GiB, or its content is not JSON. The
+        message names the file.
     """
-    with open_regular(path) as file:
-        content = file.read()
+    content = read_bytes(path, _MAX_JSON_BYTES)
     try:
         return json.loads(content)  # UTF-8, UTF-16 or UTF-32
     except UnicodeDecodeError as error:  # its str holds the whole content

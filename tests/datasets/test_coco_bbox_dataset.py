@@ -267,6 +267,19 @@ def test_a_file_in_another_encoding(tmp_path):
     assert len(str(raised.value)) < 1000
 
 
+def test_an_annotation_file_that_is_no_file(tmp_path):
+    file, images = write(tmp_path, TWO)
+    os.mkfifo(tmp_path / 'pipe.json')
+    (tmp_path / 'zero.json').symlink_to('/dev/zero')
+    for name in ('pipe', 'zero'):
+        with pytest.raises(ValueError, match=f'{name}.json: expected a regular file'):
+            COCOBboxDataset(tmp_path / f'{name}.json', images)
+    with open(file, 'wb') as opened:
+        opened.truncate(10**12)
+    with pytest.raises(ValueError, match='instances.json: expected at most'):
+        COCOBboxDataset(file, images)
+
+
 def test_fingerprint(tmp_path):
     def make(folder, content=TWO, **options):
         return COCOBboxDataset(*write(tmp_path / folder, content), **options).fingerprint
