@@ -401,7 +401,7 @@ def test_a_name_that_is_not_among_label_names(tmp_path):
         ({'label_names': 'dog'}, TypeError, "label_names = 'dog'"),
         ({'exif': True}, ValueError, 'exif = True'),
         ({'return_crowd': 'no'}, TypeError, "return_crowd = 'no'"),
-        ({'return_area': 1}, TypeError, 'return_area = 1'),
+        ({'return_area': 2}, TypeError, 'return_area = 2'),
         ({'label_names': ['dog', 'dog', 'cat']}, ValueError, 'expected each name once'),
     ],
 )

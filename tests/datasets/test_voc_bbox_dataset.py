@@ -489,7 +489,6 @@ def test_empty_list(tmp_path):
         ('dtype', 'float', ValueError),
         ('dtype', 'none-such', ValueError),
         ('return_difficult', 'no', TypeError),
-        ('return_difficult', 1, TypeError),
         ('label_names', {'dog', 'cat'}, TypeError),
         ('root', 5, TypeError),
         ('root', b'root', TypeError),
