@@ -21,6 +21,8 @@ def check_interval(
     if maximum is not None:
         expected += f' <= {maximum:g}'
     try:
+        if isinstance(interval, (str, set, dict)):
+            raise TypeError
         low, high = interval
     except (TypeError, ValueError):
         raise ValueError(f'{name} = {interval!r}: {expected}') from None

@@ -13,7 +13,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from chainer_ssd._validation import check_bbox, check_image, is_valid_bbox
+from chainer_ssd._validation import check_bbox, check_image, check_pixel_range, is_valid_bbox
 from chainer_ssd.images import merge_planes, resize_pixels, round_to_uint8, split_planes
 
 
@@ -81,8 +81,11 @@ class RandomTransform:
         Raises
         ------
         ValueError
-            If img is not (3, H, W), or a box is not finite or has no area. The message names the
-            row of the box. Also if the numbers of boxes and entries differ.
+            If img is not (3, H, W), or its values are not 0 to 255, such as those of an image that
+            is scaled to [0, 1]. If a box is not finite or has no area: the message names its row.
+            Also if the numbers of boxes and entries differ.
+        TypeError
+            If img holds no integers or floats.
         ImportError
             If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
         """
@@ -104,7 +107,9 @@ def create_plan(example: tuple[Any, ...]) -> AugmentationPlan:
     Boxes are clipped to the image. Those outside of it are dropped.
     """
     img, bbox, *box_values = example
+    img = np.asarray(img)
     check_image(img)
+    check_pixel_range(img)
     bbox = check_bbox(bbox).astype(np.float64)
     for i, values in enumerate(box_values, 2):
         if len(values) != len(bbox):

@@ -25,9 +25,19 @@ class Augmentation(RandomTransform):
         The steps in their order. Colours never change on the background of
         :class:`ExpandTransform`, wherever :class:`DistortTransform` stands. If there are several
         distortions or several sizes, the last one counts.
+
+    Raises
+    ------
+    TypeError
+        If a step is no such transform.
     """
 
     def __init__(self, *steps: RandomTransform) -> None:
+        for i, step in enumerate(steps):
+            if isinstance(step, type) or not hasattr(step, 'apply_to_plan'):
+                raise TypeError(
+                    f'steps[{i}] = {step!r}: expected a transform such as FlipTransform()'
+                )
         self.steps = steps
 
     def apply_to_plan(

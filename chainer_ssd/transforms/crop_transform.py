@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class CropTransform(RandomTransform):
     ValueError
         If an argument is out of its range.
     TypeError
-        If ``trials`` is not an integer.
+        If ``trials`` is not an integer, or ``min_ious`` is not a sequence.
 
     Notes
     -----
@@ -57,6 +57,8 @@ class CropTransform(RandomTransform):
         max_aspect_ratio: float = 2,
         trials: int = 50,
     ) -> None:
+        if isinstance(min_ious, str) or not isinstance(min_ious, Iterable):
+            raise TypeError(f'min_ious = {min_ious!r}: expected a sequence of numbers and None')
         self.min_ious = tuple(min_ious)
         for i, min_iou in enumerate(self.min_ious):
             if min_iou is not None:

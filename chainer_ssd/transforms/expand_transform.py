@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainer_ssd._options import check_fraction, check_number
+from chainer_ssd._validation import check_pixel_range
 from chainer_ssd.transforms._plan import AugmentationPlan, RandomTransform
 
 
@@ -19,8 +20,8 @@ class ExpandTransform(RandomTransform):
     max_ratio : float
         Maximum ratio of the background's height and width to the image's. The minimum is 1.
     fill : (float, float, float)
-        RGB of the background, usually the mean of the training set. Colour distortions do not
-        change it.
+        RGB of the background, 0 to 255, usually the mean of the training set. Colour distortions
+        do not change it.
     probability : float
         Probability that an example is expanded.
 
@@ -42,8 +43,9 @@ class ExpandTransform(RandomTransform):
     ) -> None:
         self.max_ratio = check_number('max_ratio', max_ratio, 1)
         if np.shape(fill) != (3,):
-            raise ValueError(f'fill = {fill!r}: expected three finite numbers')
+            raise ValueError(f'fill = {fill!r}: expected three numbers from 0 to 255')
         self.fill = tuple(check_number(f'fill[{i}]', value) for i, value in enumerate(fill))
+        check_pixel_range(self.fill, 'fill')
         self.probability = check_fraction('probability', probability)
 
     def apply_to_plan(

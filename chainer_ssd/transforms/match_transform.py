@@ -62,6 +62,11 @@ class MatchTransform:
             If a ground truth is not finite or has no area (the message names its row), or shapes
             disagree.
         """
+        if len(example) > 4:
+            raise ValueError(
+                f'example has {len(example)} entries: expected (img, bbox, label) or '
+                '(img, bbox, label, difficult)'
+            )
         img, bbox, label, *ignore = example
         bbox = as_bbox(bbox)
         if len(label) != len(bbox):

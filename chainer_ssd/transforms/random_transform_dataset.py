@@ -1,4 +1,4 @@
-"""A data set with random transforms and a random order that need no stored state."""
+"""A data set with random transforms that need no stored state."""
 
 from __future__ import annotations
 
@@ -13,22 +13,32 @@ from chainer_ssd._options import check_integer
 
 
 class RandomTransformDataset(chainer.dataset.DatasetMixin):
-    """A data set whose order and random transforms follow from (seed, epoch) alone.
+    """A data set with random transforms: new ones at each access, or a seeded stream.
 
-    Chainer's ``TransformDataset`` gives a transform no random generator, so its results depend on
-    the iterator and on worker processes. This class has no such state. Any iterator, any worker
-    process and any resumed run gets the same arrays for item i, bit for bit.
+    Chainer's ``TransformDataset`` gives a transform no random generator. This class does, in two
+    ways. The iterator chooses between them.
 
-    In one process, item i belongs to epoch e = i // len(self). It is ``transform(dataset[j],
-    random)``. Here j is element i % len(self) of the permutation drawn from (seed, e), and
-    ``random`` is a generator made from (seed, e, j).
-
-    An iterator continues from epoch to epoch with :meth:`next_epoch`::
+    **New random choices.** Items 0 to ``len - 1`` draw new random choices at each access. A plain
+    iterator asks for them, also through other data sets such as ``SubDataset``::
 
         train = RandomTransformDataset(dataset, FlipTransform())
+        iterator = SerialIterator(train, 8)
+
+    The random numbers come from the operating system, so worker processes draw different ones. A
+    run cannot be repeated, and ``seed`` has no effect. If ``size`` is above 1, item i is an image
+    that is drawn from the whole data set, with replacement.
+
+    **A seeded stream.** Items from ``len`` on follow from (seed, epoch) alone. Any iterator, any
+    worker process and any resumed run gets the same arrays for item i, bit for bit. The
+    ``order_sampler`` :meth:`next_epoch` asks for them::
+
         iterator = SerialIterator(train, 8, order_sampler=train.next_epoch)
 
-    The snapshot of this iterator is all that a resumed run needs.
+    The snapshot of this iterator is all that a resumed run needs. In one process, item i belongs to
+    epoch e = i // len(self). It is ``transform(dataset[j], random)``. Here j is element
+    i % len(self) of the permutation drawn from (seed, e), and ``random`` is a generator made from
+    (seed, e, j). Chainer's other data sets limit their items to their length. So wrap ``dataset``
+    in them and not this one, except for ``TransformDataset``.
 
     Over MPI, the permutations of all epochs form one stream. Rank r of n takes every n-th element
     of the stream, from element r on. In each iteration, n ranks with batches of b images see the
@@ -44,7 +54,8 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
         ``transform(example, random)`` returns an example. ``random`` is a
         :class:`numpy.random.Generator`.
     seed : int
-        0 or more. Change it to repeat an experiment with other random choices.
+        0 or more, for the seeded stream. Change it to repeat an experiment with other random
+        choices.
     rank : int
         Number of this process, 0 <= rank < size.
     size : int
@@ -81,18 +92,22 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
         return len(self.dataset) // self.size
 
     def get_example(self, i: int) -> Any:
-        """Return item ``i``, of any epoch.
+        """Return item ``i``: with new random choices below ``len``, else of the seeded stream.
 
         Parameters
         ----------
         i : int
-            0 or more, without an upper bound. See the description of the class.
+            Any integer, without an upper bound. See the description of the class.
 
         Returns
         -------
         object
             Result of ``transform``.
         """
+        if i < len(self):
+            random = np.random.default_rng()
+            j = int(i) if self.size == 1 else int(random.integers(len(self.dataset)))
+            return self.transform(self.dataset[j], random)
         # An iterator starts with epoch 1 (see next_epoch), so the stream starts there.
         position = (int(i) - len(self)) * self.size + self.rank
         n_epoch, position_in_epoch = divmod(position, len(self.dataset))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainer_ssd._options import check_integer
-from chainer_ssd._validation import check_bbox, check_image
+from chainer_ssd._validation import check_bbox, check_image, check_pixel_range
 from chainer_ssd.images import resize_image
 
 
@@ -50,13 +50,19 @@ class ResizeTransform:
         Raises
         ------
         ValueError
-            If img is not (3, H, W), or a box is not finite or has no area. The message names the
-            row of the box.
+            If img is not (3, H, W), or its values are not 0 to 255, such as those of an image that
+            is scaled to [0, 1]. If a box is not finite or has no area: the message names its row.
+        TypeError
+            If img holds no integers or floats.
         ImportError
             If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
         """
         img, bbox, *rest = example
+        img = np.asarray(img)
         check_image(img)
+        check_pixel_range(img)
+        if img.dtype != np.uint8:  # OpenCV resizes no 64-bit integers
+            img = img.astype(np.float32, copy=False)
         height, width = img.shape[1:]
         scale = np.array((self.size / height, self.size / width) * 2, np.float32)
         bbox = (check_bbox(bbox) * scale).astype(np.float32, copy=False)

@@ -52,7 +52,7 @@ def test_probability(probability):
     [
         ({'max_ratio': 0.5}, 'max_ratio = 0.5: expected a finite number >= 1'),
         ({'max_ratio': float('nan')}, 'max_ratio = nan'),
-        ({'fill': (1, 2)}, r'fill = \(1, 2\): expected three finite numbers'),
+        ({'fill': (1, 2)}, r'fill = \(1, 2\): expected three numbers from 0 to 255'),
         ({'fill': (1, 2, float('inf'))}, r'fill\[2\] = inf: expected a finite number'),
         ({'probability': 2}, r'probability = 2: expected a number in \[0, 1\]'),
     ],

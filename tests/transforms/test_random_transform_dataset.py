@@ -34,10 +34,49 @@ def test_random_numbers_differ_between_epochs_and_examples():
 
 def test_an_item_depends_on_seed_and_index_only():
     dataset = dataset_of(seed=3)
-    items = [dataset[i] for i in range(30)]
+    stream = range(10, 40)
+    items = [dataset[i] for i in stream]
     again = pickle.loads(pickle.dumps(dataset_of(seed=3)))
-    assert [again[i] for i in reversed(range(30))] == items[::-1]
-    assert [dataset_of(seed=4)[i] for i in range(30)] != items
+    assert [again[i] for i in reversed(stream)] == items[::-1]
+    assert [dataset_of(seed=4)[i] for i in stream] != items
+
+
+#: Iterators as a script writes them, without an ``order_sampler``.
+PLAIN_ITERATORS = {
+    'serial': lambda dataset: chainer.iterators.SerialIterator(dataset, 4),
+    'in order': lambda dataset: chainer.iterators.SerialIterator(dataset, 4, shuffle=False),
+    'thread': lambda dataset: chainer.iterators.MultithreadIterator(dataset, 4, n_threads=2),
+    'process': lambda dataset: chainer.iterators.MultiprocessIterator(dataset, 4, n_processes=2),
+}
+WRAPPERS = {
+    'alone': lambda dataset: dataset,
+    'TransformDataset': lambda dataset: chainer.datasets.TransformDataset(dataset, tuple),
+    'SubDataset': lambda dataset: chainer.datasets.SubDataset(dataset, 0, 8),
+    'split': lambda dataset: chainer.datasets.split_dataset_random(dataset, 8, seed=0)[0],
+    'concatenated': lambda dataset: chainer.datasets.ConcatenatedDataset(dataset, dataset),
+}
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer forks
+@pytest.mark.parametrize('make', PLAIN_ITERATORS.values(), ids=PLAIN_ITERATORS)
+@pytest.mark.parametrize('wrap', WRAPPERS.values(), ids=WRAPPERS)
+def test_a_plain_iterator_never_gives_the_same_result_twice(make, wrap):
+    wrapped = wrap(dataset_of(12))
+    iterator = make(wrapped)
+    seen = [item for _ in range(6 * len(wrapped) // 4) for item in iterator.next()]
+    iterator.finalize()
+    assert len({number for _, number in seen}) == len(seen)
+
+
+def test_a_plain_iterator_gives_each_example_once_an_epoch():
+    iterator = chainer.iterators.SerialIterator(dataset_of(), 10)
+    for _ in range(3):
+        assert sorted(j for j, _ in iterator.next()) == list(range(10))
+
+
+def test_a_rank_with_a_plain_iterator_sees_all_images():
+    iterator = chainer.iterators.SerialIterator(dataset_of(12, rank=1, size=3), 4)
+    assert {j for _ in range(100) for j, _ in iterator.next()} == set(range(12))
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')  # Chainer calls setDaemon and forks
