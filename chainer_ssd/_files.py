@@ -153,7 +153,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(content)  # UTF-8, UTF-16 or UTF-32
     except UnicodeDecodeError as error:  # its str holds the whole content
-        cause = f'byte {error.start} is not {error.encoding}'
+        cause = f'byte {error.start} is not {error.encoding}. Save the file as UTF-8'
     except (ValueError, RecursionError) as error:
         cause = f'{error}'[:200]
     raise ValueError(f'{path}: not a well-formed JSON file: {cause}')

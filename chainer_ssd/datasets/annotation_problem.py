@@ -43,5 +43,6 @@ class AnnotationProblem(NamedTuple):
             ``<file>, object <row> of <image>: <reason>``.
         """
         where = 'outside any <object>' if self.row is None else f'object {self.row}'
-        image = f' of {shorten(self.image, 300)}' if self.image else ''
-        return f'{shorten(self.file, 300)}, {where}{image}: {self.reason}'
+        if self.image and self.row is not None:
+            where += f' of {shorten(self.image, 300)}'
+        return f'{shorten(self.file, 300)}, {where}: {self.reason}'

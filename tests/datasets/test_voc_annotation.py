@@ -115,6 +115,7 @@ def test_a_box_outside_the_objects_is_a_problem(tmp_path, stray, tag, parent):
     (problem,) = found.problems
     assert (problem.row, problem.kind) == (None, 'unreadable_box')
     assert problem.reason.startswith(f'<{tag}> stands in <{parent}>, expected an <object>')
+    assert problem.describe() == f'{problem.file}, outside any <object>: {problem.reason}'
 
 
 def test_each_box_in_a_wrapper_is_a_problem(tmp_path):

@@ -1,6 +1,7 @@
 import os
 import pickle
 import re
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from chainer.dataset import concat_examples
 from chainer.iterators import MultiprocessIterator, SerialIterator
 
-from chainer_ssd.datasets import VOC_LABEL_NAMES, VOCBboxDataset
+from chainer_ssd.datasets import VOC_LABEL_NAMES, VOCBboxDataset, voc_bbox_label_names
 from tests.datasets.voc_folder import annotation, picture, write
 
 # The BCCD data set (https://github.com/Shenggan/BCCD_Dataset) in Pascal VOC's layout.
@@ -255,6 +256,11 @@ def test_an_object_without_a_name_is_an_error(tmp_path):
         VOCBboxDataset(root, 'train')
 
 
+def test_chainercvs_name_of_the_class_names():
+    assert voc_bbox_label_names is VOC_LABEL_NAMES
+    assert len(set(VOC_LABEL_NAMES)) == 20
+
+
 def test_difficult_objects_are_counted(tmp_path):
     root = write(tmp_path, {'a': annotation([('dog', (1, 1, 5, 5), 1)] * 3)})
     for return_difficult, n_box in ((False, 0), (True, 3)):
@@ -316,6 +322,13 @@ def test_error_says_what_the_line_of_a_list_should_be(tmp_path, line, message):
         VOCBboxDataset(root, 'train')
     assert message in str(raised.value)
     assert 'train.txt' in str(raised.value) and len(str(raised.value)) < 1000
+
+
+def test_error_names_the_unicode_form_of_the_file(tmp_path):
+    root = write(tmp_path, {unicodedata.normalize('NFD', 'é'): annotation([])})
+    (root / 'ImageSets/Main/train.txt').write_text('é', encoding='utf-8')
+    with pytest.raises(FileNotFoundError, match='The file of this name has Unicode form NFD'):
+        VOCBboxDataset(root, 'train')
 
 
 def test_a_name_with_a_second_column_can_be_a_file(tmp_path):
