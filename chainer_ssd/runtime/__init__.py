@@ -1,6 +1,7 @@
 """Supervision of training jobs of any kind. This room knows Chainer and ranks, but no boxes."""
 
 from chainer_ssd.runtime.cosine_shift import CosineShift
+from chainer_ssd.runtime.folder_lock import lock_folder
 from chainer_ssd.runtime.interruption import interruptible
 from chainer_ssd.runtime.mean_over_ranks import MeanOverRanks
 from chainer_ssd.runtime.nan_policy import NaNPolicy
@@ -21,6 +22,7 @@ __all__ = [
     'TimeReport',
     'Watchdog',
     'interruptible',
+    'lock_folder',
     'newest_snapshot',
     'remove_snapshots',
     'snapshot_files',

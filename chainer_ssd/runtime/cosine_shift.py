@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+import numbers
+import warnings
 from typing import Any
 
 from chainer.training import Extension, Trainer
+
+from chainer_ssd._options import check_integer, check_ratio
+
+#: Attributes of Chainer's optimizers that scale an update, in the order of the message.
+_RATES = 'lr', 'eta', 'alpha'
 
 
 class CosineShift(Extension):
@@ -36,7 +43,12 @@ class CosineShift(Extension):
     Raises
     ------
     ValueError
-        If not 0 <= warmup < total.
+        If not 0 <= warmup < total, or ``init`` is negative or not finite.
+    TypeError
+        If ``total`` or ``warmup`` is not an integer, or ``attr`` is not a str.
+    AttributeError
+        If the optimizer does not have the attribute. With the updater's optimizer, this is found
+        when the training starts.
 
     Notes
     -----
@@ -54,10 +66,16 @@ class CosineShift(Extension):
     def __init__(
         self, attr: str, init: float, total: int, warmup: int = 0, optimizer: Any = None
     ) -> None:
-        if not 0 <= warmup < total:
+        if not isinstance(attr, str):
+            raise TypeError(f'attr = {attr!r}: expected the name of an attribute')
+        self.attr, self.init = attr, check_ratio('init', init)
+        self.total = check_integer('total', total, 1)
+        self.warmup = check_integer('warmup', warmup)
+        if not warmup < total:
             raise ValueError(f'warmup = {warmup}, total = {total}: expected 0 <= warmup < total')
-        self.attr, self.init, self.total, self.warmup = attr, init, total, warmup
         self.optimizer = optimizer
+        if optimizer is not None:
+            self._check_attribute(optimizer)
 
     def initialize(self, trainer: Trainer) -> None:
         """Set the value for the first iteration, of a resumed run as well.
@@ -66,7 +84,13 @@ class CosineShift(Extension):
         ----------
         trainer : chainer.training.Trainer
             The trainer, which calls this method.
+
+        Raises
+        ------
+        AttributeError
+            If the optimizer does not have the attribute.
         """
+        self._check_attribute(self._optimizer_of(trainer))
         self(trainer)
 
     def __call__(self, trainer: Trainer) -> None:
@@ -83,5 +107,25 @@ class CosineShift(Extension):
         else:
             progress = min(1, (t - self.warmup) / (self.total - self.warmup))
             factor = (1 + math.cos(math.pi * progress)) / 2
-        optimizer = self.optimizer or trainer.updater.get_optimizer('main')
-        setattr(optimizer, self.attr, self.init * factor)
+        setattr(self._optimizer_of(trainer), self.attr, self.init * factor)
+
+    def _optimizer_of(self, trainer: Trainer) -> Any:
+        return self.optimizer or trainer.updater.get_optimizer('main')
+
+    def _check_attribute(self, optimizer: Any) -> None:
+        # Setting a missing attribute would make a new one, which no update reads.
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # Adam warns of an old name of alpha
+                value = getattr(optimizer, self.attr)
+            if isinstance(value, numbers.Real):
+                setattr(optimizer, self.attr, value)
+                return
+        except (AttributeError, RuntimeError):  # Adam's lr raises before the first update
+            pass
+        known = getattr(getattr(optimizer, 'hyperparam', None), 'get_dict', dict)()
+        rates = ' or '.join(name for name in _RATES if name in known) or 'lr'
+        raise AttributeError(
+            f'attr = {self.attr!r}: {type(optimizer).__name__} has no such number that can be set. '
+            f'Expected an attribute such as {rates}'
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import chainer
+import numpy as np
 
 from chainer_ssd._options import check_choice
 
@@ -18,9 +20,11 @@ class NaNPolicy:
         optimizer.add_hook(NaNPolicy('skip'))
 
     It reports ``skipped``, which is 0 or 1. Its mean in a log is the fraction of skipped updates.
-    A skipped update leaves the weights and the states of the update rules unchanged. What the
-    forward pass has changed stays changed, such as the running statistics of batch normalization.
-    Dynamic loss scaling skips updates by itself, and the hook leaves those to it.
+    A skipped update leaves the weights and the states of the update rules unchanged. It also
+    restores the persistent values of all links, such as the running statistics of batch
+    normalization, which the forward pass has changed. They become those after the last update. For
+    that, the hook copies them after each update. Dynamic loss scaling skips updates by itself, and
+    the hook leaves those to it.
 
     Parameters
     ----------
@@ -38,6 +42,8 @@ class NaNPolicy:
         If ``policy`` is neither of them.
     FloatingPointError
         During an update, under ``'raise'``. The message names the iteration and the parameter.
+        Under ``'skip'``, if a weight or a persistent value is not finite itself, because then each
+        further update would be skipped.
 
     Notes
     -----
@@ -52,6 +58,7 @@ class NaNPolicy:
         self.policy = check_choice('policy', policy, ('raise', 'skip'))
         self.n_skipped = 0
         self._disabled_rules: list[Any] = []
+        self._persistent: dict[str, Any] | None = None
 
     def __call__(self, optimizer: Any) -> None:
         """Test the gradients before an update.
@@ -71,15 +78,23 @@ class NaNPolicy:
                 'ranks) holds NaN or inf: expected finite numbers'
             )
         if name is not None:
-            self.n_skipped += 1
-            self._disabled_rules = [
-                param.update_rule
-                for param in optimizer.target.params()
-                if param.update_rule is not None and param.update_rule.enabled
-            ]
-            for rule in self._disabled_rules:
-                rule.enabled = False
+            self._skip(optimizer)
+        elif self.policy == 'skip':
+            self._persistent = _copy_persistent(optimizer.target)
         chainer.report({'skipped': int(name is not None)}, optimizer.target)
+
+    def _skip(self, optimizer: Any) -> None:
+        self.n_skipped += 1
+        if self._persistent is not None:
+            _restore_persistent(optimizer.target, self._persistent)
+        _check_state(optimizer)
+        self._disabled_rules = [
+            param.update_rule
+            for param in optimizer.target.params()
+            if param.update_rule is not None and param.update_rule.enabled
+        ]
+        for rule in self._disabled_rules:
+            rule.enabled = False
 
 
 def _find_non_finite(target: chainer.Link) -> str | None:
@@ -92,3 +107,36 @@ def _find_non_finite(target: chainer.Link) -> str | None:
     if not finite or bool(xp.stack(finite).all()):
         return None
     return next(name for (name, _), is_finite in zip(named, finite) if not is_finite)
+
+
+def _copy_persistent(target: chainer.Link) -> dict[str, Any]:
+    """Return copies of the values that links save beside their parameters, by path."""
+    return {
+        f'{path}/{name}': copy.deepcopy(link.__dict__[name])
+        for path, link in target.namedlinks()
+        for name in sorted(link._persistent)
+    }
+
+
+def _restore_persistent(target: chainer.Link, saved: dict[str, Any]) -> None:
+    for path, link in target.namedlinks():
+        for name in link._persistent & {key.rpartition('/')[2] for key in saved}:
+            value = saved.get(f'{path}/{name}')
+            if hasattr(value, 'shape') and value.shape == np.shape(link.__dict__[name]):
+                link.__dict__[name][...] = value  # other objects may hold the same array
+            elif value is not None:
+                link.__dict__[name] = copy.deepcopy(value)
+
+
+def _check_state(optimizer: Any) -> None:
+    """Raise ``FloatingPointError`` if the model itself is not finite."""
+    target = optimizer.target
+    state = {path: param.array for path, param in target.namedparams()}
+    state.update(_copy_persistent(target))
+    for path, value in sorted(state.items()):
+        kind = getattr(value, 'dtype', np.dtype(object)).kind
+        if kind == 'f' and not bool(target.xp.isfinite(value).all()):
+            raise FloatingPointError(
+                f'iteration {optimizer.t + 1}: {path} of the model holds NaN or inf, so no update '
+                'is possible: expected finite numbers. Go back to an older snapshot'
+            )

@@ -9,6 +9,8 @@ from typing import Any
 import chainer
 from chainer.training import Extension, Trainer
 
+from chainer_ssd._options import check_flag
+
 _NAME = 'TimeReport'
 _PARTS = 'data', 'forward', 'loss', 'backward', 'allreduce', 'update', 'extensions'
 
@@ -42,6 +44,11 @@ class TimeReport(Extension):
         the end of each function. Default: False. True gives the true time of each part, but the
         iteration becomes slower. Use it for a few iterations. It changes nothing on a CPU.
 
+    Raises
+    ------
+    TypeError
+        If ``synchronize`` is neither True nor False.
+
     Notes
     -----
     :class:`chainer.function_hooks.TimerHook` measures each function. It measures neither the data,
@@ -57,7 +64,7 @@ class TimeReport(Extension):
     priority = -1000  # after all other extensions: the next iteration begins here
 
     def __init__(self, synchronize: bool = False) -> None:
-        self.synchronize = synchronize
+        self.synchronize = check_flag('synchronize', synchronize)
 
     def initialize(self, trainer: Trainer) -> None:
         """Add the hooks when the trainer begins.

@@ -62,7 +62,51 @@ def test_a_resumed_run_has_the_rates_of_an_uninterrupted_run(tmp_path):
     )
 
 
-@pytest.mark.parametrize('total, warmup', [(0, 0), (5, 5), (5, -1)])
-def test_wrong_arguments_are_named(total, warmup):
-    with pytest.raises(ValueError, match=f'warmup = {warmup}, total = {total}'):
-        CosineShift('lr', 1, total, warmup)
+NAN = float('nan')
+
+
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'total': 0}, 'total = 0: expected an integer >= 1'),
+        ({'total': 5, 'warmup': 5}, 'warmup = 5, total = 5: expected 0 <= warmup < total'),
+        ({'warmup': -1}, 'warmup = -1: expected an integer >= 0'),
+        ({'total': 5.0}, 'total = 5.0: expected an integer'),
+        ({'total': NAN}, 'total = nan: expected an integer'),
+        ({'warmup': '1'}, "warmup = '1': expected an integer"),
+        ({'init': NAN}, 'init = nan: expected a finite number >= 0'),
+        ({'init': -1}, 'init = -1: expected'),
+        ({'init': float('inf')}, 'init = inf: expected'),
+        ({'init': '0.1'}, "init = '0.1': expected"),
+        ({'init': True}, 'init = True: expected'),
+        ({'attr': None}, 'attr = None: expected the name of an attribute'),
+    ],
+)
+def test_wrong_arguments_are_named(changed, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        CosineShift(**{'attr': 'lr', 'init': 1, 'total': 10, **changed})
+
+
+@pytest.mark.parametrize('attr', ['lrr', 'learning_rate', 'target', 'update', '', 'lr'])
+def test_an_attribute_that_the_optimizer_does_not_have_is_an_error(tmp_path, attr):
+    trainer = trainer_of(tmp_path, 12, 12)
+    optimizer = trainer.updater.get_optimizer('main')
+    message = f'attr = {attr!r}: Adam has no such number.* such as eta or alpha$'
+    with pytest.raises(AttributeError, match=message):
+        CosineShift(attr, 0.1, 10, optimizer=optimizer)
+    trainer.extend(CosineShift(attr, 0.1, 10), name='wrong')
+    with pytest.raises(AttributeError, match=message):
+        trainer.run(show_loop_exception_msg=False)
+    assert attr in ('target', 'update', 'lr') or attr not in vars(optimizer)
+    assert trainer.updater.iteration == 0
+
+
+def test_the_attribute_may_be_behind_the_optimizer_of_chainermn():
+    class MultiNodeOptimizer:  # passes attributes on, as ChainerMN's does
+        def __init__(self, actual):
+            super().__setattr__('actual', actual)
+
+        def __getattr__(self, name):
+            return getattr(self.actual, name)
+
+    CosineShift('lr', 0.1, 10, optimizer=MultiNodeOptimizer(chainer.optimizers.SGD()))

@@ -43,6 +43,74 @@ def test_a_skipped_update_changes_nothing():
     assert not optimizer.target.b.update_rule.enabled
 
 
+class Normalized(chainer.Chain):
+    """A model with persistent values: running statistics, and a counter."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.linear = chainer.links.Linear(3, 4)
+            self.norm = chainer.links.BatchNormalization(4)
+        self.n_image = 0
+        self.register_persistent('n_image')
+
+    def forward(self, x):
+        self.n_image += len(x)
+        return chainer.functions.sum(self.norm(self.linear(x)) ** 3)
+
+
+def normalized_optimizer(policy):
+    np.random.seed(0)
+    optimizer = chainer.optimizers.Adam().setup(Normalized())
+    optimizer.add_hook(policy)
+    return optimizer
+
+
+def state_of(optimizer):
+    state = {}
+    chainer.serializers.DictionarySerializer(state).save(optimizer.target)
+    return {name: np.array(value) for name, value in state.items()}
+
+
+def test_a_skipped_update_restores_the_running_statistics():
+    optimizer, other = (normalized_optimizer(NaNPolicy('skip')) for _ in range(2))
+    good = np.random.default_rng(0).normal(size=(5, 8, 3)).astype('f')
+    for i, x in enumerate(good):
+        optimizer.update(optimizer.target, x)
+        other.update(other.target, x)
+        if i:
+            before = state_of(optimizer)
+            bad = x.copy()
+            bad[i, 0] = np.nan if i % 2 else np.inf
+            with np.errstate(all='ignore'):
+                optimizer.update(optimizer.target, bad)
+            for name, value in state_of(optimizer).items():
+                np.testing.assert_array_equal(value, before[name], name)
+    for name, value in state_of(optimizer).items():
+        np.testing.assert_array_equal(value, state_of(other)[name], name)
+    assert optimizer.target.n_image == 40
+
+
+@pytest.mark.parametrize('spoil', ['linear/W', 'norm/avg_mean'])
+def test_a_model_that_is_nan_already_is_an_error(spoil):
+    optimizer = normalized_optimizer(NaNPolicy('skip'))
+    x = np.ones((4, 3), 'f')
+    link, name = spoil.split('/')
+    array = getattr(optimizer.target[link], name)
+    getattr(array, 'array', array)[...] = np.nan
+    bad = np.full_like(x, np.nan)
+    with pytest.raises(FloatingPointError, match=f'iteration 1: /{spoil} of the model holds NaN'):
+        with np.errstate(all='ignore'):
+            optimizer.update(optimizer.target, bad)
+
+
+def test_a_first_batch_that_spoils_the_statistics_is_an_error():
+    # No update came before, so there is nothing to restore.
+    optimizer = normalized_optimizer(NaNPolicy('skip'))
+    with pytest.raises(FloatingPointError, match='/norm/avg_(mean|var) of the model holds NaN'):
+        optimizer.update(optimizer.target, np.full((4, 3), np.nan, 'f'))
+
+
 def test_skipped_updates_are_reported():
     optimizer, reporter = optimizer_of(NaNPolicy('skip')), chainer.Reporter()
     reporter.add_observer('main', optimizer.target)
