@@ -2,9 +2,10 @@
 
 from chainer_ssd.runtime.cosine_shift import CosineShift
 from chainer_ssd.runtime.folder_lock import lock_folder
-from chainer_ssd.runtime.interruption import interruptible
+from chainer_ssd.runtime.interruption import TrainingInterrupted, interruptible
 from chainer_ssd.runtime.mean_over_ranks import MeanOverRanks
 from chainer_ssd.runtime.nan_policy import NaNPolicy
+from chainer_ssd.runtime.plot_report import PlotReport
 from chainer_ssd.runtime.snapshot import (
     Snapshot,
     newest_snapshot,
@@ -18,8 +19,10 @@ __all__ = [
     'CosineShift',
     'MeanOverRanks',
     'NaNPolicy',
+    'PlotReport',
     'Snapshot',
     'TimeReport',
+    'TrainingInterrupted',
     'Watchdog',
     'interruptible',
     'lock_folder',

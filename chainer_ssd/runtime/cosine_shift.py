@@ -123,7 +123,7 @@ class CosineShift(Extension):
                 return
         except (AttributeError, RuntimeError):  # Adam's lr raises before the first update
             pass
-        known = getattr(getattr(optimizer, 'hyperparam', None), 'get_dict', dict)()
+        known: dict[str, Any] = getattr(getattr(optimizer, 'hyperparam', None), 'get_dict', dict)()
         rates = ' or '.join(name for name in _RATES if name in known) or 'lr'
         raise AttributeError(
             f'attr = {self.attr!r}: {type(optimizer).__name__} has no such number that can be set. '

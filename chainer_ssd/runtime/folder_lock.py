@@ -101,9 +101,9 @@ def _lock(folder: str) -> int | None:
         os.close(file)
         _warn(path, str(error))
         return None
-    holder = {'host': socket.gethostname(), 'process': os.getpid(), 'start': time.ctime()}
+    facts = {'host': socket.gethostname(), 'process': os.getpid(), 'start': time.ctime()}
     os.ftruncate(file, 0)
-    os.pwrite(file, json.dumps(holder).encode(), 0)
+    os.pwrite(file, json.dumps(facts).encode(), 0)
     return file
 
 

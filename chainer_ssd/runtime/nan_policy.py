@@ -121,7 +121,7 @@ def _copy_persistent(target: chainer.Link) -> dict[str, Any]:
 def _restore_persistent(target: chainer.Link, saved: dict[str, Any]) -> None:
     for path, link in target.namedlinks():
         for name in link._persistent & {key.rpartition('/')[2] for key in saved}:
-            value = saved.get(f'{path}/{name}')
+            value: Any = saved.get(f'{path}/{name}')
             if hasattr(value, 'shape') and value.shape == np.shape(link.__dict__[name]):
                 link.__dict__[name][...] = value  # other objects may hold the same array
             elif value is not None:

@@ -1,17 +1,18 @@
-"""Ctrl-C during a training."""
+"""Ctrl-C and SIGTERM during a training."""
 
 import os
 import signal
+import threading
 
 import chainer
 import numpy as np
 import pytest
 
-from chainer_ssd.runtime import interruptible
+from chainer_ssd.runtime import Snapshot, TrainingInterrupted, interruptible, newest_snapshot
+from tests.distributed.threads import run_ranks
 
 
-@pytest.fixture
-def trainer(tmp_path):
+def make_trainer(folder):
     model = chainer.Chain()
     with model.init_scope():
         model.linear = chainer.links.Linear(1, 1)
@@ -19,7 +20,12 @@ def trainer(tmp_path):
     optimizer = chainer.optimizers.SGD().setup(model)
     iterator = chainer.iterators.SerialIterator(np.ones((4, 1), 'f'), 2)
     updater = chainer.training.StandardUpdater(iterator, optimizer)
-    return chainer.training.Trainer(updater, (5, 'iteration'), tmp_path)
+    return chainer.training.Trainer(updater, (5, 'iteration'), folder)
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    return make_trainer(tmp_path)
 
 
 def press_at(trainer, iteration, press):
@@ -77,6 +83,85 @@ def test_a_run_without_ctrl_c_ends_and_the_handler_is_restored(trainer):
         run(trainer)
     assert trainer.updater.iteration == 5
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ('number', 'word', 'status'),
+    [(signal.SIGINT, 'interrupted', 130), (signal.SIGTERM, 'terminated', 143)],
+)
+def test_one_more_snapshot_is_saved_before_the_end(trainer, tmp_path, number, word, status):
+    press_at(trainer, 3, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(TrainingInterrupted, match=f'^{word} after iteration 3$') as caught:
+        with interruptible(trainer, snapshot=Snapshot(tmp_path)):
+            run(trainer)
+    assert caught.value.exit_status == status
+    assert newest_snapshot(tmp_path) == 3
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_the_last_snapshot_has_the_state_of_all_extensions(trainer, tmp_path):
+    class Counter(chainer.training.Extension):
+        trigger, n_call, priority = (1, 'iteration'), 0, -90
+
+        def __call__(self, trainer):
+            self.n_call += 1
+
+        def serialize(self, serializer):
+            self.n_call = int(serializer('n_call', self.n_call))
+
+    trainer.extend(Counter())
+    press_at(trainer, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt):
+        with interruptible(trainer, snapshot=Snapshot(tmp_path)):
+            run(trainer)
+    trainer.get_extension('Counter').n_call = 0
+    assert Snapshot(tmp_path).resume(trainer) == 2
+    assert trainer.get_extension('Counter').n_call == 2
+
+
+def test_a_snapshot_that_fails_is_in_the_message(trainer, tmp_path):
+    (tmp_path / 'file').write_text('')
+    press_at(trainer, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    message = '^interrupted after iteration 2; no snapshot was saved: RuntimeError: .*; try again$'
+    with pytest.raises(KeyboardInterrupt, match=message):
+        with interruptible(trainer, lambda: 'try again', Snapshot(tmp_path / 'file')):
+            run(trainer)
+
+
+def test_a_forked_process_ends_on_sigterm_and_ignores_ctrl_c(trainer):
+    with interruptible(trainer):
+        child = os.fork()
+        if not child:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+
+def test_a_signal_on_one_rank_ends_all_ranks_after_the_same_iteration(tmp_path, monkeypatch):
+    """Only the main thread has signals, so a rank's handler is called directly."""
+    handlers = {}
+    monkeypatch.setattr(
+        signal,
+        'signal',
+        lambda number, handler: handlers.setdefault((threading.get_ident(), number), handler),
+    )
+    monkeypatch.setattr(signal, 'getsignal', lambda number: signal.SIG_DFL)
+
+    def train(comm):
+        trainer = make_trainer(tmp_path)
+        if comm.rank:
+            handler = (threading.get_ident(), signal.SIGTERM)
+            press_at(trainer, 2, lambda: handlers[handler](signal.SIGTERM, None))
+        try:
+            with interruptible(trainer, snapshot=Snapshot(tmp_path, comm), comm=comm):
+                run(trainer)
+        except KeyboardInterrupt as error:
+            return str(error), error.exit_status
+        return 'ended'
+
+    assert run_ranks(2, train) == [('terminated after iteration 2', 143)] * 2
+    assert newest_snapshot(tmp_path, 0) == newest_snapshot(tmp_path, 1) == 2
 
 
 def test_an_ignored_signal_stays_ignored(trainer):

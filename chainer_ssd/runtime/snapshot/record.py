@@ -1,4 +1,4 @@
-"""One rank's snapshot: an npz file, and a JSON record with the checksum of the npz file.
+"""One rank's snapshot: an npz file, and a JSON record with the checksums of both files.
 
 The record is written last. A snapshot without a valid record is incomplete.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from chainer_ssd._files import read_json, read_npz, write_json, write_npz
+from chainer_ssd._files import open_regular, read_json, read_npz, write_json, write_npz
 
 ARRAYS_SUFFIX, RECORD_SUFFIX = '.npz', '.json'
 READ_BYTES = 1 << 20
 
 
 def write_record(path: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> None:
-    """Write ``path.npz``, then ``path.json`` with ``facts`` and the checksum of ``path.npz``.
+    """Write ``path.npz``, then ``path.json`` with ``facts`` and both checksums.
 
     npz could hold ``None`` as a pickle only. The record lists the names of such values instead.
     """
@@ -34,18 +35,22 @@ def write_record(path: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> N
     arrays = {name: array for name, array in arrays.items() if array.dtype != object}
     write_npz(path + ARRAYS_SUFFIX, arrays)
     checksum = _sha256(path + ARRAYS_SUFFIX)
-    write_json(path + RECORD_SUFFIX, {**facts, 'none': none, 'sha256': checksum})
+    facts = {**facts, 'none': none, 'sha256': checksum}
+    write_json(path + RECORD_SUFFIX, {'facts': facts, 'sha256_of_facts': _sha256_of_facts(facts)})
 
 
 def read_record(path: str) -> dict[str, Any]:
-    """Return the content of ``path.json``, or raise ``ValueError`` if ``path.npz`` is damaged."""
+    """Return the facts in ``path.json``, or raise ``ValueError`` if one of the files is damaged."""
     try:
-        facts = read_json(path + RECORD_SUFFIX)
+        record = read_json(path + RECORD_SUFFIX)
+        if not isinstance(record, dict) or not isinstance(record.get('facts'), dict):
+            raise ValueError(f'{path}{RECORD_SUFFIX}: expected the record of a snapshot')
+        facts = record['facts']
+        if _sha256_of_facts(facts) != record.get('sha256_of_facts'):
+            raise ValueError(f'{path}{RECORD_SUFFIX} is damaged: its checksum differs')
         found = _sha256(path + ARRAYS_SUFFIX)
     except OSError as error:
         raise ValueError(f'{error.filename}: {error.strerror}') from error
-    if not isinstance(facts, dict) or 'sha256' not in facts:
-        raise ValueError(f'{path}{RECORD_SUFFIX}: expected the record of a snapshot')
     if found != facts['sha256']:
         raise ValueError(
             f'{path}{ARRAYS_SUFFIX} is damaged: its checksum differs from the one in '
@@ -67,9 +72,13 @@ def delete_record(path: str) -> None:
             os.remove(path + suffix)
 
 
+def _sha256_of_facts(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def _sha256(path: str) -> str:
     digest = hashlib.sha256()
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         for block in iter(lambda: file.read(READ_BYTES), b''):
             digest.update(block)
     return digest.hexdigest()

@@ -124,6 +124,7 @@ class Snapshot(Extension):
                 self._path(iteration),
                 state,
                 iteration=iteration,
+                rank=self.rank,
                 size=self.size,
                 from_rank_0=sorted(digests.keys() - state.keys()),
             )
@@ -164,7 +165,13 @@ class Snapshot(Extension):
         try:
             for iteration in self._iterations():
                 try:
-                    complete[iteration] = read_record(self._path(iteration))
+                    facts = read_record(self._path(iteration))
+                    if (facts['iteration'], facts['rank']) != (iteration, self.rank):
+                        raise ValueError(
+                            f'{self._path(iteration)}.json was renamed: it is of iteration '
+                            f'{facts["iteration"]} and rank {facts["rank"]}'
+                        )
+                    complete[iteration] = facts
                 except ValueError as found:
                     damaged[iteration] = str(found)
             # Must come before the search for a common generation. With more ranks than before

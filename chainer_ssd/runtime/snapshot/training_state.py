@@ -8,6 +8,8 @@ from typing import Any
 import chainer
 import numpy as np
 
+_ITERATOR = 'trainer/updater/iterator:'
+
 
 def training_state(trainer: Any) -> dict[str, np.ndarray]:
     """Return the trainer's state and both global random states, as named arrays.
@@ -29,9 +31,16 @@ def restore_training(trainer: Any, state: dict[str, np.ndarray]) -> None:
     """Load what :func:`training_state` has returned, or raise ``ValueError`` if shapes differ."""
     expected: dict[str, Any] = {}
     chainer.serializers.DictionarySerializer(expected, 'trainer/updater/').save(trainer.updater)
-    for name, array in expected.items():  # Chainer would broadcast
+    for name, array in sorted(expected.items()):  # Chainer would broadcast
         shape, found = np.shape(array), state.get(name)
-        if shape and found is not None and found.dtype != object and found.shape != shape:
+        if found is None or found.dtype == object or found.shape == shape:
+            continue
+        if shape and name.startswith(_ITERATOR) and name.endswith('/order'):
+            raise ValueError(
+                f'the snapshot was made with {len(found)} training examples: '
+                f'expected {len(array)}, the number of examples of this run'
+            )
+        if shape:
             raise ValueError(f'{name} has shape {found.shape}: expected {shape}')
     chainer.serializers.NpzDeserializer(state, 'trainer/').load(trainer)
     gauss = state['random/python_gauss'].tolist()
