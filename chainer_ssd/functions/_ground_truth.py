@@ -68,6 +68,28 @@ def split_images(
     return gt_bboxes, gt_labels
 
 
+def split_column(name: str, column: Any, gt_lens: Any, n_image: int, comm: Any) -> list[Array]:
+    """Return a further column of the ground truth as a list with one array per image.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in messages.
+    column
+        List of arrays, or one array with ``gt_lens`` or for one image.
+    gt_lens, n_image, comm
+        As those of :func:`split_images`.
+    """
+    if gt_lens is not None:
+        columns = _split_rows(name, as_array(column), as_array(gt_lens).tolist(), comm)
+    elif n_image == 1 and getattr(column, 'ndim', 0) == 1:
+        columns = [column]
+    else:
+        columns = list(map(as_array, column))
+    check_n_image(name, columns, n_image, comm)
+    return columns
+
+
 def _split_rows(name: str, array: Array, lens: list[Any], comm: Any) -> list[Array]:
     if not all(isinstance(n, int) and n >= 0 for n in lens) or array.shape[:1] != (sum(lens),):
         raise ValueError(

@@ -13,6 +13,7 @@ from chainer_ssd.functions._argument_checks import rank_prefix
 from chainer_ssd.functions._ground_truth import (
     as_array,
     check_gt_label,
+    split_column,
     split_images,
 )
 from chainer_ssd.functions._targets import Targets, encode_batch
@@ -56,6 +57,7 @@ def make_targets(
     match_type: str,
     neg_overlap: float | None,
     comm: Any,
+    gt_difficult: Any = None,
 ) -> Targets:
     """Return the targets of a batch, or raise if an argument is invalid.
 
@@ -68,7 +70,7 @@ def make_targets(
         Device of the targets.
     n_image, n_box, n_class : int
         N, Np and C of the predictions.
-    gt_box, gt_label, gt_lens, prior_box, prior_box_var, background_label, comm
+    gt_box, gt_label, gt_lens, gt_difficult, prior_box, prior_box_var, background_label, comm
         As :func:`chainer_ssd.ssd_loss` takes them.
     overlap_threshold, match_type, neg_overlap
         Options of :func:`chainer_ssd.match`.
@@ -92,6 +94,9 @@ def make_targets(
     _check_variance(variance, prior, where)
 
     gt_bboxes, gt_labels = split_images(gt_box, gt_label, gt_lens, n_image, comm)
+    gt_difficults: list[Array | None] = [None] * n_image
+    if gt_difficult is not None:
+        gt_difficults = [*split_column('gt_difficult', gt_difficult, gt_lens, n_image, comm)]
     for i in range(n_image):
         bbox = check_bbox(gt_bboxes[i], f'{where}gt_box[{i}]', order='xy', dtype=prior.dtype)
         label = check_gt_label(
@@ -107,7 +112,13 @@ def make_targets(
         prior, max(overlap_threshold, MIN_MATCH_IOU), match_type, neg_overlap
     )
     return encode_batch(
-        matcher, corner_to_center(prior), gt_bboxes, gt_labels, swap_xy(variance), comm
+        matcher,
+        corner_to_center(prior),
+        gt_bboxes,
+        gt_labels,
+        swap_xy(variance),
+        comm,
+        gt_difficults,
     )
 
 
@@ -159,7 +170,8 @@ def select_boxes(
 
     if mining_type == 'hard_example':
         assert sample_size is not None
-        selected = hard_example_mining(loss, sample_size)
+        loss[ignored] = -xp.inf
+        selected = hard_example_mining(loss, sample_size) & ~ignored
         return SelectedBoxes(positive & selected, selected & ~positive)
     # floor(ratio · n_i) in float32. The minimum prevents an overflow in the conversion to int.
     ratio = xp.float32(min(neg_pos_ratio, column.shape[1]))

@@ -31,6 +31,7 @@ def encode_batch(
     gt_labels: Sequence[Array],
     variance: Any,
     comm: Any,
+    gt_difficults: Sequence[Array | None] | None = None,
 ) -> Targets:
     """Return the targets of a batch.
 
@@ -48,8 +49,12 @@ def encode_batch(
         As :func:`chainer_ssd.encode` takes it, y before x.
     comm : communicator or None
         Its rank is named in messages.
+    gt_difficults : sequence of bool arrays of shape (R,), or of None
+        Ground truths of each image that are never assigned. Default: none.
     """
     xp = get_array_module(default_bbox)
+    if gt_difficults is None:
+        gt_difficults = [None] * len(gt_bboxes)
     encoder = Encoder(default_bbox, variance)
     shape = len(gt_bboxes), len(default_bbox)
     targets = Targets(
@@ -58,7 +63,7 @@ def encode_batch(
     n_truth, fits_any = 0, False
     for i, (gt_bbox, gt_label) in enumerate(zip(map(swap_xy, gt_bboxes), gt_labels)):
         try:
-            targets.index[i], fits = matcher.assign(gt_bbox)
+            targets.index[i], fits = matcher.assign(gt_bbox, gt_difficults[i])
             n_truth += len(gt_bbox)
             fits_any |= fits and len(gt_bbox) > 0
             mb_loc, targets.mb_labels[i] = encoder(gt_bbox, gt_label, targets.index[i])

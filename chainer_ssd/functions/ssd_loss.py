@@ -41,6 +41,7 @@ def ssd_loss(
     sample_size: int | None = None,
     *,
     gt_lens: Any = None,
+    gt_difficult: Any = None,
     reduce: str = 'no',
     neg_overlap_mode: str = 'paddle',
     mine_with_loc_loss: bool = False,
@@ -104,6 +105,10 @@ def ssd_loss(
     gt_lens : sequence of N integers or None
         Number of ground truths of each image, if ``gt_box`` and ``gt_label`` are one array each.
         It replaces Paddle's LoD.
+    gt_difficult : list of N bool arrays of shape (R_i,), or one array as ``gt_box``, or None
+        Ground truths that are never matched, such as VOC's difficult ones. Unmatched boxes that
+        overlap one by ``overlap_threshold`` are neither positive nor negative. Paddle has no such
+        argument. Default: none is difficult.
     reduce : {'no', 'image', 'sum'}
         ``'no'`` returns one loss for each box, (N · Np, 1), as documented. ``'image'`` returns
         their sums (N, 1), as Paddle does. ``'sum'`` returns the scalar to train on.
@@ -194,6 +199,7 @@ def ssd_loss(
             match_type,
             float(neg_overlap) if has_band else None,
             comm,
+            gt_difficult,
         )
         column = (targets.mb_labels + background_label) % n_class
         boxes = select_boxes(

@@ -40,7 +40,11 @@ class SSDLossChain(chainer.Chain):
             self.model = model
 
     def forward(
-        self, imgs: Array, bboxes: Sequence[Array], labels: Sequence[Array]
+        self,
+        imgs: Array,
+        bboxes: Sequence[Array],
+        labels: Sequence[Array],
+        difficults: Sequence[Array] | None = None,
     ) -> chainer.Variable:
         """Return the loss of a batch.
 
@@ -52,6 +56,8 @@ class SSDLossChain(chainer.Chain):
             Ground truths (y_min, x_min, y_max, x_max) in pixels of the images.
         labels : sequence of B integer arrays of shape (R,)
             Foreground classes, counted from 0.
+        difficults : sequence of B bool arrays of shape (R,), or None
+            Ground truths that are neither positive nor background. Default: none.
 
         Returns
         -------
@@ -68,9 +74,10 @@ class SSDLossChain(chainer.Chain):
             swap_xy(mb_locs),
             mb_confs,
             [swap_xy(bbox) for bbox in bboxes],
-            [label + 1 for label in labels],
+            [np.asarray(label) + 1 for label in labels],
             self.prior_box,
             self.prior_box_var,
+            gt_difficult=difficults,
             reduce='sum',
             comm=self.comm,
             **self.options,
@@ -86,14 +93,15 @@ class GroundTruthConverter(chainer.dataset.Converter):
     """
 
     def __call__(
-        self, batch: Sequence[tuple[Array, Array, Array]], device: chainer.backend.Device
-    ) -> tuple[Array, list[Array], list[Array]]:
+        self, batch: Sequence[tuple[Array, ...]], device: chainer.backend.Device
+    ) -> tuple[Any, ...]:
         """Convert a batch.
 
         Parameters
         ----------
         batch : sequence of tuples
-            Examples ``(img, bbox, label)`` whose images have one shape.
+            Examples ``(img, bbox, label)`` or ``(img, bbox, label, difficult)``, whose images have
+            one shape.
         device : chainer.backend.Device
             Device that receives the images.
 
@@ -102,7 +110,8 @@ class GroundTruthConverter(chainer.dataset.Converter):
         imgs : float32 array of shape (B, 3, H, W)
             Images on ``device``.
         bboxes, labels : lists of B arrays
-            Ground truths of each image, on the CPU.
+            Ground truths of each image, on the CPU. The flags ``difficult`` follow if the examples
+            have them.
         """
-        imgs, bboxes, labels = zip(*batch)
-        return device.send(np.stack(imgs)), list(bboxes), list(labels)
+        imgs, *columns = zip(*batch)
+        return (device.send(np.stack(imgs)), *map(list, columns))

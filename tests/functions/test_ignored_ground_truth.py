@@ -1,5 +1,7 @@
 """Objects that VOC marks as ``difficult`` and COCO as ``iscrowd``, from file to gradients."""
 
+import warnings
+
 import chainer
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from chainer_ssd import (
     MatchTransform,
     VOCBboxDataset,
     multibox_loss,
+    ssd_loss,
 )
 from tests.datasets import coco_folder, voc_folder
 from tests.helpers import to_numpy
@@ -52,3 +55,44 @@ def test_ignored_objects_are_neither_positive_nor_negative(tmp_path, xp, make, r
     assert to_numpy(mb_confs.grad).any(axis=2).tolist() == [
         [True, False, False, True] if return_flag else [True] * 4
     ]
+
+
+@pytest.mark.parametrize('mining', [{}, {'mining_type': 'hard_example', 'sample_size': 9}])
+@pytest.mark.parametrize('with_lens', [True, False])
+def test_difficult_ground_truths_of_ssd_loss_are_neither_positive_nor_negative(mining, with_lens):
+    prior = np.array([(10, 10, 30, 30), (40, 20, 60, 40), (40, 25, 60, 35), (66, 1, 74, 9)], 'f')
+    bbox = np.array([(10, 10, 30, 30), (40, 20, 60, 40)], 'f')
+    location = chainer.Variable(np.ones((2, 4, 4), 'f'))
+    confidence = chainer.Variable(np.random.default_rng(0).normal(size=(2, 4, 3)).astype('f'))
+    difficult = [np.array([False, True]), np.array([False, False])]
+    truth = {'gt_box': [bbox, bbox], 'gt_label': [[2, 1], [2, 1]], 'gt_difficult': difficult}
+    if with_lens:
+        truth = {name: np.concatenate(value) for name, value in truth.items()}
+        truth['gt_lens'] = [2, 2]
+    ssd_loss(
+        location,
+        confidence,
+        prior_box=prior,
+        prior_box_var=np.full(4, 0.1, 'f'),
+        reduce='sum',
+        **truth,
+        **mining,
+    ).backward()
+    moved = [[True, False, False, False], [True, True, True, False]]
+    assert location.grad.any(axis=2).tolist() == moved
+    assert confidence.grad.any(axis=2).tolist() == [[True, False, False, True], [True] * 4]
+
+
+def test_a_wrong_number_of_flags_is_named():
+    prior = np.array([(10, 10, 30, 30)], 'f')
+    for difficult in ([[True, False]], [[True], [False]], [[1]], [['no']]):
+        with warnings.catch_warnings(), pytest.raises((TypeError, ValueError)) as caught:
+            ssd_loss(
+                np.zeros((1, 1, 4), 'f'),
+                np.zeros((1, 1, 3), 'f'),
+                [prior],
+                [[1]],
+                prior,
+                gt_difficult=difficult,
+            )
+        assert 'expected' in str(caught.value)

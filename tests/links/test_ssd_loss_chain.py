@@ -62,3 +62,12 @@ def test_a_batch_keeps_ground_truths_apart():
     assert imgs.shape == (2, 3, 4, 4) and (imgs[1] == 1).all()
     for found, expected in zip((*bboxes, *labels), (*BBOXES, *LABELS)):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_difficult_ground_truths_reach_the_loss():
+    imgs, difficults = np.zeros((2, 3, 32, 32), 'f'), [np.array([False, True]), np.array([True])]
+    examples = list(zip(imgs, BBOXES, LABELS, difficults))
+    batch = GroundTruthConverter()(examples, chainer.get_device('@numpy'))
+    assert len(batch) == 4
+    chain = SSDLossChain(Model())
+    assert chain(*batch).array != chain(*batch[:3]).array
