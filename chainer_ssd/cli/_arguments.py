@@ -11,9 +11,11 @@ from typing import Any
 import chainer
 
 from chainer_ssd._options import check_integer
+from chainer_ssd.images import printable_name
 
 #: Exceptions that a user can do something about.
-USER_ERRORS = ImportError, OSError, RuntimeError, ValueError
+USER_ERRORS = ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, ValueError
+MAX_ERROR_LETTERS = 2000
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130  # as shells report Ctrl-C: 128 + SIGINT
 
@@ -35,15 +37,18 @@ def exit_in_one_line(
     parser : argparse.ArgumentParser
         Its ``prog`` begins the line.
     errors : tuple of exception types
-        They end the program with status 2. Ctrl-C always ends it with status 130.
+        They end the program with status 2. Ctrl-C always ends it with status 130, and SIGTERM in a
+        training with 143.
     """
     try:
         yield
     except errors as error:
-        text = ' '.join(str(error).split())
+        text = ' '.join(str(error).split()) or type(error).__name__
+        text = printable_name(text, MAX_ERROR_LETTERS)
         parser.exit(USER_ERROR_STATUS, f'{parser.prog}: error: {text}\n')
     except KeyboardInterrupt as error:
-        parser.exit(INTERRUPTED_STATUS, f'{parser.prog}: {str(error) or "interrupted"}\n')
+        status = getattr(error, 'exit_status', INTERRUPTED_STATUS)
+        parser.exit(status, f'{parser.prog}: {str(error) or "interrupted"}\n')
 
 
 def use_device(gpu: int) -> chainer.backend.Device:

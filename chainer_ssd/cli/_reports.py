@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,14 +11,16 @@ from chainer.training import PRIORITY_WRITER, extensions, triggers
 
 from chainer_ssd._extras import require
 from chainer_ssd.cli._progress import MEAN_AP, extend_with_progress
+from chainer_ssd.cli._train_arguments import MAX_SNAPSHOT_INTERVAL, N_SNAPSHOT
 from chainer_ssd.extensions import (
     DetectionEvaluator,
     DetectionVisReport,
     MatchReport,
     MatchVisReport,
 )
+from chainer_ssd.images import has_glyphs
 from chainer_ssd.links import MultiboxTrainChain, save_detector
-from chainer_ssd.runtime import MeanOverRanks, Snapshot, TimeReport
+from chainer_ssd.runtime import MeanOverRanks, PlotReport, Snapshot, TimeReport
 
 N_LOG, N_EVALUATION = 20, 4  # per training, whatever its length
 MAX_CLASS_CURVES = 9
@@ -62,7 +63,8 @@ def extend_with_reports(
         MatchReport(matched, chain.model.coder.default_bbox, args.iou_thresh, args.k, comm=comm),
         trigger=_at([1, iteration]),
     )
-    trainer.extend(Snapshot(args.out, comm), trigger=(args.snapshot_interval, 'iteration'))
+    every = args.snapshot_interval or min(MAX_SNAPSHOT_INTERVAL, max(1, iteration // N_SNAPSHOT))
+    trainer.extend(Snapshot(args.out, comm), trigger=(every, 'iteration'))
     if comm is not None:
         trainer.extend(MeanOverRanks(comm, (interval, 'iteration')))
         if comm.rank:
@@ -84,7 +86,7 @@ def extend_with_reports(
     except ImportError:
         print('nothing is drawn, matplotlib is missing: pip install "chainer_ssd[plot]"')
         return
-    _extend_with_curves(trainer, losses, names, interval, evaluations)
+    _extend_with_curves(trainer, losses, evaluator.class_keys, interval, evaluations)
     trainer.extend(
         DetectionVisReport(
             test, chain.model, names, 'detection_{index}.jpg', n_image=N_DETECTION_PICTURE
@@ -97,35 +99,32 @@ def extend_with_reports(
         )
 
 
-class PlotReport(extensions.PlotReport):
-    """Chainer's ``PlotReport`` that warns once, instead of raising, if it cannot write."""
-
-    has_warned = False
-
-    def __call__(self, trainer: chainer.training.Trainer) -> None:
-        """Add the observation, and draw the curves if it is due."""
-        try:
-            super().__call__(trainer)
-        except OSError as error:
-            require('matplotlib.pyplot', 'plot').close()
-            self._init_summary()
-            if not self.has_warned:
-                self.has_warned = True
-                warnings.warn(f'{self._file_name} is not written: {error}', stacklevel=2)
-
-
 def _extend_with_curves(
     trainer: chainer.training.Trainer,
     losses: Sequence[str],
-    names: Sequence[str],
+    class_keys: Sequence[str],
     interval: int,
     evaluations: Sequence[int],
 ) -> None:
     curves = [MEAN_AP]
-    if len(names) <= MAX_CLASS_CURVES:
-        curves += [f'validation/main/ap/{name}' for name in names]
+    if len(class_keys) <= MAX_CLASS_CURVES:
+        curves += [f'validation/main/ap/{key}' for key in class_keys]
     trainer.extend(PlotReport(losses, trigger=(interval, 'iteration'), filename='loss.png'))
-    trainer.extend(PlotReport(curves, trigger=_at(evaluations), filename='map.png'))
+    trainer.extend(
+        PlotReport(
+            curves,
+            trigger=_at(evaluations),
+            filename='map.png',
+            postprocess=_replace_missing_glyphs,
+        )
+    )
+
+
+def _replace_missing_glyphs(figure: Any, axes: Any, summary: Any) -> None:
+    """Name a curve by its number if the font has no glyph for a letter of its name."""
+    for i, line in enumerate(axes.lines):
+        if not has_glyphs(line.get_label()):
+            line.set_label(f'validation/main/ap/label {i - 1}')  # the first curve is the mean
 
 
 def _at(iterations: Sequence[int]) -> Callable[[chainer.training.Trainer], bool]:

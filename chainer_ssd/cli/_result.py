@@ -13,9 +13,11 @@ import chainer
 import numpy as np
 
 from chainer_ssd._files import none_if_nan, write_json
+from chainer_ssd.images import printable_name
 from chainer_ssd.links import save_detector
 
 RESULT_FILE = 'result.json'
+MAX_LISTED, MAX_FILE_LETTERS = 20, 300
 TIME_PREFIX, MATCH_PREFIX = 'main/time/', 'match/'
 
 
@@ -24,8 +26,10 @@ def save_result(
     trainer: chainer.training.Trainer,
     model: chainer.Chain,
     label_names: Sequence[str],
+    class_keys: Sequence[str],
     figures: Mapping[str, Any],
     command_line: str,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Write the weights and result.json, and print the result.
 
@@ -39,12 +43,16 @@ def save_result(
         The trained model.
     label_names : sequence of str
         Its class names.
+    class_keys : sequence of str
+        The name of each class in the keys of ``figures``.
     figures : mapping of str to float
         The last observation, with the average precision of each class.
     command_line : str
         The command, as one types it.
+    left_out : sequence of str
+        Image files that could not be read.
     """
-    ap = {name: figures[f'validation/main/ap/{name}'] for name in label_names}
+    ap = {name: figures[f'validation/main/ap/{key}'] for name, key in zip(label_names, class_keys)}
     mean_ap = figures['validation/main/map']
     seconds = average_seconds(trainer.get_extension('LogReport').log)
     match = {
@@ -60,6 +68,7 @@ def save_result(
         'insize': model.insize,
         'seconds_per_iteration': seconds,
         'match': match,
+        'left_out': list(left_out),
         'command': command_line,
         'versions': {
             'python': platform.python_version(),
@@ -78,7 +87,13 @@ def save_result(
         print_matching(match)
     for name, value in ap.items():
         # A dash for a class without ground truths.
-        print(f'AP  {"-" if math.isnan(value) else f"{value:.4f}":>6}  {name}')
+        print(f'AP  {"-" if math.isnan(value) else f"{value:.4f}":>6}  {printable_name(name)}')
+    if left_out:
+        files = ', '.join(printable_name(file, MAX_FILE_LETTERS) for file in left_out[:MAX_LISTED])
+        more = f' and {len(left_out) - MAX_LISTED} more' if len(left_out) > MAX_LISTED else ''
+        print(f'images that cannot be read and were left out: {len(left_out)}: {files}{more}')
+    if math.isnan(mean_ap):
+        print('there is no mAP, because no object of the test images counts')
     print(f'mAP {mean_ap:.4f} after {trainer.elapsed_time:.0f} s; see {out}')
 
 

@@ -12,6 +12,8 @@ import chainer
 
 from chainer_ssd._files import read_json, write_json
 from chainer_ssd.cli._result import RESULT_FILE
+from chainer_ssd.cli._training_data import describe_data
+from chainer_ssd.images import printable_name
 from chainer_ssd.runtime import (
     Snapshot,
     interruptible,
@@ -29,27 +31,52 @@ UNRELATED_OPTIONS = (
     'command_line',
     'root',
     'out',
+    'overwrite',
     'resume',
+    'accept_changed_data',
+    'on_bad_image',
     'gpu',
     'communicator',
     'workers',
     'snapshot_interval',
     'watchdog_timeout',
+    'use_07_metric',
 )
+TRAIN_DATA, TEST_DATA = 'train_data', 'test_data'
+MAX_VALUE_LETTERS = 200
 
 
 def collect_options(
-    args: argparse.Namespace, model: chainer.Chain, label_names: Any
+    args: argparse.Namespace, model: chainer.Chain, label_names: Any, train: Any, test: Any
 ) -> dict[str, Any]:
-    """Return the options that the weights depend on, and the class names."""
+    """Return the options that the weights depend on, the class names, and facts on the data."""
     options = {key: value for key, value in vars(args).items() if key not in UNRELATED_OPTIONS}
-    return {**options, 'insize': model.insize, 'label_names': list(label_names)}
+    return {
+        **options,
+        'insize': model.insize,
+        'label_names': list(label_names),
+        TRAIN_DATA: describe_data(train),
+        TEST_DATA: describe_data(test),
+    }
 
 
 def save_options(folder: str, options: dict[str, Any]) -> None:
     """Write ``folder/options.json``, whole or not at all."""
     os.makedirs(folder, exist_ok=True)
     write_json(os.path.join(folder, OPTIONS_FILE), options)
+
+
+def check_resume_folder(folder: str | None) -> None:
+    """Raise ``ValueError`` if the folder that ``--resume`` names holds no snapshot."""
+    if folder is None or folder == 'auto':
+        return
+    if os.path.isfile(folder):
+        raise ValueError(
+            f'--resume {folder}: a file, expected the folder of a training. '
+            'For the weights of another model, give --pretrained'
+        )
+    if not snapshot_files(folder):
+        raise ValueError(f'--resume {folder}: no snapshot of a training in this folder')
 
 
 def resume_training(
@@ -60,25 +87,28 @@ def resume_training(
 ) -> None:
     """Restore the newest snapshot if ``--resume`` is given.
 
-    A new training removes the snapshots of a finished one from ``--out``.
+    A new training with ``--overwrite`` removes the snapshots and the result of another one.
 
     Raises
     ------
     ValueError
-        If the snapshots belong to another model, if there is none, or if a new training would
-        overwrite those of an unfinished one.
+        If the snapshots do not fit the model, the data or the length of the training, or if there
+        is none. If a new training would overwrite another one.
     """
     folder = args.out if args.resume == 'auto' else args.resume
     rank = 0 if comm is None else comm.rank
     keeps_out = folder is not None and os.path.realpath(folder) == os.path.realpath(args.out)
-    if not rank and not keeps_out:
-        _refuse_unfinished(args.out)
+    if not rank and not keeps_out and not args.overwrite:
+        _refuse_other_training(args.out)
     if folder is not None:
         changed = {} if rank else _find_changed_options(folder, options)
-        if changed.keys() & set(MODEL_OPTIONS):
+        _refuse_misfit(folder, changed, args.accept_changed_data)
+        total = trainer.stop_trigger.period
+        newest = None if rank else newest_snapshot(folder)
+        if newest is not None and newest > total:
             raise ValueError(
-                f'--resume {folder}: its snapshots belong to another model: '
-                + _join_changes({key: changed[key] for key in MODEL_OPTIONS if key in changed})
+                f'--resume {folder}: its newest snapshot is of iteration {newest}, and this '
+                f'training ends after {total}. Give a length of at least {newest} iterations'
             )
         iteration = Snapshot(folder, comm).resume(trainer)
         if iteration is None and args.resume != 'auto':
@@ -87,11 +117,17 @@ def resume_training(
             print(_describe_start(folder, iteration, changed))
     if not rank and not keeps_out:
         remove_snapshots(args.out)  # a later --resume would take them for this training's
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(args.out, RESULT_FILE))
 
 
 @contextlib.contextmanager
-def interruptible_training(trainer: chainer.training.Trainer, rank: int = 0) -> Iterator[None]:
-    """Make Ctrl-C raise a KeyboardInterrupt that shows how to resume."""
+def interruptible_training(trainer: chainer.training.Trainer, comm: Any = None) -> Iterator[None]:
+    """Make Ctrl-C and SIGTERM save a snapshot and raise an error that shows how to resume.
+
+    Over MPI no snapshot is saved, because the signals do not reach all ranks in one iteration.
+    """
+    rank = 0 if comm is None else comm.rank
 
     def describe_resume() -> str:
         newest = newest_snapshot(trainer.out, rank)
@@ -99,15 +135,48 @@ def interruptible_training(trainer: chainer.training.Trainer, rank: int = 0) -> 
             return 'no snapshot was written yet (--snapshot-interval)'
         return f'--resume auto goes on after iteration {newest}'
 
-    with interruptible(trainer, describe_resume):
+    snapshot = trainer.get_extension('Snapshot') if comm is None else None
+    with interruptible(trainer, describe_resume, snapshot):
         yield
 
 
-def _describe_start(folder: str, iteration: int | None, changed: dict[str, Any]) -> str:
+def _refuse_misfit(
+    folder: str, changed: dict[str, tuple[Any, Any]], accepts_changed_data: bool
+) -> None:
+    """Raise if snapshots fit neither the model nor the data."""
+    if changed.keys() & set(MODEL_OPTIONS):
+        raise ValueError(
+            f'--resume {folder}: its snapshots belong to another model: '
+            + _join_changes({key: changed[key] for key in MODEL_OPTIONS if key in changed})
+        )
+    if TRAIN_DATA not in changed:
+        return
+    before, after = changed[TRAIN_DATA]
+    if before['images'] != after['images']:
+        raise ValueError(
+            f'--resume {folder}: its snapshots were made with {before["images"]} training images, '
+            f'and there are {after["images"]} now. A snapshot fits only the same images. '
+            'Start a new training'
+        )
+    if not accepts_changed_data:
+        raise ValueError(
+            f'--resume {folder}: names or boxes of the training data have changed since the '
+            f'snapshot ({after["objects"]} objects, {before["objects"]} before). '
+            'To go on with the new ones, add --accept-changed-data'
+        )
+
+
+def _describe_start(folder: str, iteration: int | None, changed: dict[str, tuple[Any, Any]]) -> str:
     if iteration is None:
         return f'{folder}: no snapshot, starts a new training'
-    options = f', with other options: {_join_changes(changed)}' if changed else ''
-    return f'{folder}: goes on after iteration {iteration}{options}'
+    options = {key: changed[key] for key in changed if key not in (TRAIN_DATA, TEST_DATA)}
+    text = f'{folder}: goes on after iteration {iteration}'
+    if options:
+        text += f', with other options: {_join_changes(options)}'
+    for key, name in ((TRAIN_DATA, 'training'), (TEST_DATA, 'test')):
+        if key in changed:
+            text += f', with other {name} data'
+    return text
 
 
 def _find_changed_options(folder: str, options: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -117,7 +186,10 @@ def _find_changed_options(folder: str, options: dict[str, Any]) -> dict[str, tup
         return {}
     try:
         before = dict(read_json(path))
-    except (TypeError, ValueError) as error:
+        for key in (TRAIN_DATA, TEST_DATA):
+            if key in before:
+                before[key]['images'] + before[key]['objects']
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: not a file that chainer-ssd train wrote: {error}') from error
     return {
         key: (before[key], value)
@@ -128,27 +200,35 @@ def _find_changed_options(folder: str, options: dict[str, Any]) -> dict[str, tup
 
 def _join_changes(changed: dict[str, tuple[Any, Any]]) -> str:
     return ', '.join(
-        f'{key.replace("_", "-")} {after} (before: {before})'
+        f'{key.replace("_", "-")} {printable_name(str(after), MAX_VALUE_LETTERS)} '
+        f'(before: {printable_name(str(before), MAX_VALUE_LETTERS)})'
         for key, (before, after) in changed.items()
     )
 
 
-def _refuse_unfinished(folder: str) -> None:
-    newest, result = newest_snapshot(folder), os.path.join(folder, RESULT_FILE)
-    if newest is None:
-        return
-    written = max(os.path.getmtime(path) for path in snapshot_files(folder))
-    if not _is_json(result) or os.path.getmtime(result) < written:
+def _refuse_other_training(folder: str) -> None:
+    """Raise if a folder holds a training, finished or not."""
+    newest = newest_snapshot(folder)
+    result = _read_result(os.path.join(folder, RESULT_FILE))
+    if newest is not None and (result is None or result['iteration'] < newest):
         raise ValueError(
             f'--out {folder}: holds snapshots of an unfinished training. --resume auto goes on '
-            f'after iteration {newest}. To start over, give another --out or remove the snapshots'
+            f'after iteration {newest}. To start over, give another --out, or --overwrite'
+        )
+    if result is not None:
+        mean_ap = result.get('map')
+        figure = f', mAP {mean_ap:.4f}' if isinstance(mean_ap, float) else ''
+        raise ValueError(
+            f'--out {folder}: holds a finished training ({result["iteration"]} iterations{figure}).'
+            ' Give another --out, or --overwrite to replace it'
         )
 
 
-def _is_json(path: str) -> bool:
-    """Return whether a file exists and is complete. Version 0.1 could leave a part of it."""
+def _read_result(path: str) -> dict[str, Any] | None:
+    """Return a complete result, or None. Version 0.1 could leave a part of one."""
     try:
-        read_json(path)
+        result = read_json(path)
     except (OSError, ValueError):
-        return False
-    return True
+        return None
+    is_complete = isinstance(result, dict) and isinstance(result.get('iteration'), int)
+    return result if is_complete else None

@@ -7,9 +7,10 @@ import argparse
 from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
 from chainer_ssd.cli._arguments import add_gpu_argument, integer, number
 from chainer_ssd.cli._recipe import get_recipe
-from chainer_ssd.cli._training_data import AUGMENTATIONS
+from chainer_ssd.cli._training_data import AUGMENTATIONS, TEST_SPLIT, TRAIN_SPLIT
 from chainer_ssd.links.detector import MODELS
 
+N_SNAPSHOT, MAX_SNAPSHOT_INTERVAL = 10, 500
 MAX_SEED = 2**32 - 1  # of NumPy's global generator
 
 
@@ -46,17 +47,29 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         '--train-split',
-        default='trainval',
         metavar='NAME',
         help='for voc: the list in ImageSets/Main/ to train on. Change it if your list has another '
-        'name. (default: %(default)s)',
+        f'name. (default: {TRAIN_SPLIT})',
     )
     add(
         '--test-split',
-        default='test',
         metavar='NAME',
         help='for voc: the list in ImageSets/Main/ to test on. Change it if your list has another '
-        'name. (default: %(default)s)',
+        f'name. (default: {TEST_SPLIT})',
+    )
+    add(
+        '--label-names',
+        metavar='FILE',
+        help='for voc: text file with one class name per line, in the order of the labels. Give it '
+        'if a class is missing in the training list, or to fix the order. '
+        '(default: the names in the training list, sorted)',
+    )
+    add(
+        '--on-bad-image',
+        choices=('error', 'skip'),
+        default='error',
+        help='what happens if an image cannot be read. skip: another image takes its place, and '
+        'the end of the training names it. (default: %(default)s)',
     )
     add(
         '--augmentation',
@@ -189,18 +202,29 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for the output. Give each training its own. (default: %(default)s)',
     )
     add(
+        '--overwrite',
+        action='store_true',
+        help='start over in a folder --out that holds another training, and replace it. '
+        '(default: such a folder is refused)',
+    )
+    add(
         '--resume',
         metavar='FOLDER',
         help='folder whose newest snapshot the training continues from. auto: the folder --out, or '
         'a new training if it holds no snapshot. (default: a new training)',
     )
     add(
+        '--accept-changed-data',
+        action='store_true',
+        help='resume although boxes or names of the training data have changed since the snapshot. '
+        '(default: that is refused)',
+    )
+    add(
         '--snapshot-interval',
         type=integer(1),
-        default=500,
         metavar='N',
         help='iterations between two snapshots. Lower it if iterations are slow. '
-        '(default: %(default)s)',
+        f'(default: a {N_SNAPSHOT}th of the training, at most {MAX_SNAPSHOT_INTERVAL})',
     )
     add(
         '--watchdog-timeout',
@@ -209,4 +233,10 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SECONDS',
         help='the job ends if it makes no progress, or if a rank sends nothing, for this long. '
         'Raise it if one evaluation takes longer. (default: %(default)g)',
+    )
+    add(
+        '--use-07-metric',
+        action='store_true',
+        help='compute the AP as VOC 2007: the mean precision at recalls of 0, 0.1, ..., 1. '
+        '(default: the area under the curve)',
     )

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import chainer
+import numpy as np
 
+from chainer_ssd._files import read_bytes
+from chainer_ssd._options import check_label_names
 from chainer_ssd.datasets import ShapesBboxDataset, VOCBboxDataset
-from chainer_ssd.images import set_opencv_threads
+from chainer_ssd.images import printable_name, set_opencv_threads
 from chainer_ssd.transforms import (
     Augmentation,
     FlipTransform,
@@ -25,10 +28,16 @@ N_SHAPES_TRAIN, N_SHAPES_TEST = 2000, 200
 N_PREFETCH = 2
 # Other examples have more ground truths than the first one, which is measured.
 SPARE_EXAMPLE_BYTES = 2**16
+TRAIN_SPLIT, TEST_SPLIT = 'trainval', 'test'
+MAX_NAMES_BYTES, MAX_PRINTED_CLASSES = 2**20, 40
 
 
 def load_data(
-    dataset: str, root: str | None = None, train_split: str = 'trainval', test_split: str = 'test'
+    dataset: str,
+    root: str | None = None,
+    train_split: str | None = None,
+    test_split: str | None = None,
+    names_file: str | None = None,
 ) -> tuple[chainer.dataset.DatasetMixin, chainer.dataset.DatasetMixin, Sequence[str]]:
     """Return the training set, the test set and the class names.
 
@@ -38,27 +47,108 @@ def load_data(
         Which data set.
     root : str, optional
         Folder of a data set in Pascal VOC's layout. Only ``'voc'`` has one.
-    train_split, test_split : str
-        Lists in ``ImageSets/Main/``.
+    train_split, test_split : str, optional
+        Lists in ``ImageSets/Main/``. Only ``'voc'`` has them. Default: trainval and test.
+    names_file : str, optional
+        Text file with the class names, see :func:`read_label_names`. Only ``'voc'`` has one.
+        Default: the names in the training set.
 
     Raises
     ------
     ValueError
-        If ``root`` does not fit ``dataset``, or no training image holds an object.
+        If an option does not fit ``dataset``, or no training image holds an object.
     """
     if dataset == 'shapes':
-        if root is not None:
-            raise ValueError(f'--root {root} goes with --dataset voc')
+        for name, value in (
+            ('root', root),
+            ('train-split', train_split),
+            ('test-split', test_split),
+            ('label-names', names_file),
+        ):
+            if value is not None:
+                raise ValueError(f'--{name} {value} goes with --dataset voc')
         train = ShapesBboxDataset(N_SHAPES_TRAIN, size=SHAPES_INSIZE, seed=0)
         test = ShapesBboxDataset(N_SHAPES_TEST, size=SHAPES_INSIZE, seed=1)
         return train, test, train.label_names
     if root is None:
         raise ValueError('--dataset voc needs --root')
-    train = VOCBboxDataset(root, train_split, dtype='uint8')
-    if not any(len(train.get_annotation(i)[0]) for i in range(len(train))):
-        raise ValueError(f'{root}: no object in any image of {train_split}.txt')
+    train_split, test_split = train_split or TRAIN_SPLIT, test_split or TEST_SPLIT
+    label_names = None if names_file is None else read_label_names(names_file)
+    train = VOCBboxDataset(root, train_split, label_names, return_difficult=True, dtype='uint8')
+    n_object = sum(len(train.get_annotation(i)[0]) for i in range(len(train)))
+    if n_object == train.n_difficult:
+        reason = f'all {n_object} objects are difficult' if n_object else 'no object'
+        raise ValueError(
+            f'{root}: {reason} in the images of {train_split}.txt, expected some to train on'
+        )
     test = VOCBboxDataset(root, test_split, label_names=train.label_names, return_difficult=True)
     return train, test, train.label_names
+
+
+def read_label_names(path: str) -> tuple[str, ...]:
+    """Return the class names in a text file with one name per line.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not UTF-8, holds no name, or holds a name twice. The message names the file.
+    """
+    try:
+        text = read_bytes(path, MAX_NAMES_BYTES).decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: expected UTF-8 text: {error.reason}') from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f'{path}: expected one class name per line')
+    return check_label_names(names, name=path)
+
+
+def print_classes(dataset: chainer.dataset.DatasetMixin, label_names: Sequence[str]) -> None:
+    """Print the classes of a training set with their numbers of objects and images."""
+    n_image, n_object, n_difficult = (np.zeros(len(label_names), int) for _ in range(3))
+    for i in range(len(dataset)):
+        _, label, *difficult = dataset.get_annotation(i)
+        n_object += np.bincount(label, minlength=len(label_names))
+        n_image[np.unique(label)] += 1
+        if difficult:
+            n_difficult += np.bincount(label[difficult[0]], minlength=len(label_names))
+    print(f'training on {len(dataset)} images with {n_object.sum()} objects of these classes:')
+    for label, name in enumerate(label_names[:MAX_PRINTED_CLASSES]):
+        text = f'  {printable_name(name)}: {n_object[label]} objects in {n_image[label]} images'
+        print(text + (f', {n_difficult[label]} difficult' if n_difficult[label] else ''))
+    if len(label_names) > MAX_PRINTED_CLASSES:
+        print(f'  and {len(label_names) - MAX_PRINTED_CLASSES} more classes')
+
+
+def describe_data(dataset: chainer.dataset.DatasetMixin) -> dict[str, Any]:
+    """Return what a resumed training compares: the numbers of images and objects, and a hash."""
+    n_object = sum(len(dataset.get_annotation(i)[0]) for i in range(len(dataset)))
+    return {'images': len(dataset), 'objects': n_object, 'fingerprint': dataset.fingerprint}
+
+
+def select_readable(
+    dataset: chainer.dataset.DatasetMixin, on_bad_image: str
+) -> tuple[chainer.dataset.DatasetMixin, list[str]]:
+    """Return the test examples that can be read, and the files of the others.
+
+    With ``'error'`` no image is read, and all examples are returned.
+    """
+    if on_bad_image == 'error' or not hasattr(dataset, 'image_files'):
+        return dataset, []
+    readable, unreadable = set(), []
+    for i, file in enumerate(dataset.image_files):
+        try:
+            dataset[i]
+        except (MemoryError, OSError, ValueError):
+            unreadable.append(file)
+        else:
+            readable.add(i)
+    if not readable:
+        raise ValueError(f'none of the {len(dataset)} test images can be read')
+    order = sorted(range(len(dataset)), key=lambda i: (i not in readable, i))
+    return chainer.datasets.SubDataset(dataset, 0, len(readable), order), unreadable
 
 
 def augment_dataset(
@@ -69,8 +159,9 @@ def augment_dataset(
     seed: int,
     comm: Any = None,
 ) -> chainer.dataset.DatasetMixin:
-    """Return examples ``(img, bbox, label)`` of one size, shuffled and augmented in each epoch.
+    """Return examples of one size, shuffled and augmented in each epoch.
 
+    An example is ``(img, bbox, label)`` or ``(img, bbox, label, difficult)``, as in ``dataset``.
     Over MPI each rank gets its part of every epoch.
     """
     recipes: dict[str, list[Any]] = {
@@ -96,7 +187,7 @@ def create_iterator(
     if not workers:
         return chainer.iterators.SerialIterator(dataset, batchsize, order_sampler=order)
     set_opencv_threads(0)  # workers are forked, and threads do not survive that
-    example_bytes = sum(array.nbytes for array in first) + SPARE_EXAMPLE_BYTES
+    example_bytes = sum(np.asarray(array).nbytes for array in first) + SPARE_EXAMPLE_BYTES
     return chainer.iterators.MultiprocessIterator(
         dataset,
         batchsize,

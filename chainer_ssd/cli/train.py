@@ -12,14 +12,14 @@ The folder --out then holds:
   - detection_*.jpg, match_*.png: detections and matched default boxes
   - snapshot_*, options.json: what --resume continues from
 
-After Ctrl-C one line shows how to continue. Over MPI, --batchsize and --workers count for one
-process. The learning rate does not depend on the number of processes.
+After Ctrl-C or SIGTERM a last snapshot is saved, and one line shows how to continue. Over MPI,
+--batchsize and --workers count for one process. The learning rate does not depend on the number of
+processes.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import math
 import os
@@ -30,12 +30,13 @@ from typing import Any
 import chainer
 import numpy as np
 
-from chainer_ssd.cli._arguments import exit_in_one_line, use_device
+from chainer_ssd.cli._arguments import USER_ERRORS, exit_in_one_line, use_device
 from chainer_ssd.cli._environment import THREAD_VARIABLES
 from chainer_ssd.cli._recipe import create_chain, create_optimizer, create_schedule, get_recipe
 from chainer_ssd.cli._reports import extend_with_reports
 from chainer_ssd.cli._result import save_result
 from chainer_ssd.cli._resume import (
+    check_resume_folder,
     collect_options,
     interruptible_training,
     resume_training,
@@ -47,10 +48,14 @@ from chainer_ssd.cli._training_data import (
     count_default_workers,
     create_iterator,
     load_data,
+    print_classes,
+    select_readable,
 )
+from chainer_ssd.datasets import SkipUnreadable
+from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
 from chainer_ssd.links import create_detector
-from chainer_ssd.runtime import Watchdog
+from chainer_ssd.runtime import Watchdog, lock_folder
 from chainer_ssd.transforms import EncodeTransform, MatchTransform
 
 SSD_MINI_INSIZE = {'shapes': 128, 'voc': 192}
@@ -68,44 +73,63 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         comm = create_communicator(args.communicator, args.gpu, parser.prog)
     rank = 0 if comm is None else comm.rank
     # A data worker may die at any moment. Over MPI the watchdog reports errors of any rank on all.
-    with exit_in_one_line(parser, ()), Watchdog(comm, args.watchdog_timeout) as watchdog:
-        with exit_in_one_line(parser) if comm is None else contextlib.nullcontext():
-            device = use_device(comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu)
-            if os.path.exists(args.out) and not os.path.isdir(args.out):
-                raise ValueError(f'--out {args.out}: not a folder')
-            train, test, label_names = load_data(
-                args.dataset, args.root, args.train_split, args.test_split
-            )
-            model = create_model(args, comm, len(label_names))
-            augmented = augment_dataset(
-                train, args.augmentation, args.vertical_flip, model.insize, args.seed, comm
-            )
-            matched = chainer.datasets.TransformDataset(
-                augmented,
-                MatchTransform(
-                    model.coder.default_bbox, args.iou_thresh, match_type=args.match_type
-                ),
-            )
-            evaluator = DetectionEvaluator(
-                chainer.iterators.SerialIterator(test, 1, repeat=False, shuffle=False),
-                model,
-                label_names=label_names,
-                comm=comm,
-            )
-            trainer = create_trainer(args, comm, model, device, augmented, matched)
-            trainer.extend(watchdog)
-            extend_with_reports(trainer, matched, test, evaluator, args, comm)
-            options = collect_options(args, model, label_names)
+    errors = USER_ERRORS if comm is None else ()
+    with exit_in_one_line(parser, errors), Watchdog(comm, args.watchdog_timeout) as watchdog:
+        device = use_device(comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu)
+        if os.path.exists(args.out) and not os.path.isdir(args.out):
+            raise ValueError(f'--out {args.out}: not a folder')
+        train, test, label_names = load_data(
+            args.dataset, args.root, args.train_split, args.test_split, args.label_names
+        )
+        model = create_model(args, comm, len(label_names))
+        readable = SkipUnreadable(train) if args.on_bad_image == 'skip' else train
+        test_images, unreadable = select_readable(test, args.on_bad_image)
+        augmented = augment_dataset(
+            readable, args.augmentation, args.vertical_flip, model.insize, args.seed, comm
+        )
+        matched = chainer.datasets.TransformDataset(
+            augmented,
+            MatchTransform(model.coder.default_bbox, args.iou_thresh, match_type=args.match_type),
+        )
+        evaluator = DetectionEvaluator(
+            chainer.iterators.SerialIterator(test_images, 1, repeat=False, shuffle=False),
+            model,
+            use_07_metric=args.use_07_metric,
+            label_names=label_names,
+            comm=comm,
+        )
+        trainer = create_trainer(args, comm, model, device, augmented, matched)
+        trainer.extend(watchdog)
+        extend_with_reports(trainer, matched, test_images, evaluator, args, comm)
+        options = collect_options(args, model, label_names, train, test)
+        if not rank:
+            check_resume_folder(args.resume)
+        with lock_folder(args.out, comm):
             resume_training(trainer, args, options, comm)
             if not rank:
                 save_options(args.out, options)
-        with interruptible_training(trainer, rank):
-            trainer.run()
-            figures = trainer.observation
-            if 'validation/main/map' not in figures:  # the snapshot was from the last iteration
-                figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
-            if not rank:
-                save_result(args.out, trainer, model, label_names, figures, args.command_line)
+                print_classes(train, label_names)
+            with interruptible_training(trainer, comm):
+                trainer.run(show_loop_exception_msg=False)
+                figures = trainer.observation
+                if 'validation/main/map' not in figures:  # the snapshot was from the last iteration
+                    figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
+                found = getattr(readable, 'unreadable', [])
+                unreadable += [train.image_files[i] for i in found]
+                left_out = sorted(
+                    {file for each in gather_values(comm, unreadable) for file in each}
+                )
+                if not rank:
+                    save_result(
+                        args.out,
+                        trainer,
+                        model,
+                        label_names,
+                        evaluator.class_keys,
+                        figures,
+                        args.command_line,
+                        left_out,
+                    )
 
 
 def create_communicator(name: str | None, gpu: int, prog: str) -> Any:

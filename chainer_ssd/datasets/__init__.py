@@ -5,6 +5,7 @@ from chainer_ssd.datasets.class_names import VOC_LABEL_NAMES, voc_bbox_label_nam
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
 from chainer_ssd.datasets.orientation import OrientationDecision, decide_orientation
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
+from chainer_ssd.datasets.skip_unreadable import SkipUnreadable
 from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject, read_voc_annotation
 from chainer_ssd.datasets.voc_bbox_dataset import VOCBboxDataset
 from chainer_ssd.datasets.voc_list import (
@@ -19,6 +20,7 @@ __all__ = [
     'COCOBboxDataset',
     'OrientationDecision',
     'ShapesBboxDataset',
+    'SkipUnreadable',
     'VOCAnnotation',
     'VOCBboxDataset',
     'VOCList',

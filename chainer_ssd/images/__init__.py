@@ -17,6 +17,7 @@ from chainer_ssd.images.pixels import (
 from chainer_ssd.images.printable_name import printable_name
 from chainer_ssd.images.read_image import read_image
 from chainer_ssd.images.resize_image import resize_image, resize_pixels
+from chainer_ssd.images.text import has_glyphs
 from chainer_ssd.images.video import VideoReader, VideoWriter
 from chainer_ssd.images.write_image import image_format_of, write_image
 
@@ -26,6 +27,7 @@ __all__ = [
     'VideoWriter',
     'add_brightness',
     'change_hue_and_saturation',
+    'has_glyphs',
     'image_format_of',
     'merge_planes',
     'multiply_contrast',

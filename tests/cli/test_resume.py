@@ -1,16 +1,23 @@
 """chainer-ssd train after a stop: Ctrl-C, --resume, and a folder that holds a training."""
 
-import contextlib
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from chainer_ssd.runtime import newest_snapshot, snapshot_files
-from tests.cli.command import COMMAND, TINY, interrupt
+from tests.cli.command import COMMAND, ENVIRONMENT, TINY, interrupt
 
 TRAIN = [*COMMAND, 'train']
+
+
+def read_files(folder):
+    """Return the files of a training, without its lock."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != '.lock'}
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -59,7 +66,9 @@ def test_ctrl_c_before_the_first_snapshot(voc_root, tmp_path):
     status, _, errors, _ = interrupt(command, tmp_path / 'log')
     assert status == 130 and errors.count('\n') == 1, errors
     assert errors.startswith('chainer-ssd train: interrupted after iteration ')
-    assert errors.endswith('; no snapshot was written yet (--snapshot-interval)\n')
+    done = errors.split()[5].rstrip(';')
+    assert errors.endswith(f'; --resume auto goes on after iteration {done}\n')
+    assert newest_snapshot(tmp_path) == int(done)
 
 
 @pytest.fixture
@@ -67,13 +76,13 @@ def again(finished_run, voc_root, tmp_path, run_in_process):
     """A function that trains in a copy of the folder of a finished training, and the folder."""
     shutil.copytree(finished_run[0], tmp_path / 'out')
 
-    def train(*args, root=voc_root):
+    def train(*args, root=voc_root, drop_length=False):
         command = [
             '--dataset',
             'voc',
             '--root',
             root,
-            *TINY,
+            *(TINY[:4] if drop_length else TINY),
             '--workers',
             '0',
             '--out',
@@ -113,10 +122,10 @@ def test_a_folder_may_have_two_names(again):
 
 def test_resuming_from_another_folder_leaves_it_unchanged(again, tmp_path):
     train, out = again
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = read_files(out)
     status, printed, _ = train('--resume', out, '--out', tmp_path / 'new')
     assert status == 0 and printed.startswith(f'{out}: goes on after iteration 6\n')
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert read_files(out) == before
     assert json.loads((tmp_path / 'new/result.json').read_text())['iteration'] == 8
 
 
@@ -148,7 +157,7 @@ def test_another_model_is_refused(again, voc_root, tmp_path, args, message):
         '<annotation><object><name>red</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>20</xmax>'
         '<ymax>20</ymax></bndbox></object></annotation>'
     )
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = read_files(out)
     if '--train-split' in args:
         args += ('--test-split', 'one')
     status, _, errors = train('--resume', 'auto', *args, root=root)
@@ -157,7 +166,7 @@ def test_another_model_is_refused(again, voc_root, tmp_path, args, message):
         f'chainer-ssd train: error: --resume {out}: its snapshots belong to another model: '
         f'{message}\n'
     )
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert read_files(out) == before
 
 
 @pytest.mark.parametrize('result', ['missing', 'torn', 'old'])
@@ -169,23 +178,121 @@ def test_an_unfinished_training_is_not_overwritten(again, result):
     elif result == 'torn':  # version 0.1 wrote it in place
         path.write_bytes(path.read_bytes()[:-20])
     else:  # of an earlier training in the same folder
-        written = min(os.path.getmtime(file) for file in snapshot_files(out))
-        os.utime(path, (written - 1, written - 1))
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'iteration': 5}))
+    before = read_files(out)
     status, printed, errors = train()
     assert status == 2 and not printed
     assert (
         'an unfinished training. --resume auto goes on after iteration 6. To start over' in errors
     )
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert read_files(out) == before
 
 
-def test_a_new_training_removes_the_snapshots_of_a_finished_one(again):
+def test_a_clock_that_goes_back_does_not_make_a_training_unfinished(again):
+    train, out = again
+    for path in snapshot_files(out):
+        os.utime(path, (2e9, 2e9))
+    status, _, errors = train()
+    assert status == 2 and 'holds a finished training (8 iterations, mAP ' in errors
+
+
+def test_a_finished_training_is_not_overwritten(again, tmp_path):
+    train, out = again
+    before = read_files(out)
+    for args in ((), ('--iteration', '1'), ('--resume', shutil.copytree(out, tmp_path / 'other'))):
+        status, printed, errors = train(*args)
+        assert status == 2 and not printed and errors.count('\n') == 1
+        assert f'--out {out}: holds a finished training (8 iterations, mAP 0.' in errors
+        assert 'Give another --out, or --overwrite' in errors
+        assert read_files(out) == before
+
+
+@pytest.mark.parametrize('is_finished', [True, False])
+def test_overwrite_replaces_a_training(again, is_finished):
     train, out = again
     assert newest_snapshot(out) == 6
-    status, _, errors = train('--iteration', '1')
+    if not is_finished:
+        (out / 'result.json').unlink()
+    status, _, errors = train('--iteration', '1', '--overwrite')
     assert status == 0 and not errors
-    assert not list(out.glob('snapshot_*'))
+    assert json.loads((out / 'result.json').read_text())['iteration'] == 1
+    assert newest_snapshot(out) is None
+
+
+def test_a_second_training_at_the_same_time_is_refused(again):
+    train, out = again
+    with subprocess.Popen(
+        [
+            sys.executable,
+            '-c',
+            'import sys, chainer_ssd.runtime as r\n'
+            f'with r.lock_folder({str(out)!r}):\n    print(1, flush=True)\n    sys.stdin.read()',
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as holder:
+        assert holder.stdout.readline() == b'1\n'
+        status, _, errors = train('--resume', 'auto')
+        holder.communicate()
+    assert status == 2 and f'{out}: process {holder.pid} on ' in errors
+    assert errors.count('\n') == 1
+
+
+@pytest.mark.parametrize('length', [('--iteration', '3'), ('--epoch', '3')])
+def test_a_length_below_the_snapshot_is_refused(again, length):
+    train, out = again
+    before = read_files(out)
+    status, _, errors = train(*length, '--resume', 'auto', drop_length=True)
+    assert status == 2 and 'Give a length of at least 6 iterations' in errors
+    assert read_files(out) == before
+
+
+@pytest.mark.parametrize('change', ['box', 'name', 'order', 'more', 'fewer'])
+def test_changed_training_data_are_refused(again, voc_root, tmp_path, change):
+    train, out = again
+    root = shutil.copytree(voc_root, tmp_path / 'voc')
+    names = root / 'ImageSets/Main/trainval.txt'
+    file = root / 'Annotations/0.xml'
+    text = file.read_text()
+    if change == 'box':
+        file.write_text(re.sub(r'<xmax>(\d+)', lambda x: f'<xmax>{int(x[1]) - 1}', text, count=1))
+    elif change == 'name':
+        old = 'red' if 'red' in text else 'blue'
+        file.write_text(text.replace(old, 'blue' if old == 'red' else 'red', 1))
+    elif change == 'order':
+        names.write_text(''.join(reversed(names.read_text().splitlines(keepends=True))))
+    else:
+        names.write_text('0\n1\n2\n' if change == 'fewer' else names.read_text() + '7\n')
+    before = read_files(out)
+    status, _, errors = train('--resume', 'auto', root=root)
+    assert status == 2 and errors.count('\n') == 1
+    if change in ('more', 'fewer'):
+        n_image = 7 if change == 'more' else 3
+        assert f'made with 6 training images, and there are {n_image} now' in errors
+    else:
+        assert 'names or boxes of the training data have changed' in errors
+    assert read_files(out) == before
+    if change == 'box':
+        status, printed, errors = train('--resume', 'auto', '--accept-changed-data', root=root)
+        assert status == 0, errors
+        assert printed.startswith(f'{out}: goes on after iteration 6, with other training data\n')
+
+
+@pytest.mark.parametrize('name', ['model.npz', 'snapshot_00000006_rank0.npz'])
+def test_a_file_is_no_folder_to_resume_from(again, tmp_path, name):
+    train, out = again
+    status, _, errors = train('--resume', out / name, '--out', tmp_path / 'new')
+    assert status == 2 and f'{name}: a file, expected the folder of a training' in errors
+    assert '--pretrained' in errors
+
+
+def test_a_longer_training_goes_on(again):
+    train, out = again
+    status, printed, errors = train('--resume', 'auto', '--iteration', '10')
+    assert status == 0, errors
+    assert 'with other options: iteration 10 (before: 8)' in printed
+    assert json.loads((out / 'result.json').read_text())['iteration'] == 10
 
 
 def test_resume_auto_in_an_empty_folder_starts_a_new_training(again):
@@ -196,9 +303,11 @@ def test_resume_auto_in_an_empty_folder_starts_a_new_training(again):
     assert status == 0 and printed.splitlines()[0] == f'{out}: no snapshot, starts a new training'
 
 
-def test_a_second_training_in_the_folder_of_a_finished_one(run_in_process, finished_run, tmp_path):
+def test_another_data_set_in_the_folder_of_a_finished_training(
+    run_in_process, finished_run, tmp_path
+):
     out = shutil.copytree(finished_run[0], tmp_path / 'out')
-    options = ('--insize', '32', '--iteration', '1', '--workers', '0', '--out', out)
+    options = ('--insize', '32', '--iteration', '1', '--workers', '0', '--overwrite', '--out', out)
     status, _, errors = run_in_process('train', '--dataset', 'shapes', *options)
     assert status == 0, errors
     assert json.loads((out / 'model.json').read_text())['label_names'][0] == 'circle'
@@ -216,7 +325,6 @@ def test_files_are_written_whole_or_not_at_all(again, monkeypatch, name):
         replace(source, target)
 
     monkeypatch.setattr(os, 'replace', fail)
-    with pytest.raises(OSError) if name == 'result.json' else contextlib.nullcontext():
-        status, _, errors = train('--resume', 'auto', '--k', '1')
-        assert status == 2 and f"No space left on device: '{out}/{name}'" in errors
+    status, _, errors = train('--resume', 'auto', '--k', '1')
+    assert status == 2 and f"No space left on device: '{out}/{name}'" in errors
     assert (out / name).read_bytes() == before and not list(out.glob('*.tmp'))

@@ -26,6 +26,7 @@ from chainer_ssd.runtime.watchdog.process_exit import exit_with_message
 JOIN_SECONDS = 10  # before the main thread exits although the watchdog's thread has not done so
 FORK_SECONDS = 0.01  # until multiprocessing has registered a child that was forked
 COLLECT_SECONDS = 0.1  # in which messages arrive that are then read together
+MAX_TIMEOUT_SECONDS = 1e7
 MAX_HEARTBEATS_PER_SECOND = 200  # on rank 0, from all ranks together
 MAX_STILL_TIMEOUTS = 10  # how long a thread that computes may stay at one instruction
 
@@ -101,7 +102,10 @@ class Watchdog(Extension):
     priority = 1000  # finalized before all other extensions
 
     def __init__(self, comm: Communicator | None = None, timeout: float = 600) -> None:
-        check_positive_number('timeout', timeout)
+        if check_positive_number('timeout', timeout) > MAX_TIMEOUT_SECONDS:
+            raise ValueError(
+                f'timeout = {timeout!r}: expected at most {MAX_TIMEOUT_SECONDS:g} seconds'
+            )
         self._main_thread = MainThread(MAX_STILL_TIMEOUTS * timeout)
         self._messenger = Messenger(comm)
         self.rank, self.size = self._messenger.rank, self._messenger.size
@@ -184,7 +188,9 @@ class Watchdog(Extension):
 
     def _fail_by_thread(self, args: Any) -> None:
         """End the job after an exception in a thread, as ``threading.excepthook``."""
-        self._outer_hook(args)
+        # A file that a data worker cannot read needs no stack: the message names the file.
+        if not issubclass(args.exc_type, (ValueError, OSError, MemoryError)):
+            self._outer_hook(args)
         if os.getpid() == self._pid and not issubclass(args.exc_type, SystemExit):
             name = args.thread.name if args.thread else 'unknown'
             self._fail(f'thread {name}: {describe_error(args.exc_value)}')
