@@ -14,6 +14,8 @@ import numpy as np
 
 _MAX_JSON_BYTES = 8 * 2**30  # annotations of the largest data sets have 6 GB
 
+_MAX_REASON_LETTERS = 200  # of another library's error
+
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -166,7 +168,9 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
 
 
 def read_npz(
-    path: str | os.PathLike[str], names: Collection[str] | None = None
+    path: str | os.PathLike[str],
+    names: Collection[str] | None = None,
+    max_bytes: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Read arrays of an npz file without pickle.
 
@@ -176,6 +180,9 @@ def read_npz(
         File to read.
     names : collection of str, optional
         Arrays to read, where the file has them. Default: all.
+    max_bytes : int, optional
+        Largest size of these arrays in memory. It is checked before they are read, because a small
+        file can expand to any size. Default: no limit.
 
     Returns
     -------
@@ -187,18 +194,32 @@ def read_npz(
     OSError
         If the file cannot be opened.
     ValueError
-        If the file is not npz, is damaged, or holds a pickled object. The message names the file.
+        If the file is not npz, is damaged, is too large, or holds an object that is no array. The
+        message names the file.
     """
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         if file.read(2) != b'PK':  # NumPy would try to unpickle anything else
             raise ValueError(f'{path}: expected an npz file')
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as npz:
                 wanted = npz.files if names is None else [n for n in npz.files if n in names]
-                return {name: npz[name] for name in wanted}
+                # NumPy takes the ending off a name.
+                members = {info.filename: info.file_size for info in npz.zip.infolist()}
+                n_byte = sum(members.get(f'{name}.npy', members.get(name, 0)) for name in wanted)
+                if max_bytes is not None and n_byte > max_bytes:
+                    raise ValueError(
+                        f'it holds {n_byte} bytes, expected at most {max_bytes} bytes of arrays'
+                    )
+                arrays = {name: npz[name] for name in wanted}
         except Exception as error:  # a damaged zip raises many types
-            raise ValueError(f'{path}: expected an npz file: {error}') from error
+            reason = ' '.join(str(error).split())[:_MAX_REASON_LETTERS]
+            if 'allow_pickle' in reason:  # NumPy's advice would run code
+                reason = 'it holds Python objects, expected arrays of numbers'
+            raise ValueError(f'{path}: expected an npz file: {reason}') from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise ValueError(f'{path}: expected an npz file: a member is no array')
+    return arrays
 
 
 def _flush_folder(folder: str) -> None:

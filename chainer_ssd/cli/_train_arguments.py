@@ -120,8 +120,10 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         '--pretrained',
-        metavar='FILE',
-        help='for ssd300, ssd512: npz file of the weights to start from (default: random weights)',
+        metavar='PATH',
+        help='weights to start from: the folder of a detector, an npz file of weights, or for '
+        'ssd300 and ssd512 VGG-16 alone. With other classes, the layers that predict the classes start '
+        'from initial weights. (default: random weights)',
     )
     add(
         '--loss',

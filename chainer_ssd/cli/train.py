@@ -54,7 +54,7 @@ from chainer_ssd.cli._training_data import (
 from chainer_ssd.datasets import SkipUnreadable
 from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
-from chainer_ssd.links import create_detector
+from chainer_ssd.links import create_detector, load_pretrained
 from chainer_ssd.runtime import Watchdog, lock_folder
 from chainer_ssd.transforms import EncodeTransform, MatchTransform
 
@@ -160,7 +160,12 @@ def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chaine
     insize = args.insize or (SSD_MINI_INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
     # For the initial weights. Everything else that is random has its own generator.
     np.random.seed(args.seed)
-    model = create_detector(args.model, n_fg_class, insize, norm, args.pretrained, args.box_scale)
+    model = create_detector(args.model, n_fg_class, insize, norm, box_scale=args.box_scale)
+    if args.pretrained is not None:
+        kept = load_pretrained(args.pretrained, model)
+        if kept and (comm is None or not comm.rank):
+            beginnings = sorted({name.split('/')[0] for name in kept})
+            print(f'{args.pretrained}: {", ".join(beginnings)} start from initial weights')
     model.use_preset('evaluate')
     return model
 

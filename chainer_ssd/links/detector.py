@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import chainer
-import numpy as np
 
 from chainer_ssd._files import read_json, read_npz, write_json, write_npz
 from chainer_ssd._options import check_choice, check_label_names
+from chainer_ssd.images import printable_name
 from chainer_ssd.links.ssd_mini import SSDMini
 from chainer_ssd.links.ssd_vgg16 import SSD300, SSD512
+from chainer_ssd.links.weights import MAX_GROWTH, SPARE_BYTES, load_arrays, values_of
 
 #: Models that :func:`create_detector` builds by name.
 MODELS: dict[str, Callable[..., chainer.Chain]] = {
@@ -22,6 +23,7 @@ MODELS: dict[str, Callable[..., chainer.Chain]] = {
     'ssd512': SSD512,
 }
 
+MAX_CLASSES, MAX_VALUE_LETTERS = 10_000, 200
 DESCRIPTION_FILE, WEIGHTS_FILE = 'model.json', 'model.npz'
 
 
@@ -115,7 +117,7 @@ def save_detector(
         'label_names': list(label_names),
     }
     os.makedirs(folder, exist_ok=True)
-    write_npz(os.path.join(folder, WEIGHTS_FILE), _weights_of(model))
+    write_npz(os.path.join(folder, WEIGHTS_FILE), values_of(model))
     write_json(os.path.join(folder, DESCRIPTION_FILE), description)
 
 
@@ -151,7 +153,7 @@ def load_detector(
     if model is None:
         if name not in MODELS:
             raise ValueError(
-                f"{path}: 'model' is {name!r}, expected one of {tuple(MODELS)}. For another "
+                f"{path}: 'model' is {shorten(name)}, expected one of {tuple(MODELS)}. For another "
                 'network call load_detector(folder, model)'
             )
         try:
@@ -159,7 +161,7 @@ def load_detector(
                 name, len(label_names), description['insize'], box_scale=description['box_scale']
             )
         except (TypeError, ValueError) as error:
-            raise ValueError(f'{path}: {error}') from error
+            raise ValueError(f'{path}: {printable_name(str(error), 1000)}') from error
     if not os.path.isfile(weights):
         raise FileNotFoundError(
             f'{weights}: no such file. A training writes its weights with its first evaluation'
@@ -169,12 +171,6 @@ def load_detector(
     return model
 
 
-def _weights_of(model: chainer.Link) -> dict[str, np.ndarray]:
-    serializer = chainer.serializers.DictionarySerializer()
-    serializer.save(model)
-    return serializer.target
-
-
 def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -> None:
     expected = (
         f'expected the weights of {description["model"]} with an input of '
@@ -182,17 +178,14 @@ def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -
         f'as {DESCRIPTION_FILE} states'
     )
     try:
-        arrays, weights = read_npz(path), _weights_of(model)
-        unknown = sorted(arrays.keys() - weights.keys())
-        for key in arrays.keys() & weights.keys():  # Chainer would broadcast
-            is_initialized = np.asarray(weights[key]).dtype != object
-            if is_initialized and arrays[key].shape != np.shape(weights[key]):
-                raise ValueError(
-                    f'{key} has shape {arrays[key].shape}, expected {np.shape(weights[key])}'
-                )
-        chainer.serializers.NpzDeserializer(arrays).load(model)
+        n_byte = sum(value.nbytes for value in values_of(model).values())
+        arrays = read_npz(path, max_bytes=MAX_GROWTH * n_byte + SPARE_BYTES)
+        unknown = sorted(arrays.keys() - values_of(model).keys())
+        load_arrays(arrays, model, set(), path)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: {expected}: {error}') from error
+        reason = str(error)
+        reason = reason[len(path) + 2 :] if reason.startswith(path) else reason
+        raise ValueError(f'{path}: {expected}: {reason}') from error
     if unknown:  # the deserializer passes over weights that the model does not have
         raise ValueError(
             f'{path}: {expected}: the model has no {unknown[0]!r} '
@@ -214,6 +207,8 @@ def _read_description(path: str) -> dict[str, Any]:
         ) from error
     if isinstance(description, dict):
         description.setdefault('box_scale', 1)
+    if isinstance(description, dict):
+        description.setdefault('insize', None)
     expected = {
         'model': (str,),
         'insize': (int, type(None)),
@@ -223,10 +218,23 @@ def _read_description(path: str) -> dict[str, Any]:
     for key, types in expected.items():
         value = description.get(key) if isinstance(description, dict) else None
         is_finite = not isinstance(value, float) or math.isfinite(value)
-        if not isinstance(value, types) or not is_finite:
+        if not isinstance(value, types) or isinstance(value, bool) or not is_finite:
             wanted = 'number' if float in types else types[0].__name__
-            raise ValueError(f'{path}: {key!r} is {value!r}, expected a {wanted}')
+            raise ValueError(f'{path}: {key!r} is {shorten(value)}, expected a {wanted}')
     label_names = description['label_names']
-    if not label_names or not all(isinstance(name, str) for name in label_names):
-        raise ValueError(f"{path}: 'label_names' is {label_names}, expected one name or more")
+    if not 0 < len(label_names) <= MAX_CLASSES:
+        raise ValueError(
+            f"{path}: 'label_names' has {len(label_names)} names, expected 1 to {MAX_CLASSES}"
+        )
+    try:
+        check_label_names(label_names)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{path}: 'label_names' is {shorten(label_names)}, expected texts, each once"
+        ) from None
     return description
+
+
+def shorten(value: Any) -> str:
+    """Return a value of a file for a message: one short, printable line."""
+    return printable_name(repr(value), MAX_VALUE_LETTERS)

@@ -11,16 +11,19 @@ import numpy as np
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_choice, check_integer, check_positive_number
-from chainer_ssd._validation import check_image
+from chainer_ssd._validation import check_image, check_pixel_range
 from chainer_ssd.images import resize_image
 
+#: Larger inputs need more memory for one image than any machine has.
+MAX_INSIZE = 8192
 _SCORE_THRESH = {'visualize': 0.6, 'evaluate': 0.01}
 
 
 class SSD(chainer.Chain):
-    """Base of a network with default boxes. A subclass defines its layers in ``_forward``.
+    """Base of a network with default boxes, for a backbone of your own.
 
-    ``_forward(imgs)`` takes checked images and returns what :meth:`forward` returns.
+    A subclass makes its layers in ``__init__`` and computes them in :meth:`forward_layers`. The
+    base checks the images, scales them for :meth:`predict`, decodes and suppresses.
 
     Parameters
     ----------
@@ -31,12 +34,15 @@ class SSD(chainer.Chain):
     coder : MultiboxCoder
         The default boxes, in pixels of the input.
     box_scale : float
-        Factor on the height and width of all default boxes.
+        Factor on the height and width of all default boxes of ``coder``.
 
     Attributes
     ----------
     n_fg_class, insize, coder, box_scale
         As given. The coder stays on the CPU, where examples are encoded and detections decoded.
+    class_layers : tuple of str
+        Beginnings of the names of all parameters whose shape depends on the number of classes. A
+        subclass sets it, so that :func:`chainer_ssd.links.load_pretrained` knows what to keep.
     nms_thresh, score_thresh : float
         Thresholds of :meth:`predict`, see :meth:`use_preset`.
     label_names : tuple of str or None
@@ -45,11 +51,19 @@ class SSD(chainer.Chain):
     Raises
     ------
     TypeError, ValueError
-        If ``n_fg_class`` is not an integer above 0, or ``box_scale`` is not a number above 0.
+        If ``n_fg_class`` is not an integer above 0, ``insize`` is not an integer from 1 to 8192, or
+        ``box_scale`` is not a number above 0.
+
+    Notes
+    -----
+    ``docs/how-to/custom-backbone.md`` has a complete example.
     """
+
+    class_layers: tuple[str, ...] = ()
 
     def __init__(self, n_fg_class: int, insize: int, coder: Any, box_scale: float = 1) -> None:
         check_integer('n_fg_class', n_fg_class, 1)
+        check_integer('insize', insize, 1, MAX_INSIZE)
         check_positive_number('box_scale', box_scale)
         super().__init__()
         self.n_fg_class, self.insize, self.coder = n_fg_class, insize, coder
@@ -89,10 +103,23 @@ class SSD(chainer.Chain):
             )
         # Under mixed16 only the normalizations hold float32.
         dtype = min((param.dtype for param in self.params()), key=lambda dtype: dtype.itemsize)
-        return self._forward(F.cast(imgs, dtype))
+        return self.forward_layers(F.cast(imgs, dtype))
 
-    def _forward(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
-        raise NotImplementedError
+    def forward_layers(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
+        """Compute the layers. A subclass defines this method.
+
+        Parameters
+        ----------
+        imgs : chainer.Variable of shape (B, 3, insize, insize)
+            RGB, 0 to 255, in the dtype of the weights. The shape is checked.
+
+        Returns
+        -------
+        mb_locs, mb_confs : chainer.Variable
+            What :meth:`forward` returns. :class:`chainer_ssd.links.Multibox` computes both from
+            feature maps.
+        """
+        raise NotImplementedError(f'{type(self).__name__} does not define forward_layers')
 
     def use_preset(self, preset: str) -> None:
         """Choose which detections :meth:`predict` returns.
@@ -132,26 +159,36 @@ class SSD(chainer.Chain):
         Raises
         ------
         ValueError
-            If an image has another shape. The message gives its number.
+            If an image has another shape, or values that are not 0 to 255, such as those of an
+            image that is scaled to [0, 1]. If the model predicts NaN or inf for an image. The
+            message gives the number of the image.
+        TypeError
+            If an image holds no numbers.
         ImportError
             If an image must be scaled and OpenCV is missing (``pip install "chainer_ssd[data]"``).
         """
         if not len(imgs):
             return [], [], []
-        arrays = [np.asarray(img, np.float32) for img in imgs]
-        for i, img in enumerate(arrays):
+        x = np.empty((len(imgs), 3, self.insize, self.insize), np.float32)
+        sizes = []
+        for i, img in enumerate(imgs):  # one image at a time, because photos are large
+            img = np.asarray(img)
             check_image(img, f'imgs[{i}]')
-        x = np.stack([self._resize(img, (self.insize, self.insize)) for img in arrays])
+            check_pixel_range(img, f'imgs[{i}]')
+            x[i] = self._resize(img.astype(np.float32, copy=False), x.shape[2:])
+            sizes.append(np.array(img.shape[1:] * 2, np.float32))
         with chainer.using_config('train', False), chainer.no_backprop_mode():
             outputs = self(self.device.send(x))
         # Decoding runs on the CPU, because few boxes pass the threshold.
         mb_locs, mb_confs = (chainer.get_device('@numpy').send(y.array) for y in outputs)
         bboxes, labels, scores = [], [], []
-        for img, mb_loc, mb_conf in zip(arrays, mb_locs, mb_confs):
-            bbox, label, score = self.coder.decode(
-                mb_loc, mb_conf, self.nms_thresh, self.score_thresh
-            )
-            size = np.array(img.shape[1:] * 2, np.float32)
+        for i, size in enumerate(sizes):
+            try:
+                bbox, label, score = self.coder.decode(
+                    mb_locs[i], mb_confs[i], self.nms_thresh, self.score_thresh
+                )
+            except ValueError as error:
+                raise ValueError(f'imgs[{i}]: {error}') from error
             bboxes.append(np.clip(bbox * (size / np.float32(self.insize)), 0, size))
             labels.append(label)
             scores.append(score)

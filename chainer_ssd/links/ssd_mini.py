@@ -9,8 +9,9 @@ import chainer.functions as F
 import chainer.links as L
 import numpy as np
 
+from chainer_ssd._options import check_integer
 from chainer_ssd.links.multibox_coder import MultiboxCoder
-from chainer_ssd.links.ssd import SSD
+from chainer_ssd.links.ssd import MAX_INSIZE, SSD
 
 Normalization = Callable[[int], chainer.Link]
 
@@ -86,6 +87,8 @@ class SSDMini(SSD):
     training images, 87 validation images and 548 iterations.
     """
 
+    class_layers = ('heads/',)
+
     def __init__(
         self,
         n_fg_class: int,
@@ -93,7 +96,8 @@ class SSDMini(SSD):
         norm: Normalization | None = L.BatchNormalization,
         box_scale: float = 1,
     ) -> None:
-        if insize < 1 or insize % _STRIDES[-1]:
+        check_integer('insize', insize, 1, MAX_INSIZE)
+        if insize % _STRIDES[-1]:
             raise ValueError(f'insize = {insize}: expected a multiple of {_STRIDES[-1]}')
         coder = MultiboxCoder(
             grids=[insize // stride for stride in _STRIDES],
@@ -116,7 +120,7 @@ class SSDMini(SSD):
                 *(_Head(128, n_fg_class + 1, n_part) for n_part in (2, 1, 1, 1))
             )
 
-    def _forward(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
+    def forward_layers(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
         c8 = self.stage8(self.stem((imgs - 127.5) * (1 / 64)))
         c16 = self.stage16(c8)
         c32 = self.stage32(c16)

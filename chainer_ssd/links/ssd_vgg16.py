@@ -9,12 +9,12 @@ from typing import Any
 import chainer
 
 from chainer_ssd._array import Array
-from chainer_ssd._files import read_npz
 from chainer_ssd.images import resize_image
 from chainer_ssd.links.multibox import Multibox
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.ssd import SSD
 from chainer_ssd.links.vgg16_extractor import VGG16Extractor
+from chainer_ssd.links.weights import load_arrays, read_weights, values_of
 from chainer_ssd.ops import SSD300_SPEC, SSD512_SPEC
 
 _MEAN = 123, 117, 104  # RGB, of ImageNet
@@ -24,6 +24,10 @@ _VGG16 = tuple(f'extractor/conv{i}' for i in ('1_', '2_', '3_', '4_', '5_', '6/'
 
 
 class _SSDVGG16(SSD):
+    class_layers = ('multibox/conf/',)
+    #: Layers in a file of VGG-16 alone.
+    backbone_layers = _VGG16
+
     def __init__(
         self,
         n_fg_class: int,
@@ -38,9 +42,9 @@ class _SSDVGG16(SSD):
             self.extractor = VGG16Extractor(extras)
             self.multibox = Multibox(n_fg_class + 1, self.extractor.channels, spec['aspect_ratios'])
         if pretrained_model is not None:
-            load_weights(self, pretrained_model)
+            load_vgg16_weights(pretrained_model, self)
 
-    def _forward(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
+    def forward_layers(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
         mean = self.xp.array(_MEAN, imgs.dtype).reshape(3, 1, 1)
         return self.multibox(self.extractor(imgs - mean))
 
@@ -173,15 +177,15 @@ class SSD512(_SSDVGG16):
         super().__init__(n_fg_class, pretrained_model, box_scale, 512, SSD512_SPEC, extras)
 
 
-def load_weights(model: _SSDVGG16, path: str | os.PathLike[str]) -> None:
-    """Load the weights of a whole model, or of VGG-16 alone: all or nothing, without pickle.
+def load_vgg16_weights(path: str | os.PathLike[str], model: _SSDVGG16) -> None:
+    """Load the weights of a whole model, or of VGG-16 alone.
 
     Parameters
     ----------
+    path : str or path
+        npz file, see :func:`chainer_ssd.links.load_weights`.
     model : SSD300 or SSD512
         Receives the weights.
-    path : str or path
-        npz file. Names that the model does not have are ignored, as ChainerCV does.
 
     Raises
     ------
@@ -195,26 +199,11 @@ def load_weights(model: _SSDVGG16, path: str | os.PathLike[str]) -> None:
             else 'ssd_vgg16_imagenet_converted_2017_06_09.npz'
         )
         raise ValueError(
-            f'pretrained_model = {path!r}: expected the path of an npz file; '
+            f'pretrained_model = {path!r}: expected the path of an npz file. '
             f'ChainerCV published {_PUBLISHED}{name}'
         )
     path = os.fspath(path)
-    params = {name.lstrip('/'): param for name, param in model.namedparams()}
-    weights = read_npz(path, params.keys())
-
-    is_whole = any(name.startswith('multibox/') for name in weights)
-    for name, param in params.items():
-        if name in weights:
-            if weights[name].shape != param.shape:
-                raise ValueError(
-                    f'{path}: {name} has shape {weights[name].shape}: '
-                    f'expected {param.shape} of {type(model).__name__}'
-                    f'(n_fg_class={model.n_fg_class})'
-                )
-        elif is_whole or name.startswith(_VGG16):
-            raise ValueError(
-                f'{path}: {name} is missing: expected the weights of '
-                f'{type(model).__name__}, or of VGG-16 alone'
-            )
-    for name, weight in weights.items():
-        params[name].array[...] = model.xp.asarray(weight)
+    values = values_of(model)
+    arrays = read_weights(path, values)
+    rest = {name for name in values if not name.startswith(model.backbone_layers)}
+    load_arrays(arrays, model, set() if rest & arrays.keys() else rest, path)

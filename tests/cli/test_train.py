@@ -310,7 +310,7 @@ def test_two_ranks_take_the_step_of_one_process(mpiexec, voc_root, tmp_path):
         ),
         (['--insize', '100'], 'insize = 100: expected a multiple of 32'),
         (['--model', 'ssd300', '--insize', '128'], 'insize = 128: ssd300 takes 300 only'),
-        (['--pretrained', 'vgg16.npz'], "pretrained_model = 'vgg16.npz': ssd_mini takes none"),
+        (['--pretrained', 'nothing.npz'], "No such file or directory: 'nothing.npz'"),
         (['--k', 'nan'], 'value = nan: expected a finite number >= 0'),
         (['--iou-thresh', '2'], 'value = 2.0: expected a number in [0, 1]'),
         (['--loss', 'ssd_loss', '--match-type', 'argmax'], 'ssd_loss has no such matching'),

@@ -242,9 +242,7 @@ def main():
             dictionary = Path(root, 'words')
             dictionary.write_text(''.join(f'"{quote(word)}"\n' for word in parser.words))
             options.append(f'-dict={dictionary}')
-        atheris.Setup(
-            [sys.argv[0], str(corpus), *options], lambda data: check_parser(parser, data)
-        )
+        atheris.Setup([sys.argv[0], str(corpus), *options], lambda data: check_parser(parser, data))
         atheris.Fuzz()
 
 

@@ -148,14 +148,44 @@ def test_a_missing_file_is_named(folder, tmp_path):
         ('[]', "'model' is None, expected a str"),
         ('{"model": "ssd_mini", "insize": "32", "label_names": ["a"]}', "'insize' is '32'"),
         ('{"model": "ssd_mini", "insize": 32, "label_names": "ab"}', "'label_names' is 'ab'"),
-        ('{"model": "ssd_mini", "insize": 32, "label_names": []}', 'expected one name or more'),
-        ('{"model": "ssd_mini", "insize": 32, "label_names": [1]}', 'expected one name or more'),
+        (
+            '{"model": "ssd_mini", "insize": 32, "label_names": []}',
+            "'label_names' has 0 names, expected 1 to",
+        ),
+        (
+            '{"model": "ssd_mini", "insize": 32, "label_names": [1]}',
+            "'label_names' is [1], expected texts",
+        ),
         ('{"model": "yolo", "insize": 32, "label_names": ["a"]}', "'model' is 'yolo', expected"),
         (
             '{"model": "ssd_mini", "insize": 32, "box_scale": NaN, "label_names": ["a"]}',
             "'box_scale' is nan",
         ),
         ('{"model": "ssd_mini", "insize": 30, "label_names": ["a"]}', 'insize = 30'),
+        ('{"model": "ssd_mini", "insize": 1000000, "label_names": ["a"]}', 'insize = 1000000'),
+        ('{"model": "ssd_mini", "insize": 0, "label_names": ["a"]}', 'insize = 0'),
+        ('{"model": "ssd_mini", "insize": true, "label_names": ["a"]}', "'insize' is True"),
+        ('{"model": "ssd300", "insize": 512, "label_names": ["a"]}', 'insize = 512'),
+        (
+            '{"model": "ssd_mini", "insize": 32, "box_scale": 0, "label_names": ["a"]}',
+            'box_scale = 0: expected a finite number > 0',
+        ),
+        (
+            '{"model": "ssd_mini", "insize": 32, "box_scale": -1, "label_names": ["a"]}',
+            'box_scale = -1',
+        ),
+        (
+            '{"model": "ssd_mini", "insize": 32, "box_scale": "1", "label_names": ["a"]}',
+            "'box_scale' is '1'",
+        ),
+        ('{"model": "ssd_mini", "insize": 32, "label_names": ["a", "a"]}', 'each once'),
+        ('{"model": "ssd_mini", "insize": 32, "label_names": {"a": 1}}', "'label_names' is {"),
+        (
+            json.dumps(
+                {'model': 'ssd_mini', 'insize': 32, 'label_names': [str(i) for i in range(10**5)]}
+            ),
+            "'label_names' has 100000 names",
+        ),
     ],
 )
 def test_a_bad_description_is_named(folder, text, message):
@@ -201,7 +231,7 @@ def test_scalars_are_not_broadcast_into_weights(folder):
         arrays = dict(weights)
     arrays['stem/conv/W'] = np.float32(1)
     np.savez(folder / 'model.npz', **arrays)
-    with pytest.raises(ValueError, match=r'stem/conv/W has shape \(\), expected \(32, 3, 6, 6\)'):
+    with pytest.raises(ValueError, match=r'stem/conv/W has shape \(\): expected \(32, 3, 6, 6\)'):
         load_detector(folder)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from chainer_ssd import MultiboxTrainChain
 from chainer_ssd.links import SSD300, SSD512
-from chainer_ssd.links.ssd_vgg16 import load_weights
+from chainer_ssd.links.ssd_vgg16 import load_vgg16_weights
 from chainer_ssd.links.vgg16_extractor import Normalize
 from tests.conftest import GOLDEN
 from tests.golden.chainercv_ssd import N_FG_CLASS, SCORE_THRESH, STEP, draw_img, draw_weights
@@ -166,7 +166,7 @@ def test_vgg16_alone_comes_from_a_file(ssd300, tmp_path):
         ({'extractor/conv3_2/W': None}, 'extractor/conv3_2/W is missing'),
         (
             {'extractor/conv1_1/W': np.array([None])},
-            'expected an npz file: Object arrays',
+            'expected an npz file: it holds Python objects',
         ),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_file_that_does_not_fit_is_refused(ssd300, tmp_path, change, message):
     path = file_of(tmp_path / 'model.npz', {**weights, **change})
     first, last = (weights[f'{name}/W'].copy() for name in (FIRST, LAST))
     with pytest.raises(ValueError, match=f'{path}: .*{message}'):
-        load_weights(ssd300, path)
+        load_vgg16_weights(path, ssd300)
     np.testing.assert_array_equal(weights[f'{FIRST}/W'], first)
     np.testing.assert_array_equal(weights[f'{LAST}/W'], last)
 
@@ -185,7 +185,7 @@ def test_a_file_that_is_no_npz_is_refused(ssd300, tmp_path, content):
     path = tmp_path / 'weights'
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f'{path}: expected an npz file'):
-        load_weights(ssd300, path)
+        load_vgg16_weights(path, ssd300)
 
 
 def test_a_broken_npz_is_named_whatever_zipfile_raises(tmp_path):
@@ -198,21 +198,21 @@ def test_a_broken_npz_is_named_whatever_zipfile_raises(tmp_path):
     # The file states that the zip's directory begins beyond its end. So a seek raises OSError.
     path.write_bytes(whole[:-6] + (1 << 24).to_bytes(4, 'little') + whole[-2:])
     with pytest.raises(ValueError, match='weights.npz: expected an npz file'):
-        load_weights(model, path)
+        load_vgg16_weights(path, model)
 
 
 def test_one_array_is_no_npz_and_a_missing_file_is_missing(ssd300, tmp_path):
     np.save(tmp_path / 'array.npy', np.zeros(3))
     with pytest.raises(ValueError, match='array.npy: expected an npz file'):
-        load_weights(ssd300, tmp_path / 'array.npy')
+        load_vgg16_weights(tmp_path / 'array.npy', ssd300)
     with pytest.raises(FileNotFoundError, match='nothing.npz'):
-        load_weights(ssd300, tmp_path / 'nothing.npz')
+        load_vgg16_weights(tmp_path / 'nothing.npz', ssd300)
 
 
 def test_vgg16_in_part_is_refused(ssd300, tmp_path):
     np.savez(tmp_path / 'part.npz', **{'extractor/conv1_1/W': np.zeros((64, 3, 3, 3), 'f')})
     with pytest.raises(ValueError, match='part.npz: extractor/conv1_1/b is missing'):
-        load_weights(ssd300, tmp_path / 'part.npz')
+        load_vgg16_weights(tmp_path / 'part.npz', ssd300)
 
 
 def test_chainercvs_names_of_weights_give_the_url(ssd300, ssd512):
@@ -222,7 +222,7 @@ def test_chainercvs_names_of_weights_give_the_url(ssd300, ssd512):
         (ssd512, 'imagenet', 'ssd_vgg16_imagenet_converted_2017_06_09.npz'),
     ):
         with pytest.raises(ValueError, match=f"pretrained_model = '{name}': .*/{file}"):
-            load_weights(model, name)
+            load_vgg16_weights(name, model)
 
 
 def test_bad_arguments(ssd300):

@@ -1,0 +1,184 @@
+"""Weights from npz files that may come from a stranger: without pickle, and all or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import chainer
+import numpy as np
+
+from chainer_ssd._files import read_npz
+
+#: A file may hold the arrays of the model several times, in another dtype, or with more classes.
+MAX_GROWTH, SPARE_BYTES = 8, 1 << 24
+#: Where Chainer's files hold a model: the model itself, a training chain, a trainer's snapshot.
+_PREFIXES = (
+    '',
+    'model/',
+    'predictor/',
+    'updater/model:main/model/',
+    'updater/model:main/',
+    'trainer/updater/model:main/model/',
+    'trainer/updater/model:main/',
+)
+
+
+def load_weights(
+    path: str | os.PathLike[str], model: chainer.Link, ignore: str | Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Load the weights of a file into a model, without pickle.
+
+    Use it in place of ``chainer.serializers.load_npz`` for files that you have not written. That
+    function unpickles, so a file can run code.
+
+    Parameters
+    ----------
+    path : str or path
+        npz file that ``chainer.serializers.save_npz(path, model)`` or ChainerCV wrote. A file of a
+        training chain or of a trainer's snapshot is accepted, too. Names in it that the model does
+        not have are passed over.
+    model : chainer.Link
+        Receives the weights. It is not changed if an error is raised.
+    ignore : str or iterable of str
+        Names that keep their values, or beginnings of names. For example ``'multibox/conf/'`` if
+        the file has another number of classes. Default: none.
+
+    Returns
+    -------
+    tuple of str
+        Names of the parameters and persistent values that keep their values, sorted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no npz or damaged, if a value is missing, or if it has another shape, is no
+        number, or is not finite. If ``ignore`` leaves nothing to load. The message names the file
+        and the value.
+    TypeError
+        If ``ignore`` is not a str or an iterable of str.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from chainer_ssd import SSDMini
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     chainer.serializers.save_npz(f'{folder}/twenty.npz', SSDMini(20, 32))
+    ...     kept = load_weights(f'{folder}/twenty.npz', SSDMini(3, 32), ignore='heads/')
+    >>> kept[0]
+    'heads/0/conv/W'
+    """
+    path = os.fspath(path)
+    beginnings = _as_beginnings(ignore)
+    values = values_of(model)
+    arrays = read_weights(path, values)
+    kept = {name for name in values if name.startswith(beginnings)}
+    load_arrays(arrays, model, kept, path)
+    return tuple(sorted(kept))
+
+
+def load_pretrained(path: str | os.PathLike[str], model: chainer.Link) -> tuple[str, ...]:
+    """Load the weights of another detector into a model that may have other classes.
+
+    The layers in ``model.class_layers`` keep their initial values if the number of classes differs.
+    So do the layers that a file of VGG-16 alone lacks.
+
+    Parameters
+    ----------
+    path : str or path
+        npz file as for :func:`load_weights`, or a folder that :func:`save_detector` wrote.
+    model : SSD
+        Receives the weights. It is not changed if an error is raised.
+
+    Returns
+    -------
+    tuple of str
+        Names of the values that keep their initial values, sorted.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`load_weights`.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        path = os.path.join(path, 'model.npz')
+    values = values_of(model)
+    arrays = read_weights(path, values)
+    kept = set()
+    backbone = getattr(model, 'backbone_layers', ())
+    if backbone and not any(name in arrays for name in values if not name.startswith(backbone)):
+        kept = {name for name in values if not name.startswith(backbone)}
+    class_values = {name for name in values if name.startswith(tuple(model.class_layers))}
+    if any(name not in arrays or arrays[name].shape != values[name].shape for name in class_values):
+        kept |= class_values
+    load_arrays(arrays, model, kept, path)
+    return tuple(sorted(kept))
+
+
+def values_of(model: chainer.Link) -> dict[str, Any]:
+    """Return the parameters and persistent values of a model by name.
+
+    The value of a parameter without a shape yet is an object array.
+    """
+    serializer = chainer.serializers.DictionarySerializer()
+    serializer.save(model)
+    return {name: np.asarray(value) for name, value in serializer.target.items()}
+
+
+def read_weights(path: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file that have names of the model, whatever chain held it.
+
+    A file whose arrays would need far more memory than the model is refused before it is read.
+    """
+    names = {prefix + name for prefix in _PREFIXES for name in values}
+    has_shapes = all(value.dtype != object for value in values.values())
+    n_byte = sum(value.nbytes for value in values.values())
+    arrays = read_npz(path, names, MAX_GROWTH * n_byte + SPARE_BYTES if has_shapes else None)
+    prefix = max(_PREFIXES, key=lambda prefix: sum(prefix + name in arrays for name in values))
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def load_arrays(
+    arrays: Mapping[str, np.ndarray], model: chainer.Link, kept: set[str], path: str
+) -> None:
+    """Load arrays into a model, or raise ``ValueError`` before anything has changed."""
+    values = values_of(model)
+    if kept >= values.keys():
+        raise ValueError(f'{path}: nothing is left to load, because all values are ignored')
+    for name in sorted(values.keys() - kept):
+        if name not in arrays:
+            raise ValueError(
+                f'{path}: {name} is missing: expected the weights of {_describe(model)}'
+            )
+        _check_array(arrays[name], values[name], f'{path}: {name}', model)
+    loaded = {name: arrays[name] for name in values.keys() - kept}
+    chainer.serializers.NpzDeserializer(loaded, ignore_names=list(kept)).load(model)
+
+
+def _check_array(array: np.ndarray, value: np.ndarray, name: str, model: chainer.Link) -> None:
+    is_initialized = value.dtype != object
+    if is_initialized and array.shape != value.shape:  # Chainer would broadcast
+        raise ValueError(
+            f'{name} has shape {array.shape}: expected {value.shape} of {_describe(model)}'
+        )
+    kinds = 'fiu' if not is_initialized or value.dtype.kind == 'f' else 'iu'
+    if array.dtype.kind not in kinds:
+        raise ValueError(f'{name} has dtype {array.dtype}: expected numbers')
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
+        raise ValueError(f'{name} holds NaN or inf: expected finite numbers')
+
+
+def _describe(model: chainer.Link) -> str:
+    n_fg_class = getattr(model, 'n_fg_class', None)
+    return type(model).__name__ + ('' if n_fg_class is None else f'(n_fg_class={n_fg_class})')
+
+
+def _as_beginnings(ignore: Any) -> tuple[str, ...]:
+    beginnings = (ignore,) if isinstance(ignore, str) else ignore
+    if not isinstance(beginnings, Iterable) or not all(isinstance(x, str) for x in beginnings):
+        raise TypeError(f'ignore = {ignore!r}: expected a name, or an iterable of names')
+    return tuple(name.lstrip('/') for name in beginnings)
