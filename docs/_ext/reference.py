@@ -73,10 +73,26 @@ def _entry(name, item, doc):
     if isinstance(item, type) and issubclass(item, BaseException):
         return [f'.. autoexception:: {name}', '']
     if isinstance(item, type):
-        return [f'.. autoclass:: {name}', '   :members:', '   :special-members: __call__', '']
+        # The section Attributes of the docstring describes fields and properties already.
+        attributes = [key for key in dir(item) if _is_attribute(item, key)]
+        return [
+            f'.. autoclass:: {name}',
+            '   :members:',
+            '   :special-members: __call__',
+            f'   :exclude-members: {", ".join(attributes)}',
+            '',
+        ]
     if callable(item):
         return [f'.. autofunction:: {name}', '']
     return [f'.. py:data:: {name}', '', *(f'   {line}' for line in doc.split('\n')), '']
+
+
+def _is_attribute(item, key):
+    is_described = re.search(
+        rf'^ *{re.escape(key)}\b.* : |^ *{re.escape(key)}$', item.__doc__, re.M
+    )
+    is_field = key in getattr(item, '_fields', ())
+    return bool(is_described) and (is_field or isinstance(getattr(item, key), property))
 
 
 class Command(_Generated):
