@@ -122,7 +122,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         '--pretrained',
         metavar='PATH',
         help='weights to start from: the folder of a detector, an npz file of weights, or for '
-        'ssd300 and ssd512 VGG-16 alone. With other classes, the layers that predict the classes start '
+        'ssd300 and ssd512 VGG-16 alone. With other classes, the layers that predict them start '
         'from initial weights. (default: random weights)',
     )
     add(

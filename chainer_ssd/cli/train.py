@@ -56,7 +56,7 @@ from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
 from chainer_ssd.links import create_detector, load_pretrained
 from chainer_ssd.runtime import Watchdog, lock_folder
-from chainer_ssd.transforms import EncodeTransform, MatchTransform
+from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
 
 SSD_MINI_INSIZE = {'shapes': 128, 'voc': 192}
 
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         )
         trainer = create_trainer(args, comm, model, device, augmented, matched)
         trainer.extend(watchdog)
-        extend_with_reports(trainer, matched, test_images, evaluator, args, comm)
+        extend_with_reports(trainer, FixedEpoch(matched), test_images, evaluator, args, comm)
         options = collect_options(args, model, label_names, train, test)
         if not rank:
             check_resume_folder(args.resume)

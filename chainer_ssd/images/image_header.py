@@ -6,8 +6,7 @@ import os
 from typing import NamedTuple
 
 from chainer_ssd._extras import require
-from chainer_ssd._files import open_regular
-from chainer_ssd.images.printable_name import printable_name
+from chainer_ssd.images.image_file import open_image
 
 _ORIENTATION_TAG = 0x0112  # of EXIF
 _UPRIGHT = 1
@@ -53,23 +52,17 @@ def read_header(path: str | os.PathLike[str]) -> ImageHeader:
     OSError
         If the file cannot be opened.
     ValueError
-        If it is not an image that Pillow can read. The message names the file.
+        As :func:`read_image` does, but damaged pixels are not found.
     ImportError
         If Pillow is missing (``pip install "chainer_ssd[data]"``).
     """
     Image = require('PIL.Image', 'data')
-    with open_regular(path) as file:
-        try:
-            with Image.open(file) as image:
-                # The getexif of PNG would decode the pixels.
-                exif = Image.Image.getexif(image)
-                orientation = exif.get(_ORIENTATION_TAG, _UPRIGHT)
-                if not isinstance(orientation, int) or not 1 <= orientation <= 8:
-                    orientation = _UPRIGHT
-                width, height = image.size
-                if image.format == 'TIFF':  # Pillow states the size of the turned image
-                    width, height = image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]
-                return ImageHeader((height, width), orientation, image.mode, image.format or '')
-        except Exception as error:  # Pillow's plugins raise exceptions of many types
-            name = printable_name(os.fspath(path), 300)
-            raise ValueError(f'{name}: cannot be read as an image: {error}') from error
+    with open_image(path) as image:
+        # The getexif of PNG would decode the pixels.
+        orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, _UPRIGHT)
+        if not isinstance(orientation, int) or not 1 <= orientation <= 8:
+            orientation = _UPRIGHT
+        width, height = image.size
+        if image.format == 'TIFF':  # Pillow states the size of the turned image
+            width, height = image.tag_v2[_WIDTH_TAG], image.tag_v2[_HEIGHT_TAG]
+        return ImageHeader((height, width), orientation, image.mode, image.format or '')

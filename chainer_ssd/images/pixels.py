@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainer_ssd._extras import require
-from chainer_ssd._validation import check_image
+from chainer_ssd._validation import check_image, check_pixel_range
 
 
 def to_pixels(img: Any) -> np.ndarray:
@@ -21,7 +21,7 @@ def to_pixels(img: Any) -> np.ndarray:
     Parameters
     ----------
     img : float or uint8 array of shape (3, H, W)
-        RGB, 0 to 255. Floats are clipped and rounded.
+        RGB, 0 to 255. Floats are rounded.
 
     Returns
     -------
@@ -31,10 +31,14 @@ def to_pixels(img: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shape is not (3, H, W).
+        If the shape is not (3, H, W), or the values are not 0 to 255, such as those of an image
+        that is scaled to [0, 1].
+    TypeError
+        If the image holds no integers or floats.
     """
     img = np.asarray(img)
     check_image(img)
+    check_pixel_range(img)
     pixels = np.empty((*img.shape[1:], 3), np.uint8)
     for channel, plane in enumerate(img):
         if plane.dtype != np.uint8:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainer_ssd._extras import require
-from chainer_ssd._options import check_choice
-from chainer_ssd._validation import check_image
+from chainer_ssd._options import check_choice, check_integer
 from chainer_ssd.images.pixels import round_to_uint8
 
 _OPENCV_NAMES = {
@@ -26,7 +25,7 @@ def resize_image(
     Parameters
     ----------
     img : float32 or uint8 array of shape (3, H, W)
-        The image, on the CPU.
+        The image, on the CPU. Any other number of channels is accepted, too, such as (1, H, W).
     size : tuple of int
         (H', W') of the result.
     interpolation : {'nearest', 'linear', 'cubic', 'area', 'lanczos'}, optional
@@ -42,17 +41,27 @@ def resize_image(
     Raises
     ------
     ValueError
-        If ``img`` is not (3, H, W), or ``interpolation`` is unknown.
+        If ``img`` is not (channels, H, W), or an option has no valid value.
+    TypeError
+        If the image is neither float32 nor uint8, or a side is not an integer.
     ImportError
         If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
     """
-    check_image(img)
+    img = np.asarray(img)
+    if img.ndim != 3 or not img.size:
+        raise ValueError(f'img has shape {img.shape}: expected (channels, H, W)')
+    if img.dtype not in (np.uint8, np.float32):
+        raise TypeError(f'img has dtype {img.dtype}: expected float32 or uint8')
+    size = check_integer('size[0]', size[0], 1), check_integer('size[1]', size[1], 1)
     if interpolation is None:
         shrinks = size[0] <= img.shape[1] and size[1] <= img.shape[2]
         interpolation = 'area' if shrinks else 'linear'
     check_choice('interpolation', interpolation, _OPENCV_NAMES)
-    if img.shape[1:] == tuple(size):
+    if img.shape[1:] == size:
         return img
+    if len(img) != 3:
+        planes = [resize_pixels(plane[:, :, None], size, interpolation) for plane in img]
+        return np.stack([plane.reshape(size) for plane in planes])
     pixels = resize_pixels(np.ascontiguousarray(img.transpose(1, 2, 0)), size, interpolation)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -8,7 +8,7 @@ from chainer_ssd.transforms.expand_transform import ExpandTransform
 from chainer_ssd.transforms.flip_transform import FlipTransform
 from chainer_ssd.transforms.match_transform import MatchTransform
 from chainer_ssd.transforms.random_resize_transform import RandomResizeTransform
-from chainer_ssd.transforms.random_transform_dataset import RandomTransformDataset
+from chainer_ssd.transforms.random_transform_dataset import FixedEpoch, RandomTransformDataset
 from chainer_ssd.transforms.resize_transform import ResizeTransform
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'DistortTransform',
     'EncodeTransform',
     'ExpandTransform',
+    'FixedEpoch',
     'FlipTransform',
     'MatchTransform',
     'MildAugmentation',

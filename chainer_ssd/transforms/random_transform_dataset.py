@@ -135,6 +135,39 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
         return order + len(order)
 
 
+class FixedEpoch(chainer.dataset.DatasetMixin):
+    """The first epoch of a seeded stream, as a data set that gives the same arrays every time.
+
+    For reports that look at the same training examples again and again.
+
+    Parameters
+    ----------
+    dataset : chainer.dataset.DatasetMixin
+        A :class:`RandomTransformDataset`, also inside of ``chainer.datasets.TransformDataset``.
+    """
+
+    def __init__(self, dataset: chainer.dataset.DatasetMixin) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def get_example(self, i: int) -> Any:
+        """Return item ``i`` of the epoch.
+
+        Parameters
+        ----------
+        i : int
+            Index of the item.
+
+        Returns
+        -------
+        object
+            The example.
+        """
+        return self.dataset[len(self) + range(len(self))[i]]
+
+
 @lru_cache(maxsize=2)  # an iterator that prefetches needs two epochs at a time
 def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(length)

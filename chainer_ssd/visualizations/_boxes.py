@@ -46,6 +46,7 @@ def check_boxes(
         label = check_label(label, len(bbox))
     if score is not None:
         score = check_column(score, len(bbox), 'score')
+        raise_for_row('score', score, ~np.isnan(score), 'numbers')
     if label_names is not None:
         n_class = len(check_label_names(label_names))
         if label is not None:

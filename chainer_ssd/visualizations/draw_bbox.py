@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from chainer_ssd._array import Array
 from chainer_ssd.images import to_image, to_pixels
 from chainer_ssd.visualizations._boxes import check_boxes, draw_boxes
 from chainer_ssd.visualizations._captions import printable_names
+
+# Of a white image: the largest side, and the space beside the boxes.
+_MAX_BLANK_SIDE, _MARGIN = 4096, 16
 
 
 def draw_bbox(
@@ -25,8 +30,8 @@ def draw_bbox(
 
     Parameters
     ----------
-    img : float or uint8 array of shape (3, H, W)
-        RGB, 0 to 255.
+    img : float or uint8 array of shape (3, H, W), or None
+        RGB, 0 to 255. None: a white image that holds the boxes, of at most 4,096 pixels.
     bbox : float array of shape (R, 4)
         (y_min, x_min, y_max, x_max) in pixels. What lies outside the image is drawn at its border.
     label : integer array of shape (R,), optional
@@ -47,7 +52,8 @@ def draw_bbox(
     Raises
     ------
     ValueError
-        If shapes disagree, a box is not finite (the message names its row) or a label has no name.
+        If shapes disagree, the values of the image are not 0 to 255, a score is NaN, a box is not
+        finite (the message names its row) or a label has no name.
     TypeError
         If boxes or scores are not numbers, or ``label_names`` is not a sequence of str.
     ImportError
@@ -62,8 +68,14 @@ def draw_bbox(
     -----
     The arguments are those of ChainerCV's ``vis_bbox``, which returns matplotlib's axes.
     """
-    pixels = to_pixels(img)
     boxes = check_boxes(bbox, label, score, label_names).by_score()
+    pixels = _blank_pixels(boxes.bbox) if img is None else to_pixels(img)
     names = None if label_names is None else printable_names(label_names)
     draw_boxes(pixels, boxes, names)
     return to_image(pixels)
+
+
+def _blank_pixels(bbox: Array) -> Array:
+    """Return white pixels that hold the boxes and a line below and beside them."""
+    sides = np.ceil(bbox[:, 2:].max(axis=0, initial=0)).clip(0, _MAX_BLANK_SIDE - _MARGIN)
+    return np.full((*(sides.astype(int) + _MARGIN), 3), 255, np.uint8)

@@ -97,7 +97,8 @@ def draw_match(
     index = check_index(index, n_box, len(bbox))
     scale = np.zeros(n_box, int) if scale is None else scale
     scale = check_column(scale, n_box, 'scale', 'iu', 'integers')
-    raise_for_row('scale', scale, scale >= 0, '0 or more')
+    n_scale = max(n_box, 1)  # each scale has a panel
+    raise_for_row('scale', scale, (scale >= 0) & (scale < n_scale), f'0 to {n_scale - 1}')
     if hard_negative is not None:
         hard_negative = check_column(hard_negative, n_box, 'hard_negative', 'b', 'bool')
     if conf_loss is not None:

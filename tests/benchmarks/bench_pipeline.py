@@ -34,7 +34,7 @@ def cases():
                 transformed = TransformDataset(transformed, transform)
             functions = {
                 "ChainerCV's computation": lambda get=get: chainercv_pipeline(get),
-                'chainer_ssd': lambda data=transformed: [data[i] for i in range(N_IMAGE)],
+                'chainer_ssd': lambda data=transformed: [data[N_IMAGE + i] for i in range(N_IMAGE)],
             }
             check(functions)
             yield Case(

@@ -89,4 +89,4 @@ def make_pipeline(folder, model, batch):
     )
     for Transform in MatchTransform, EncodeTransform:
         dataset = TransformDataset(dataset, Transform(model.coder.default_bbox))
-    return lambda: [dataset[i] for i in range(batch)]
+    return lambda: [dataset[len(dataset) + i] for i in range(batch)]

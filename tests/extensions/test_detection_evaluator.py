@@ -155,7 +155,7 @@ def test_an_unusable_iterator_is_refused_at_construction(truths, iterator, error
         DetectionEvaluator(iterator, Detector(truths))
 
 
-@pytest.mark.parametrize('use_07_metric', ['yes', 1, None, np.nan, {'cat'}, 'cat'])
+@pytest.mark.parametrize('use_07_metric', ['yes', 2, None, np.nan, {'cat'}, 'cat'])
 def test_use_07_metric_is_checked_at_construction(truths, use_07_metric):
     with pytest.raises(TypeError, match='use_07_metric = .*: expected True or False'):
         evaluator_of(examples_of(truths), Detector(truths), use_07_metric)

@@ -27,6 +27,7 @@ def example(bbox, **options):
     )
 
 
+@pytest.mark.filterwarnings('ignore:no ground truth fits')
 def test_figures_counted_by_hand():
     data = [
         # The first default box itself, half of the second (IoU 1/2), a part of the third (1/4).

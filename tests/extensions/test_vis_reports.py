@@ -54,7 +54,8 @@ def trainer_of(out, reports, n_iteration=3):
     optimizer = chainer.optimizers.MomentumSGD(1e-3).setup(chain)
     matched = pipeline(model)
     encoded = chainer.datasets.TransformDataset(matched, EncodeTransform(model.coder.default_bbox))
-    iterator = chainer.iterators.SerialIterator(encoded, 2)  # shuffles with the global generator
+    order = RandomTransformDataset.next_epoch
+    iterator = chainer.iterators.SerialIterator(encoded, 2, order_sampler=order)
     trainer = chainer.training.Trainer(
         chainer.training.StandardUpdater(iterator, optimizer), (n_iteration, 'iteration'), out
     )

@@ -4,6 +4,7 @@ import chainer
 import pytest
 
 from chainer_ssd import RandomTransformDataset
+from chainer_ssd.transforms import FixedEpoch
 
 
 def draw(example, random):
@@ -151,3 +152,13 @@ def test_ranks_have_equal_numbers_of_items_if_the_total_is_not_divisible():
 def test_error_names_the_argument(arguments, error, message):
     with pytest.raises(error, match=message):
         dataset_of(**arguments)
+
+
+def test_a_fixed_epoch_is_the_first_one_of_the_stream():
+    data = chainer.datasets.TransformDataset(dataset_of(), tuple)
+    fixed = FixedEpoch(data)
+    items = [fixed[i] for i in range(10)]
+    assert items == [fixed[i] for i in range(10)] == batches(dataset_of(), 10, 1)[0]
+    assert len(fixed) == 10 and fixed[-1] == items[-1]
+    with pytest.raises(IndexError):
+        fixed[10]

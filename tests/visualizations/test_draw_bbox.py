@@ -99,8 +99,8 @@ def test_without_boxes_it_is_the_image(bbox, dtype):
     np.testing.assert_array_equal(drawn, img)
 
 
-def test_the_input_is_not_drawn_on_and_pixels_are_clipped_and_rounded():
-    img = np.array([-5, 0, 0.4, 0.6, 254.6, 300], 'f') * np.ones((3, 6, 1), 'f')
+def test_the_input_is_not_drawn_on_and_pixels_are_rounded():
+    img = np.array([-0.4, 0, 0.4, 0.6, 254.6, 255.4], 'f') * np.ones((3, 6, 1), 'f')
     drawn = draw_bbox(img, np.zeros((0, 4)))
     np.testing.assert_array_equal(drawn[0, 0], [0, 0, 0, 1, 255, 255])
     img = background((50, 50), np.uint8)

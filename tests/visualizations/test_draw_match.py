@@ -179,7 +179,7 @@ def test_without_truths_and_without_default_boxes():
     ('changes', 'message'),
     [
         ({'index': np.full(3, -1)}, r'index has shape \(3,\) and dtype int64: expected \(500,\)'),
-        ({'scale': np.zeros(3)}, r'scale has shape \(3,\): expected \(500,\)'),
+        ({'scale': np.zeros(3, int)}, r'scale has shape \(3,\): expected \(500,\)'),
         ({'hard_negative': np.zeros(3, bool)}, r'hard_negative has shape \(3,\)'),
         (
             {'hard_negative': np.zeros(500, int)},
@@ -190,7 +190,7 @@ def test_without_truths_and_without_default_boxes():
         ({'index': np.full(500, -3)}, r'index\[0\] = -3: expected -2, -1 or the row'),
         ({'index': np.full(500, -1.0)}, 'index has .* dtype float64: expected .* integers'),
         ({'scale': np.zeros(500)}, 'scale has dtype float64: expected integers'),
-        ({'scale': np.full(500, -1)}, r'scale\[0\] = -1: expected 0 or more'),
+        ({'scale': np.full(500, -1)}, r'scale\[0\] = -1: expected 0 to 499'),
         ({'label_names': ['cat']}, r'label\[0\] = 1: expected 0 to 0'),
     ],
 )
