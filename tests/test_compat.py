@@ -46,6 +46,7 @@ def python(code, hook=False, **env):
         ('chainer.dataset.convert', 1),
         ('chainer.functions.array.as_strided', 2),
         ('chainer.functions.array.resize_images', 6),
+        ('chainer.iterators.multiprocess_iterator', 1),
         ('chainermn.iterators.multi_node_iterator', 1),
         ('chainermn.communicators._memory_utility', 1),
     ],
@@ -334,6 +335,43 @@ print([(p.grad.tolist(), p.grad.dtype.name) for p in received])
         hook=True,
     )  # mpi4py finds mpich by sys.prefix, and -S changes it to that of the base Python
     assert eval(out) == [([[1, 2], [3, 4.5]], 'float32'), ([-7], 'float16')]
+
+
+def test_a_training_with_workers_runs_with_warnings_as_errors(tmp_path):
+    """Python 3.12 also warns of any fork beside a thread, which multiprocessing does itself."""
+    script = tmp_path / 'train.py'
+    script.write_text("""
+import warnings
+warnings.simplefilter('error')
+warnings.filterwarnings('ignore', '.*multi-threaded.*fork', DeprecationWarning)
+import chainer_ssd, chainer
+from chainer_ssd import (
+    EncodeTransform, MatchTransform, MultiboxTrainChain, RandomTransformDataset, ShapesBboxDataset,
+    Snapshot, SSDAugmentation, SSDMini)
+if __name__ == '__main__':
+    model = SSDMini(3, 64)
+    train = data = RandomTransformDataset(ShapesBboxDataset(8, 64), SSDAugmentation(64))
+    for transform in MatchTransform, EncodeTransform:
+        data = chainer.datasets.TransformDataset(data, transform(model.coder.default_bbox))
+    iterator = chainer.iterators.MultiprocessIterator(
+        data, 4, n_processes=2, order_sampler=train.next_epoch)
+    optimizer = chainer.optimizers.Adam().setup(MultiboxTrainChain(model))
+    updater = chainer.training.StandardUpdater(iterator, optimizer)
+    trainer = chainer.training.Trainer(updater, (4, 'iteration'), out='out')
+    trainer.extend(chainer.training.extensions.LogReport(trigger=(1, 'iteration')))
+    trainer.extend(Snapshot('out'), trigger=(2, 'iteration'))
+    trainer.run(show_loop_exception_msg=False)
+    print('trained', trainer.updater.iteration)
+""")
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert done.stdout == 'trained 4\n', done.stderr
 
 
 @pytest.mark.mpi

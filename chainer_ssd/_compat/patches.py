@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from typing import Callable, NamedTuple
 
@@ -58,6 +59,11 @@ PATCHES = {
     'chainer.functions.array.resize_images': Patch(
         lambda: NUMPY_VERSION >= (1, 20),
         {'dtype=numpy.float)': 'dtype=float)'},
+    ),
+    # Line 478 starts the thread that fetches batches. Python 3.10 deprecates setDaemon.
+    'chainer.iterators.multiprocess_iterator': Patch(
+        lambda: sys.version_info >= (3, 10),
+        {'thread.setDaemon(True)': 'thread.daemon = True'},
     ),
     # Line 137: NumPy 1.25 deprecated int() of a one-element array, and 2.5 refuses it. The error
     # occurs on all ranks but the master, which then waits forever.
