@@ -49,7 +49,7 @@ def as_array(
     ValueError
         If lists of unequal lengths are nested.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if _is_masked(value):
         raise TypeError(f'{name} is a masked array: expected an array without a mask')
     try:
         array = get_array_module(value).asarray(value)
@@ -58,6 +58,13 @@ def as_array(
     if array.dtype.kind not in kinds and array.size:
         raise TypeError(f'{name} has dtype {array.dtype}: expected {expected}')
     return array
+
+
+def _is_masked(value: Any) -> bool:
+    """Return whether a value is a masked array, or a nested list that holds one."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_masked, value))
+    return isinstance(value, np.ma.MaskedArray)
 
 
 def as_bbox(bbox: Any, name: str = 'bbox', dtype: Any = None) -> Any:
@@ -193,15 +200,23 @@ def check_finite_bbox(bbox: Any, name: str = 'bbox', *, dtype: Any = None) -> An
 def check_area(bbox: Any, name: str = 'bbox') -> None:
     """Raise ``ValueError`` if a box with finite corners has an area that is not finite.
 
-    Its IoU would be NaN.
+    Its IoU would be NaN or 0. The sum of two areas must be finite, too.
     """
     xp = get_array_module(bbox)
+    if not bbox.size or xp.abs(bbox).max() <= _largest_coordinate(bbox.dtype):
+        return
     with np.errstate(over='ignore', invalid='ignore'):
         height, width = bbox[:, 2] - bbox[:, 0], bbox[:, 3] - bbox[:, 1]
-        overflows = ~xp.isfinite(height * width)
+        overflows = ~xp.isfinite(2 * (height * width))  # a union adds two areas
     if overflows.any():
         overflows &= xp.isfinite(bbox).all(axis=1)
         raise_for_row(name, bbox, ~overflows, f'an area that {bbox.dtype} can hold')
+
+
+def _largest_coordinate(dtype: Any) -> float:
+    """Return a bound of coordinates below which no union of two boxes overflows."""
+    # A side is at most 2 m, an area 4 m², and the sum of two areas 8 m².
+    return float(np.sqrt(np.finfo(dtype).max / 8))
 
 
 def check_default_bbox(default_bbox: Any, name: str = 'default_bbox', *, order: str = 'yx') -> Any:
@@ -244,12 +259,16 @@ def check_default_bbox(default_bbox: Any, name: str = 'default_bbox', *, order: 
             )
             valid = finite.all(axis=1) & (size_a >= 0) & (size_b >= 0)
             raise_for_row(name, default_bbox, valid, f'finite {expected}')
-        with np.errstate(over='ignore'):
-            has_area = xp.isfinite(size_a * size_b)
-        if not has_area.all():
-            raise_for_row(
-                name, default_bbox, has_area, f'an area that {default_bbox.dtype} can hold'
-            )
+        if default_bbox.size:
+            largest = xp.abs(default_bbox).max()
+            if largest > _largest_coordinate(default_bbox.dtype) / 2:
+                center, half_size = default_bbox[:, :2], default_bbox[:, 2:] / 2
+                with np.errstate(over='ignore'):
+                    corners = xp.concatenate((center - half_size, center + half_size), axis=1)
+                    is_finite = xp.isfinite(corners).all(axis=1)
+                    is_finite &= xp.isfinite(2 * (size_a * size_b))
+                expected = f'corners and an area that {default_bbox.dtype} can hold'
+                raise_for_row(name, default_bbox, is_finite, expected)
     return default_bbox
 
 

@@ -27,7 +27,9 @@ from chainer_ssd._options import (
     check_number,
     check_positive_number,
     check_ratio,
+    short_repr,
 )
+from chainer_ssd.functions import hard_negative_limit, n_hard_negative
 
 NAN, INF = math.nan, math.inf
 #: Values that are no number for any option.
@@ -108,6 +110,56 @@ def decode_with_coder(**options):
     return coder.decode(np.zeros((2, 4), 'f'), np.zeros((2, 3), 'f'), **options)
 
 
+LONG = np.zeros((30, 3)), 'x' * 100_000, list(range(100_000)), 'a\nb', 10**400
+
+
+@pytest.mark.parametrize('value', LONG, ids=['array', 'str', 'list', 'line end', 'int'])
+def test_a_long_value_is_shortened_in_messages(value):
+    calls = [
+        lambda: check_ratio('x', value),
+        lambda: check_flag('x', value),
+        lambda: check_choice('x', value, ('a', 'b')),
+        lambda: call_ssd_loss(background_label=value),
+        lambda: call_ssd_loss(gt_lens=value),
+        lambda: call_multi_box_loss(bkg_label=value),
+        lambda: call_multi_box_loss(variance=value),
+        lambda: generate_default_bbox(**spec(sizes=value)),
+    ]
+    for call in calls:
+        with pytest.raises((TypeError, ValueError), match='expected') as caught:
+            call()
+        message = str(caught.value)
+        assert len(message) < 300 and '\n' not in message
+    assert len(short_repr(10**5000)) < 100
+
+
+@pytest.mark.parametrize('comm', [5, 'x', {}, [None]])
+def test_a_wrong_communicator_is_named(comm):
+    for call in (
+        lambda: multibox_loss(LOCS, CONFS, LOCS, LABELS, 3, comm),
+        lambda: call_ssd_loss(comm=comm),
+        lambda: call_multi_box_loss(comm=comm),
+    ):
+        with pytest.raises(TypeError, match='^comm = .*expected a communicator'):
+            call()
+
+
+@pytest.mark.parametrize('k', [NAN, -1, INF, '3', 1j, None])
+def test_the_number_of_negatives_needs_a_valid_ratio(k):
+    for call in (
+        lambda: n_hard_negative(LABELS, k),
+        lambda: hard_negative_limit(np.array([1]), np.array([3]), k),
+    ):
+        with pytest.raises(ValueError, match='^k = .*expected a finite number'):
+            call()
+
+
+@pytest.mark.parametrize('variance', [None, 5, 'x', (0.1, NAN), (0.1, -1), (0.1,), np.ones((2, 4))])
+def test_a_coder_checks_its_variance(variance):
+    with pytest.raises((TypeError, ValueError), match='variance'):
+        MultiboxCoder((1,), ((),), (8,), (4, 6), variance)
+
+
 def spec(**changed):
     return {'grids': (2,), 'aspect_ratios': ((2,),), 'steps': (8,), 'sizes': (4, 6), **changed}
 
@@ -177,6 +229,11 @@ def test_a_wrong_choice_is_named(name):
         ({'sizes': (4, INF)}, r'sizes\[1\] = inf'),
         ({'aspect_ratios': 2}, 'aspect_ratios = 2: expected a sequence'),
         ({'aspect_ratios': (2,)}, r'aspect_ratios\[0\] = 2: expected a sequence'),
+        ({'sizes': (1e39, 1e39)}, r'default_bbox\[0\] = .*inf.* expected finite'),
+        ({'sizes': (1e-60, 1e-60)}, r'default_bbox\[0\] = .*sizes that float32 can hold'),
+        ({'aspect_ratios': ((1e300,),)}, r'default_bbox\[2\] = .*inf'),
+        ({'steps': (1e308,)}, r'default_bbox\[0\] = .*inf'),
+        ({'grids': (10**12,)}, 'grids = .*at most 2147483647 default boxes'),
         ({'aspect_ratios': ((0,),)}, r'aspect_ratios\[0\]\[0\] = 0'),
     ],
 )

@@ -19,6 +19,7 @@ from chainer_ssd import (
     ssd_loss,
 )
 from chainer_ssd._validation import check_pixel_range
+from chainer_ssd.functions import background_loss, n_hard_negative
 from chainer_ssd.ops import center_to_corner, corner_to_center, swap_xy
 
 DEFAULT_BBOX = [(2, 2, 4, 4), (6, 6, 4, 4)]
@@ -88,6 +89,8 @@ FUNCTIONS = [
         {'loc': LOCS, 'conf': CONFS, 'priors': DEFAULT_BBOX, 'targets': [[(0, 0, 4, 4, 1)]]},
     ),
     (decode_with_coder, {'mb_loc': LOCS[0], 'mb_conf': CONFS[0]}),
+    (background_loss, {'mb_confs': CONFS}),
+    (lambda gt_mb_labels: n_hard_negative(gt_mb_labels, 3), {'gt_mb_labels': LABELS}),
 ]
 ARGUMENTS = [
     pytest.param(function, arguments, name, id=f'{i}-{name}')
@@ -112,6 +115,7 @@ def test_lists_are_accepted(function, arguments):
 def make_invalid(value):
     array = np.array(value)
     yield 'masked', np.ma.masked_array(array, mask=False)
+    yield 'list of masked', [np.ma.masked_array(each, mask=False) for each in array]
     yield 'complex', array.astype(complex)
     yield 'str', array.astype(str)
     yield 'object', array.astype(object)
@@ -132,6 +136,49 @@ def test_an_invalid_array_is_an_error(function, arguments, name):
         message = str(caught.value)
         assert 'expected' in message, f'{kind}: {message}'
         assert '\n' not in message
+
+
+@pytest.mark.parametrize('value', [None, 5, 'x', {}, object(), [None], [['a']], [[1, [2]]]])
+@pytest.mark.parametrize('name', ['gt_box', 'gt_label', 'gt_difficult', 'gt_lens', 'prior_box'])
+def test_something_else_than_arrays_is_an_error_of_ssd_loss(name, value):
+    if value is None and name in ('gt_difficult', 'gt_lens'):
+        return
+    arguments = {'gt_box': [BBOX], 'gt_label': [[1, 2]], 'prior_box': np.array(BBOX, 'f')}
+    with pytest.raises((TypeError, ValueError), match=f'{name}.*expected'):
+        ssd_loss(LOCS, CONFS, **{**arguments, name: value})
+
+
+@pytest.mark.parametrize('value', [None, 5, 'x', {}, object(), [None], [[1, [2]]]])
+def test_something_else_than_arrays_is_an_error_of_multi_box_loss(value):
+    with pytest.raises((TypeError, ValueError), match='targets.*expected'):
+        call_multi_box_loss(LOCS, CONFS, DEFAULT_BBOX, value)
+    loss = MultiBoxLoss(3, 0.5, True, 0, True, 3, 0.5, False)
+    with pytest.raises(TypeError, match=r'predictions = .*expected \(loc, conf, priors\)'):
+        loss(value, [[(0, 0, 4, 4, 1)]])
+
+
+@pytest.mark.parametrize('dtype', 'fd')
+def test_a_union_that_overflows_is_an_error(dtype):
+    side = np.sqrt(np.finfo(dtype).max) * 0.8  # the area is finite, twice the area is not
+    bbox = np.array([(0, 0, side, side)], dtype)
+    for call in (
+        lambda: bbox_iou(bbox, bbox),
+        lambda: match([(2, 2, 4, 4)], bbox),
+        lambda: non_maximum_suppression(np.concatenate((bbox, bbox)), 0.5),
+        lambda: match(np.array([(0, 0, side, side)], dtype), BBOX),
+    ):
+        with pytest.raises(ValueError, match=r'\[0\] = .* area that float'):
+            call()
+    assert bbox_iou(bbox / 2, bbox / 2) == 1
+
+
+@pytest.mark.parametrize('dtype', ['i8', 'u8'])
+def test_integer_losses_are_ranked_exactly(dtype):
+    largest = np.iinfo(dtype).max
+    loss = np.array([[largest - 2, largest, largest - 1]], dtype)
+    no_positive = np.zeros((1, 3), bool)
+    mask = hard_negative_mining(loss, no_positive, [2])
+    assert mask.tolist() == hard_example_mining(loss, 2).tolist() == [[False, True, True]]
 
 
 HUGE = {'f': 1e20, 'd': 1e160}
@@ -226,6 +273,28 @@ def test_a_batch_in_another_unit_gets_one_warning(loss, gt_scale, prior_scale):
             call_multi_box_loss(locs, confs, corner_to_center(grid), targets)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize('bbox', [(0, 0, 300, 300), (0, 0, 30, 40)])
+def test_boxes_in_pixels_that_overlap_fractions_at_the_corner_get_a_warning(bbox):
+    grid = np.array([(0.1 * i, 0.1 * j, 0.3, 0.3) for i in range(1, 9) for j in range(1, 9)])
+    for match_type in 'per_prediction', 'argmax':
+        with pytest.warns(UserWarning, match='both in fractions of the image'):
+            match(grid, [bbox], match_type=match_type)
+
+
+def test_difficult_ground_truths_do_not_hide_another_unit():
+    locs, confs = np.zeros((2, 2, 4)), np.zeros((2, 2, 3))
+    with pytest.warns(UserWarning, match='both in fractions of the image'):
+        ssd_loss(
+            locs,
+            confs,
+            [[(50, 60, 90, 90)], [(0, 0, 0.5, 0.5)]],
+            [[1], [1]],
+            np.array([(0, 0, 0.5, 0.5), (0.5, 0.5, 1, 1)]),
+            (0.1, 0.1, 0.2, 0.2),
+            gt_difficult=[[False], [True]],
+        )
 
 
 def test_one_image_that_fits_is_enough():

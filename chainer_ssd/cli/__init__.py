@@ -1,4 +1,4 @@
-"""The command ``chainer-ssd``: train, predict, evaluate, env."""
+"""The command ``chainer-ssd``: train, predict, evaluate, check, env."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from chainer_ssd.cli import env, evaluate, predict, train
+from chainer_ssd.cli import check, env, evaluate, predict, train
 from chainer_ssd.cli._arguments import split_doc
 
-COMMANDS = {'train': train, 'predict': predict, 'evaluate': evaluate, 'env': env}
+COMMANDS = {'train': train, 'predict': predict, 'evaluate': evaluate, 'check': check, 'env': env}
 
 
 def create_parser() -> argparse.ArgumentParser:

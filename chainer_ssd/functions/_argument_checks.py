@@ -7,12 +7,19 @@ from typing import Any
 import chainer
 
 from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._options import short_repr
 from chainer_ssd._validation import as_array
 
 
 def rank_prefix(comm: Any) -> str:
     """Return the start of an error message: the rank, if there is a communicator."""
     return '' if comm is None else f'rank {comm.rank}: '
+
+
+def check_communicator(comm: Any) -> None:
+    """Raise ``TypeError`` unless ``comm`` is None or has a rank and a size."""
+    if comm is not None and not (hasattr(comm, 'rank') and hasattr(comm, 'size')):
+        raise TypeError(f'comm = {short_repr(comm)}: expected a communicator or None')
 
 
 def as_variable(x: Any, name: str) -> chainer.Variable:

@@ -6,23 +6,40 @@ Both interfaces have x before y.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import chainer
 import numpy as np
 
 from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._options import short_repr
+from chainer_ssd._validation import as_array as as_numeric_array
 from chainer_ssd._validation import raise_for_row
 from chainer_ssd.functions._argument_checks import rank_prefix
 
+#: All letters of ``dtype.kind``. Each dtype is checked where its meaning is known.
+_ALL_KINDS = 'biufcmMOSUV'
 
-def as_array(x: Any) -> Array:
-    """Return the array of a ``chainer.Variable``, an array or a list."""
+
+def as_array(x: Any, name: str) -> Array:
+    """Return the array of a ``chainer.Variable``, an array or a list, of any dtype."""
     x = x.array if isinstance(x, chainer.Variable) else x
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError('a ground truth is a masked array: expected an array without a mask')
-    return x if hasattr(x, 'dtype') else np.asarray(x)
+    return as_numeric_array(x, name, _ALL_KINDS)
+
+
+def as_image_list(name: str, per_image: Any, comm: Any) -> list[Array]:
+    """Return ground truths as a list with one array per image, or raise."""
+    if isinstance(per_image, (str, bytes, dict, set, frozenset)) or not isinstance(
+        per_image, (Iterable, np.ndarray)
+    ):
+        raise TypeError(
+            f'{rank_prefix(comm)}{name} = {short_repr(per_image)}: expected a list with one array '
+            'for each image'
+        )
+    if getattr(per_image, 'ndim', 1) == 0:
+        raise ValueError(f'{rank_prefix(comm)}{name} has shape (): expected one array per image')
+    return [as_array(each, f'{rank_prefix(comm)}{name}[{i}]') for i, each in enumerate(per_image)]
 
 
 def check_n_image(name: str, per_image: Sequence[Any], n_image: int, comm: Any) -> None:
@@ -50,7 +67,11 @@ def split_images(
     comm : communicator or None
         Its rank is named in messages.
     """
-    if gt_lens is None and not isinstance(gt_box, (list, tuple)) and as_array(gt_box).ndim == 2:
+    if (
+        gt_lens is None
+        and not isinstance(gt_box, (list, tuple))
+        and as_array(gt_box, 'gt_box').ndim == 2
+    ):
         if n_image != 1:
             raise ValueError(
                 f'{rank_prefix(comm)}gt_box is one array for {n_image} images: expected '
@@ -58,11 +79,12 @@ def split_images(
             )
         gt_lens = [len(gt_box)]
     if gt_lens is None:
-        gt_bboxes, gt_labels = list(map(as_array, gt_box)), list(map(as_array, gt_label))
+        gt_bboxes = as_image_list('gt_box', gt_box, comm)
+        gt_labels = as_image_list('gt_label', gt_label, comm)
     else:
-        lens = as_array(gt_lens).tolist()
-        gt_bboxes = _split_rows('gt_box', as_array(gt_box), lens, comm)
-        gt_labels = _split_rows('gt_label', as_array(gt_label), lens, comm)
+        lens = as_array(gt_lens, 'gt_lens').tolist()
+        gt_bboxes = _split_rows('gt_box', as_array(gt_box, 'gt_box'), lens, comm)
+        gt_labels = _split_rows('gt_label', as_array(gt_label, 'gt_label'), lens, comm)
     check_n_image('gt_box', gt_bboxes, n_image, comm)
     check_n_image('gt_label', gt_labels, n_image, comm)
     return gt_bboxes, gt_labels
@@ -81,19 +103,21 @@ def split_column(name: str, column: Any, gt_lens: Any, n_image: int, comm: Any) 
         As those of :func:`split_images`.
     """
     if gt_lens is not None:
-        columns = _split_rows(name, as_array(column), as_array(gt_lens).tolist(), comm)
+        lens = as_array(gt_lens, 'gt_lens').tolist()
+        columns = _split_rows(name, as_array(column, name), lens, comm)
     elif n_image == 1 and getattr(column, 'ndim', 0) == 1:
-        columns = [column]
+        columns = [as_array(column, name)]
     else:
-        columns = list(map(as_array, column))
+        columns = as_image_list(name, column, comm)
     check_n_image(name, columns, n_image, comm)
     return columns
 
 
 def _split_rows(name: str, array: Array, lens: list[Any], comm: Any) -> list[Array]:
-    if not all(isinstance(n, int) and n >= 0 for n in lens) or array.shape[:1] != (sum(lens),):
+    is_valid = isinstance(lens, list) and all(type(n) is int and n >= 0 for n in lens)
+    if not is_valid or array.shape[:1] != (sum(lens),):
         raise ValueError(
-            f'{rank_prefix(comm)}gt_lens = {lens} and {name} has shape {array.shape}: '
+            f'{rank_prefix(comm)}gt_lens = {short_repr(lens)} and {name} has shape {array.shape}: '
             'expected integers >= 0 whose sum is the number of rows'
         )
     return [array[stop - n : stop] for n, stop in zip(lens, itertools.accumulate(lens))]
@@ -133,6 +157,8 @@ def check_gt_label(
     if checks_values(xp):
         valid = (gt_label >= 0) & (gt_label < n_class) & (gt_label == xp.floor(gt_label))
         expected = f'an integer from 0 to {n_class - 1}'
+        if n_class == 0:
+            expected = 'no ground truth: the number of classes counts the background, too'
         if background_label is not None:
             valid &= gt_label != background_label
             expected += f', except background_label {background_label}'

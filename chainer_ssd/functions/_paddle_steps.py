@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import chainer
 
 from chainer_ssd._array import Array, checks_values, get_array_module
-from chainer_ssd._validation import check_bbox, raise_for_row
+from chainer_ssd._options import short_repr
+from chainer_ssd._validation import as_array as as_numeric_array
+from chainer_ssd._validation import check_bbox, check_column, raise_for_row
 from chainer_ssd.functions._argument_checks import rank_prefix
 from chainer_ssd.functions._ground_truth import (
     as_array,
@@ -79,10 +81,12 @@ def make_targets(
     is_integer = isinstance(background_label, numbers.Integral)
     if not is_integer or isinstance(background_label, bool) or not 0 <= background_label < n_class:
         raise ValueError(
-            f'{where}background_label = {background_label!r}: expected one of '
+            f'{where}background_label = {short_repr(background_label)}: expected one of '
             f'the {n_class} columns of confidence'
         )
-    prior = check_bbox(as_array(prior_box), f'{where}prior_box', order='xy', allow_empty=True)
+    prior = check_bbox(
+        as_array(prior_box, f'{where}prior_box'), f'{where}prior_box', order='xy', allow_empty=True
+    )
     prior = device.send(prior)
     xp = get_array_module(prior)
     if len(prior) != n_box:
@@ -90,13 +94,20 @@ def make_targets(
             f'{where}prior_box has shape {prior.shape} and location '
             f'{(n_image, n_box, 4)}: expected {n_box} default boxes'
         )
-    variance = xp.ones(4, 'f') if prior_box_var is None else device.send(as_array(prior_box_var))
+    variance = xp.ones(4, 'f')
+    if prior_box_var is not None:
+        variance = as_numeric_array(prior_box_var, f'{where}prior_box_var')
+        variance = device.send(variance)
     _check_variance(variance, prior, where)
 
     gt_bboxes, gt_labels = split_images(gt_box, gt_label, gt_lens, n_image, comm)
     gt_difficults: list[Array | None] = [None] * n_image
     if gt_difficult is not None:
         gt_difficults = [*split_column('gt_difficult', gt_difficult, gt_lens, n_image, comm)]
+        for i, difficult in enumerate(gt_difficults):
+            name = f'{where}gt_difficult[{i}]'
+            difficult = check_column(difficult, len(gt_bboxes[i]), name, 'b', 'bool')
+            gt_difficults[i] = device.send(difficult.astype(bool, copy=False))
     for i in range(n_image):
         bbox = check_bbox(gt_bboxes[i], f'{where}gt_box[{i}]', order='xy', dtype=prior.dtype)
         label = check_gt_label(

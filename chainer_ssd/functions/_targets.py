@@ -64,8 +64,12 @@ def encode_batch(
     for i, (gt_bbox, gt_label) in enumerate(zip(map(swap_xy, gt_bboxes), gt_labels)):
         try:
             targets.index[i], fits = matcher.assign(gt_bbox, gt_difficults[i])
-            n_truth += len(gt_bbox)
-            fits_any |= fits and len(gt_bbox) > 0
+            n_assignable = len(gt_bbox)
+            difficult = gt_difficults[i]
+            if difficult is not None:
+                n_assignable -= int(difficult.sum())
+            n_truth += n_assignable
+            fits_any |= fits and n_assignable > 0
             mb_loc, targets.mb_labels[i] = encoder(gt_bbox, gt_label, targets.index[i])
         except ValueError as error:
             raise ValueError(f'{rank_prefix(comm)}image {i}: {error}') from error

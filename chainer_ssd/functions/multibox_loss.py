@@ -12,6 +12,7 @@ from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions._argument_checks import (
     as_target,
     as_variable,
+    check_communicator,
     check_predictions,
     check_targets,
 )
@@ -87,6 +88,7 @@ def multibox_loss(
     gt_mb_locs = as_target(gt_mb_locs, 'gt_mb_locs')
     gt_mb_labels = as_target(gt_mb_labels, 'gt_mb_labels')
     check_ratio('k', k)
+    check_communicator(comm)
     check_predictions(mb_locs.array, mb_confs.array, gt_mb_labels.shape, comm)
     not_background = check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)
 

@@ -7,7 +7,9 @@ from typing import Any
 import chainer
 import chainer.functions as F
 
-from chainer_ssd._array import Array, get_array_module
+from chainer_ssd._array import Array, checks_values, get_array_module
+from chainer_ssd._options import check_ratio
+from chainer_ssd._validation import as_array
 
 #: No image has so many negatives for one positive.
 _MAX_K = 2.0**53
@@ -45,8 +47,20 @@ def hard_negative_limit(n_positive: Array, n_negative: Array, k: float) -> Array
     -------
     int64 array of shape (B,)
         min(ceil(k · n_positive), n_negative). The product is a float64.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` is negative, NaN or inf, or a count is negative.
+    TypeError
+        If a count is not an integer, or an array is masked.
     """
+    check_ratio('k', k)
+    n_positive = as_array(n_positive, 'n_positive', 'iu', 'integers')
+    n_negative = as_array(n_negative, 'n_negative', 'iu', 'integers')
     xp = get_array_module(n_positive)
+    if checks_values(xp) and not (xp.all(n_positive >= 0) and xp.all(n_negative >= 0)):
+        raise ValueError('n_positive or n_negative is below 0: expected numbers of boxes')
     # A larger k selects all negatives, too. The product of a huge k would overflow.
     limit = xp.ceil(min(float(k), _MAX_K) * n_positive)
     return xp.minimum(limit, n_negative).astype('q')
@@ -68,10 +82,20 @@ def n_hard_negative(gt_mb_labels: Array, k: float) -> Array:
         min(ceil(k · n_i), number of background boxes of image i), where n_i is the number of
         positives.
 
+    Raises
+    ------
+    ValueError
+        If ``k`` is negative, NaN or inf, or the shape is not (B, K).
+    TypeError
+        If labels are not integers, or the array is masked.
+
     See Also
     --------
     hard_negative_limit : The same rule for counts.
     """
+    gt_mb_labels = as_array(gt_mb_labels, 'gt_mb_labels', 'iu', 'integers')
+    if gt_mb_labels.ndim != 2:
+        raise ValueError(f'gt_mb_labels has shape {gt_mb_labels.shape}: expected (B, K)')
     n_positive = (gt_mb_labels > 0).sum(axis=1)
     n_negative = (gt_mb_labels == 0).sum(axis=1)
     return hard_negative_limit(n_positive, n_negative, k)
@@ -91,7 +115,22 @@ def background_loss(mb_confs: Array, maximum: Array | None = None) -> Array:
     -------
     float array of shape (B, K)
         At least float32.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree.
+    TypeError
+        If a dtype is not integer or float, or an array is masked.
     """
+    mb_confs = as_array(mb_confs, 'mb_confs')
+    if mb_confs.ndim != 3 or mb_confs.shape[2] < 1:
+        raise ValueError(f'mb_confs has shape {mb_confs.shape}: expected (B, K, C)')
+    if maximum is not None:
+        maximum = as_array(maximum, 'maximum')
+        if maximum.shape != (*mb_confs.shape[:2], 1):
+            expected = (*mb_confs.shape[:2], 1)
+            raise ValueError(f'maximum has shape {maximum.shape}: expected {expected}')
     xp = get_array_module(mb_confs)
     # Contiguous, because the rounding of a sum depends on the memory layout.
     mb_confs = xp.ascontiguousarray(mb_confs, xp.promote_types(mb_confs.dtype, 'f'))

@@ -17,7 +17,11 @@ from chainer_ssd._options import (
     check_ratio,
 )
 from chainer_ssd.distributed import PositiveCount
-from chainer_ssd.functions._argument_checks import as_variable, check_predictions
+from chainer_ssd.functions._argument_checks import (
+    as_variable,
+    check_communicator,
+    check_predictions,
+)
 from chainer_ssd.functions._paddle_steps import SelectedBoxes, make_targets, select_boxes
 from chainer_ssd.functions.objective import huber_loss, select_rows, softmax_cross_entropy
 
@@ -162,6 +166,7 @@ def ssd_loss(
     check_ratio('neg_pos_ratio', neg_pos_ratio)
     check_ratio('loc_loss_weight', loc_loss_weight)
     check_ratio('conf_loss_weight', conf_loss_weight)
+    check_communicator(comm)
     check_flag('normalize', normalize)
     check_flag('mine_with_loc_loss', mine_with_loc_loss)
     if mining_type == 'hard_example':

@@ -12,10 +12,21 @@ from chainer_ssd._options import (
     check_integer,
     check_positive_number,
     check_ratio,
+    short_repr,
 )
 from chainer_ssd._validation import check_bbox, check_default_bbox
-from chainer_ssd.functions._argument_checks import as_variable, check_predictions, rank_prefix
-from chainer_ssd.functions._ground_truth import as_array, check_gt_label, check_n_image
+from chainer_ssd.functions._argument_checks import (
+    as_variable,
+    check_communicator,
+    check_predictions,
+    rank_prefix,
+)
+from chainer_ssd.functions._ground_truth import (
+    as_array,
+    as_image_list,
+    check_gt_label,
+    check_n_image,
+)
 from chainer_ssd.functions._targets import Targets, encode_batch
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.ops import Matcher, swap_xy
@@ -88,18 +99,25 @@ class MultiBoxLoss:
     ) -> None:
         self.num_classes = check_integer('num_classes', num_classes, 1)
         self.overlap_thresh = float(check_fraction('overlap_thresh', overlap_thresh))
-        if bkg_label != 0 or isinstance(bkg_label, bool):
+        is_one_value = getattr(bkg_label, 'ndim', 0) == 0 and not isinstance(bkg_label, bool)
+        if not is_one_value or bkg_label != 0:
             raise ValueError(
-                f'bkg_label = {bkg_label!r}: expected 0, the only background that ssd.pytorch uses'
+                f'bkg_label = {short_repr(bkg_label)}: expected 0, the only background that '
+                'ssd.pytorch uses'
             )
         self.neg_pos = check_ratio('neg_pos', neg_pos)
         if not isinstance(variance, Iterable) or isinstance(variance, str):
-            raise TypeError(f'variance = {variance!r}: expected 2 finite positive numbers')
+            raise TypeError(
+                f'variance = {short_repr(variance)}: expected 2 finite positive numbers'
+            )
         self.variance = tuple(
             check_positive_number(f'variance[{i}]', v) for i, v in enumerate(variance)
         )
         if len(self.variance) != 2:
-            raise ValueError(f'variance = {variance!r}: expected 2 finite positive numbers')
+            raise ValueError(
+                f'variance = {short_repr(variance)}: expected 2 finite positive numbers'
+            )
+        check_communicator(comm)
         self.comm = comm
 
     def __call__(
@@ -134,6 +152,10 @@ class MultiBoxLoss:
         TypeError
             If a dtype is not valid.
         """
+        if not isinstance(predictions, (tuple, list)) or len(predictions) != 3:
+            raise TypeError(
+                f'predictions = {short_repr(predictions)}: expected (loc, conf, priors)'
+            )
         loc, conf, priors = predictions
         loc, conf = as_variable(loc, 'loc'), as_variable(conf, 'conf')
         check_predictions(loc.array, conf.array, None, self.comm, ('loc', 'conf'))
@@ -157,14 +179,16 @@ class MultiBoxLoss:
     ) -> Targets:
         """Return the targets of a batch on ``device``, or raise if an argument is invalid."""
         where = rank_prefix(self.comm)
-        priors = check_default_bbox(as_array(priors), f'{where}priors', order='xy')
+        priors = check_default_bbox(
+            as_array(priors, f'{where}priors'), f'{where}priors', order='xy'
+        )
         if len(priors) < n_box:
             raise ValueError(
                 f'{where}priors has shape {priors.shape}: expected '
                 f'({n_box}, 4), one for each row of loc'
             )
         default_bbox = swap_xy(device.send(priors)[:n_box])
-        targets = list(map(as_array, targets))
+        targets = as_image_list('targets', targets, self.comm)
         check_n_image('targets', targets, n_image, self.comm)
         bboxes, labels = [], []
         for i, target in enumerate(targets):

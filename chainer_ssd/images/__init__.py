@@ -19,7 +19,7 @@ from chainer_ssd.images.read_image import read_image
 from chainer_ssd.images.resize_image import resize_image, resize_pixels
 from chainer_ssd.images.text import has_glyphs
 from chainer_ssd.images.video import VideoReader, VideoWriter
-from chainer_ssd.images.write_image import image_format_of, write_image
+from chainer_ssd.images.write_image import encode_jpeg, image_format_of, write_image
 
 __all__ = [
     'ImageHeader',
@@ -27,6 +27,7 @@ __all__ = [
     'VideoWriter',
     'add_brightness',
     'change_hue_and_saturation',
+    'encode_jpeg',
     'has_glyphs',
     'image_format_of',
     'merge_planes',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -65,3 +66,29 @@ def image_format_of(path: str | os.PathLike[str]) -> str:
     if image_format not in Image.SAVE:
         raise ValueError(f'{path}: expected a suffix such as .png or .jpg')
     return image_format
+
+
+def encode_jpeg(img: Any) -> bytes:
+    """Return the content of a JPEG file.
+
+    Parameters
+    ----------
+    img : float or uint8 array of shape (3, H, W)
+        RGB, 0 to 255.
+
+    Returns
+    -------
+    bytes
+        The file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the image is not (3, H, W) or its values are not 0 to 255.
+    ImportError
+        If Pillow is missing (``pip install "chainer_ssd[data]"``).
+    """
+    file = io.BytesIO()
+    image = require('PIL.Image', 'data').fromarray(to_pixels(img))
+    image.save(file, 'JPEG', **_JPEG_OPTIONS)
+    return file.getvalue()

@@ -12,6 +12,7 @@ from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._options import check_fraction
 from chainer_ssd._validation import as_array, raise_for_row
 from chainer_ssd.ops import (
+    Encoder,
     decode,
     encode,
     generate_default_bbox,
@@ -51,6 +52,9 @@ class MultiboxCoder:
             np.arange(len(grids), dtype=np.int32),
             [grid**2 * (2 + 2 * len(ratios)) for grid, ratios in zip(grids, aspect_ratios)],
         )
+        Encoder(self.default_bbox, variance)  # raises where they are not valid
+        if np.shape(variance) not in ((2,), (4,)):
+            raise ValueError(f'variance has shape {np.shape(variance)}: expected (2,) or (4,)')
         self.variance = variance
 
     def to_cpu(self) -> MultiboxCoder:
@@ -145,20 +149,23 @@ class MultiboxCoder:
             If shapes disagree, a threshold lies outside [0, 1], or a prediction is NaN or
             infinite. Such a prediction would pass as "no detection".
         TypeError
-            If a dtype is not float, or an array is masked.
+            If a dtype is not integer or float, or an array is masked.
         """
         check_fraction('score_thresh', score_thresh)
         if nms_thresh is not None:
             check_fraction('nms_thresh', nms_thresh)
-        mb_loc = as_array(mb_loc, 'mb_loc', 'f', 'floats')
-        mb_conf = as_array(mb_conf, 'mb_conf', 'f', 'floats')
+        mb_loc, mb_conf = as_array(mb_loc, 'mb_loc'), as_array(mb_conf, 'mb_conf')
+        if mb_conf.dtype.kind != 'f':
+            mb_conf = mb_conf.astype('f')
         xp = get_array_module(mb_loc)
         n_box = len(self.default_bbox)
-        if mb_loc.shape != (n_box, 4) or mb_conf.ndim != 2 or len(mb_conf) != n_box:
+        if mb_loc.shape != (n_box, 4) or mb_conf.shape[:1] != (n_box,) or mb_conf.ndim != 2:
             raise ValueError(
                 f'mb_loc has shape {mb_loc.shape} and mb_conf {mb_conf.shape}: '
                 f'expected ({n_box}, 4) and ({n_box}, C)'
             )
+        if not mb_conf.shape[1]:
+            raise ValueError(f'mb_conf has shape {mb_conf.shape}: expected C >= 1, the background')
         _check_finite(mb_loc, 'mb_loc')
         _check_finite(mb_conf, 'mb_conf')
         # score_c <= exp(x_c − x_background), up to rounding. So most boxes need no softmax.
@@ -166,7 +173,8 @@ class MultiboxCoder:
         box = xp.flatnonzero((mb_conf[:, 1:] >= mb_conf[:, :1] + min_margin).any(axis=1))
         score = mb_conf[box]
         score = score.astype(xp.promote_types(score.dtype, 'f'), copy=False)
-        score = xp.exp(score - score.max(axis=1, keepdims=True))
+        with np.errstate(over='ignore', under='ignore'):  # -inf and 0 are right
+            score = xp.exp(score - score.max(axis=1, keepdims=True))
         score /= score.sum(axis=1, keepdims=True)
         bbox = decode(self.default_bbox[box], mb_loc[box], self.variance)
         # The transpose makes nonzero go class by class.

@@ -12,6 +12,7 @@ from typing import Any
 from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._validation import (
     as_array,
+    as_bbox,
     check_bbox,
     check_default_bbox,
     check_index,
@@ -123,6 +124,7 @@ class Encoder:
             As :func:`encode`. A ground truth that is not assigned is not checked.
         """
         xp = get_array_module(self.default_bbox, bbox, index)
+        bbox = as_bbox(bbox)
         label = xp.asarray(check_label(label, len(bbox)))
         index = xp.asarray(check_index(index, len(self.default_bbox), len(bbox)))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chainer_ssd._options import check_integer, check_positive_number
+from chainer_ssd._options import check_integer, check_positive_number, short_repr
+from chainer_ssd._validation import check_default_bbox, raise_for_row
 
 #: SSD300 of the paper: 8,732 default boxes, in pixels of the 300 x 300 input.
 SSD300_SPEC: dict[str, Any] = {
@@ -24,6 +25,10 @@ SSD512_SPEC: dict[str, Any] = {
     'steps': (8, 16, 32, 64, 128, 256, 512),
     'sizes': (35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6),
 }
+
+
+#: An assignment counts default boxes as int32.
+_MAX_BOXES = 2**31 - 1
 
 
 def generate_default_bbox(
@@ -55,7 +60,8 @@ def generate_default_bbox(
     Raises
     ------
     ValueError
-        If the lengths disagree or a number is not positive.
+        If the lengths disagree, a number is not positive, a box does not fit float32, or there
+        are 2**31 default boxes or more.
     TypeError
         If a grid is not an integer, or an argument is not a sequence.
 
@@ -72,7 +78,9 @@ def generate_default_bbox(
     steps = _as_numbers('steps', steps)
     sizes = _as_numbers('sizes', sizes)
     if not isinstance(aspect_ratios, Iterable):
-        raise TypeError(f'aspect_ratios = {aspect_ratios!r}: expected a sequence for each scale')
+        raise TypeError(
+            f'aspect_ratios = {short_repr(aspect_ratios)}: expected a sequence for each scale'
+        )
     aspect_ratios = [
         _as_numbers(f'aspect_ratios[{i}]', ratios) for i, ratios in enumerate(aspect_ratios)
     ]
@@ -80,6 +88,13 @@ def generate_default_bbox(
         raise ValueError(
             f'{len(grids)} grids, {len(aspect_ratios)} aspect_ratios, {len(steps)} steps, '
             f'{len(sizes)} sizes: expected S, S, S and S + 1 of them'
+        )
+    if not grids:
+        raise ValueError('grids = (): expected at least one scale')
+    n_box = sum(grid**2 * (2 + 2 * len(ratios)) for grid, ratios in zip(grids, aspect_ratios))
+    if n_box > _MAX_BOXES:
+        raise ValueError(
+            f'grids = {short_repr(grids)}: expected at most {_MAX_BOXES} default boxes in all'
         )
     scales = []
     for k, (grid, ratios, step) in enumerate(zip(grids, aspect_ratios, steps)):
@@ -90,11 +105,15 @@ def generate_default_bbox(
         # c = (cell + 1/2) · step
         center = (np.arange(grid) + 0.5) * step
         scale = np.empty((grid, grid, len(shapes), 4), np.float32)
-        scale[..., 0] = center[:, None, None]
-        scale[..., 1] = center[None, :, None]
-        scale[..., 2:] = shapes
+        with np.errstate(over='ignore', under='ignore'):  # the check below names such a box
+            scale[..., 0] = center[:, None, None]
+            scale[..., 1] = center[None, :, None]
+            scale[..., 2:] = shapes
         scales.append(scale.reshape(-1, 4))
-    return np.concatenate(scales)
+    default_bbox = check_default_bbox(np.concatenate(scales))
+    has_area = (default_bbox[:, 2:] > 0).all(axis=1)
+    raise_for_row('default_bbox', default_bbox, has_area, 'sizes that float32 can hold')
+    return default_bbox
 
 
 def _as_numbers(
@@ -102,7 +121,7 @@ def _as_numbers(
 ) -> list[Any]:
     """Return positive numbers as a list, or raise. ``check`` also decides their type."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise TypeError(f'{name} = {values!r}: expected a sequence of numbers')
+        raise TypeError(f'{name} = {short_repr(values)}: expected a sequence of numbers')
     return [
         check_positive_number(f'{name}[{i}]', check(f'{name}[{i}]', value))
         for i, value in enumerate(values)

@@ -73,7 +73,7 @@ def match(
     UserWarning
         If there are more ground truths than default boxes: some stay unmatched. If no ground truth
         overlaps a default box, or if default boxes seem to be in pixels and all ground truths in
-        fractions of the image.
+        fractions of the image, or the other way round.
 
     Notes
     -----
@@ -150,6 +150,7 @@ class Matcher:
         self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
         sides = self._default_columns[2:] - self._default_columns[:2]
         self._is_in_pixels = bool(sides.size) and bool(sides.min() >= _MIN_PIXELS)
+        self._is_in_fractions = bool(sides.size) and bool(sides.max() < _MIN_PIXELS)
 
     def __call__(self, bbox: Array | Sequence[Any], ignore: Array | None = None) -> Array:
         """Match one image.
@@ -190,8 +191,9 @@ class Matcher:
             As :func:`match` returns it.
         fits : bool
             False if no ground truth overlaps a default box. Also False if all coordinates of the
-            ground truths are at most 1, and no default box has a side below 2. True without ground
-            truths.
+            ground truths are at most 1, and no default box has a side below 2. Also False if no
+            ground truth has a side below 2, and all sides of default boxes are. True without
+            ground truths to assign.
 
         Raises
         ------
@@ -220,12 +222,18 @@ class Matcher:
         index, fits = xp.full(n_box, -1, 'i'), True
         if len(assignable) and n_box:
             fits = self._assign(xp, bbox[assignable], index)
-            fits = fits and not (self._is_in_pixels and bool(bbox.max() <= 1))
+            fits = fits and not self._has_another_unit(bbox)
         if len(ignored):
             index[index >= 0] = assignable[index[index >= 0]]
             is_covered = self._iou(xp, bbox[ignored]).max(axis=0) >= self.iou_thresh
             index[(index == -1) & is_covered] = -2
         return index, fits
+
+    def _has_another_unit(self, bbox: Array) -> bool:
+        """Return whether one of the two is in pixels and the other in fractions of the image."""
+        if self._is_in_pixels:
+            return bool(bbox.max() <= 1)
+        return self._is_in_fractions and bool((bbox[:, 2:] - bbox[:, :2]).min() >= _MIN_PIXELS)
 
     def warn_no_overlap(self, stacklevel: int = 2) -> None:
         """Warn that no ground truth fits the default boxes.

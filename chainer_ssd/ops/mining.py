@@ -70,6 +70,9 @@ def hard_negative_mining(
     if checks_values(xp):
         raise_for_row('n_negative', n_negative, n_negative >= 0, 'integers >= 0')
     negative = ~(positive | ignored)
+    if conf_loss.dtype.kind != 'f':  # float64 does not tell all integers apart
+        order = xp.unique(conf_loss, return_inverse=True)[1]
+        conf_loss = order.reshape(conf_loss.shape).astype('d')
     rank = _rank_by_loss(xp, xp.where(negative, conf_loss, -xp.inf))
     return negative & (rank < n_negative[:, None])
 

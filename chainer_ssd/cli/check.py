@@ -1,0 +1,111 @@
+"""Find the faults of a data set in Pascal VOC's layout before a training.
+
+    chainer-ssd check path/to/BCCD
+    chainer-ssd check path/to/BCCD --html report.html --json report.json
+
+All images are read. The exit status is 0 if the data set is fit to train on, 1 if it has errors,
+and 2 if an option is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from chainer_ssd._files import replace_file, write_json
+from chainer_ssd._options import check_fraction, check_positive_number
+from chainer_ssd.cli._arguments import exit_in_one_line, integer, number
+from chainer_ssd.cli._training_data import TEST_SPLIT, TRAIN_SPLIT, read_label_names
+from chainer_ssd.inspection import inspect_voc, write_html
+from chainer_ssd.links import create_detector
+from chainer_ssd.links.detector import MODELS
+
+UNFIT_STATUS = 1
+DEFAULT_INSIZE = 192  # of ssd_mini
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``chainer-ssd check``."""
+    add = parser.add_argument
+    add('root', help='folder that holds Annotations/, ImageSets/ and JPEGImages/')
+    add(
+        '--train-split',
+        default=TRAIN_SPLIT,
+        metavar='NAME',
+        help='the list in ImageSets/Main/ to train on (default: %(default)s)',
+    )
+    add(
+        '--test-split',
+        default=TEST_SPLIT,
+        metavar='NAME',
+        help='the list in ImageSets/Main/ to test on, or "none" (default: %(default)s)',
+    )
+    add(
+        '--label-names',
+        metavar='FILE',
+        help='text file with one class name per line. Names that it lacks are errors. '
+        '(default: the names in the training list)',
+    )
+    add(
+        '--model',
+        choices=tuple(MODELS),
+        default='ssd_mini',
+        help='the model whose default boxes are compared with the objects (default: %(default)s)',
+    )
+    add(
+        '--insize',
+        type=integer(1),
+        metavar='N',
+        help=f'for ssd_mini: side of its input in pixels (default: {DEFAULT_INSIZE})',
+    )
+    add(
+        '--box-scale',
+        type=number(check_positive_number),
+        default=1.0,
+        metavar='X',
+        help='factor of the sides of all default boxes. The report proposes one. '
+        '(default: %(default)g)',
+    )
+    add(
+        '--iou-thresh',
+        type=number(check_fraction),
+        default=0.5,
+        metavar='X',
+        help='IoU from which on a default box matches an object (default: %(default)g)',
+    )
+    add('--json', metavar='FILE', help='write the report as JSON (default: not written)')
+    add(
+        '--html',
+        metavar='FILE',
+        help='write the report as one page for a browser, with pictures (default: not written)',
+    )
+    add(
+        '--max-pictures',
+        type=integer(0),
+        default=24,
+        metavar='N',
+        help='pictures on the page. Lower it for a smaller file. (default: %(default)s)',
+    )
+
+
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Inspect the data set, print the report, and exit with status 1 if it has errors."""
+    with exit_in_one_line(parser):
+        label_names = None if args.label_names is None else read_label_names(args.label_names)
+        insize = args.insize or (DEFAULT_INSIZE if args.model == 'ssd_mini' else None)
+        report = inspect_voc(
+            args.root,
+            create_detector(args.model, 1, insize, box_scale=args.box_scale),
+            args.train_split,
+            None if args.test_split == 'none' else args.test_split,
+            label_names,
+            args.iou_thresh,
+        )
+        print(report.to_text())
+        if args.json is not None:
+            write_json(args.json, report.to_dict())
+        if args.html is not None:
+            page = write_html(report, args.max_pictures)
+            with replace_file(args.html) as file:
+                file.write(page.encode('utf-8', 'surrogateescape'))
+    if not report.is_fit:
+        parser.exit(UNFIT_STATUS)

@@ -1,0 +1,200 @@
+"""The result of an inspection as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from chainer_ssd.images import encode_jpeg, read_image, resize_image
+from chainer_ssd.inspection.class_checks import ClassCount
+from chainer_ssd.inspection.finding import Finding
+from chainer_ssd.inspection.kinds import KINDS
+from chainer_ssd.inspection.report import Report, describe_coverage
+from chainer_ssd.visualizations import draw_bbox
+
+_SIDE = 320  # of a picture, in pixels
+_MAX_ROWS = 200  # of one kind of finding
+_N_BAR = 12
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto;
+  max-width: 62rem; padding: 1.5rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
+p { margin: .3rem 0; } .path { color: #666; overflow-wrap: anywhere; }
+.verdict { font-weight: 600; padding: .5rem .8rem; border-radius: .4rem; display: inline-block; }
+.fit { background: #e2f3e5; color: #14532d; } .unfit { background: #fde4e4; color: #7f1d1d; }
+.level { font-size: .75rem; font-weight: 600; padding: .1rem .5rem; border-radius: .6rem; }
+.error { background: #fde4e4; color: #7f1d1d; } .warning { background: #fdf0d5; color: #713f12; }
+.note { background: #e6edf7; color: #1e3a5f; }
+table { border-collapse: collapse; width: 100%; } .scroll { overflow-x: auto; }
+th, td { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; font-size: .9rem;
+  border-bottom: 1px solid #eee; overflow-wrap: anywhere; }
+th { color: #666; font-weight: 600; } td.number, th.number { text-align: right; }
+figure { margin: 0; } figcaption { font-size: .8rem; color: #666; overflow-wrap: anywhere; }
+.pictures { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.pictures img { width: 100%; height: auto; border-radius: .3rem; background: #eee; }
+svg { width: 100%; height: auto; max-width: 40rem; }
+"""
+
+
+def write_html(report: Report, max_pictures: int = 24) -> str:
+    """Return the report as an HTML page without any other file.
+
+    Parameters
+    ----------
+    report : Report
+        What :func:`inspect_voc` returns.
+    max_pictures : int
+        Largest number of pictures of faulty images. Default: 24. Lower it for a smaller page.
+
+    Returns
+    -------
+    str
+        The page. All names in it are escaped.
+    """
+    return '\n'.join(_lines(report, max_pictures)) + '\n'
+
+
+def _lines(report: Report, max_pictures: int) -> Iterator[str]:
+    title = f'Data set {report.root}'
+    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f'<title>{_escape(title)}</title><style>{_STYLE}</style></head><body>'
+    yield f'<h1>Data set inspection</h1><p class="path">{_escape(report.root)}</p>'
+    verdict = 'Fit to train on' if report.is_fit else 'Not fit to train on: mend the errors first'
+    yield f'<p class="verdict {"fit" if report.is_fit else "unfit"}">{verdict}</p>'
+    yield f'<p>{report.n_train} training images, {report.n_test} test images.</p>'
+    yield from _summary(report)
+    yield '<h2>Classes</h2>'
+    yield _class_chart(report.classes)
+    yield '<h2>Sizes of the objects and default boxes</h2>'
+    yield f'<p>{_escape(report.model)}: {_escape(describe_coverage(report.coverage))}.</p>'
+    yield _size_chart(report.sides)
+    pictures = list(_pictures(report, max_pictures))
+    if pictures:
+        yield '<h2>Pictures of faults</h2><div class="pictures">'
+        yield from pictures
+        yield '</div>'
+    yield '<h2>All findings</h2>'
+    for kind, findings in report.by_kind().items():
+        yield from _table(kind, findings)
+    if not report.findings:
+        yield '<p>None.</p>'
+    yield '</body></html>'
+
+
+def _summary(report: Report) -> Iterator[str]:
+    found = report.by_kind()
+    if not found:
+        return
+    yield '<h2>Findings</h2><div class="scroll"><table><tr><th>level</th><th>finding</th>'
+    yield '<th class="number">number</th><th>what to do</th></tr>'
+    for kind, findings in found.items():
+        each = KINDS[kind]
+        yield f'<tr><td>{_level(kind)}</td><td>{kind}: {_escape(each.meaning)}</td>'
+        yield f'<td class="number">{len(findings)}</td><td>{_escape(each.advice)}</td></tr>'
+    yield '</table></div>'
+
+
+def _table(kind: str, findings: Sequence[Finding]) -> Iterator[str]:
+    yield f'<h3>{_level(kind)} {kind} ({len(findings)})</h3><div class="scroll"><table>'
+    for finding in findings[:_MAX_ROWS]:
+        yield f'<tr><td>{_escape(finding.file)}</td><td>{_escape(finding.text)}</td></tr>'
+    yield '</table></div>'
+    if len(findings) > _MAX_ROWS:
+        yield f'<p>and {len(findings) - _MAX_ROWS} more</p>'
+
+
+def _pictures(report: Report, max_pictures: int) -> Iterator[str]:
+    """Yield figures, in turn of each kind, and then of objects that cannot be matched."""
+    queues: list[list[tuple[str, str, Sequence[float] | None]]] = [
+        [(f'{kind}: {finding.text}', finding.image, finding.box) for finding in findings]
+        for kind, findings in report.by_kind().items()
+        if kind not in ('unreadable image', 'image without objects')
+    ]
+    lost: list[tuple[str, str, Sequence[float] | None]] = [
+        ('no default box matches', image, box) for image, box in report.coverage.unmatched
+    ]
+    queues = [[each for each in queue if each[1]] for queue in (*queues, lost)]
+    n_picture = 0
+    while n_picture < max_pictures and any(queues):
+        for queue in queues:
+            if not queue or n_picture == max_pictures:
+                continue
+            caption, file, box = queue.pop(0)
+            data = _thumbnail(file, box)
+            if data is None:
+                continue
+            n_picture += 1
+            yield f'<figure><img alt="{_escape(caption)}" src="data:image/jpeg;base64,{data}">'
+            yield f'<figcaption>{_escape(file)}<br>{_escape(caption)}</figcaption></figure>'
+
+
+def _thumbnail(file: str, box: Sequence[float] | None) -> str | None:
+    """Return a small picture as base64, or None if the image cannot be read."""
+    try:
+        img = read_image(file, dtype=np.uint8)
+    except (MemoryError, OSError, ValueError):
+        return None
+    zoom = min(1, _SIDE / max(img.shape[1:]))
+    height, width = (max(1, round(side * zoom)) for side in img.shape[1:])
+    img = resize_image(img, (height, width))
+    if box is not None and np.isfinite(box).all():
+        img = draw_bbox(img, [np.array(box) * zoom])
+    return base64.b64encode(encode_jpeg(img)).decode()
+
+
+def _class_chart(classes: Sequence[ClassCount]) -> str:
+    rows = classes[:60]
+    largest = max([count.n_train for count in rows], default=0) or 1
+    out = io.StringIO()
+    out.write(f'<svg viewBox="0 0 640 {24 * len(rows) + 4}" role="img" aria-label="class balance">')
+    for i, count in enumerate(rows):
+        y, width = 24 * i, 360 * count.n_train / largest
+        name = count.name if len(count.name) <= 24 else count.name[:23] + '…'
+        out.write(f'<text x="0" y="{y + 16}" font-size="13">{_escape(name)}</text>')
+        out.write(f'<rect x="190" y="{y + 4}" width="{width:.1f}" height="15" fill="#4a7ab5"/>')
+        out.write(
+            f'<text x="{196 + width:.1f}" y="{y + 16}" font-size="12" fill="#555">'
+            f'{count.n_train}</text>'
+        )
+    out.write('</svg>')
+    if len(classes) > len(rows):
+        out.write(f'<p>and {len(classes) - len(rows)} more classes</p>')
+    return out.getvalue()
+
+
+def _size_chart(sides: Sequence[float]) -> str:
+    """Return a histogram of object sizes on a logarithmic axis."""
+    if not sides:
+        return '<p>No object.</p>'
+    edges = np.geomspace(4, 1024, _N_BAR + 1)
+    counts, _ = np.histogram(np.clip(sides, edges[0], edges[-1] * 0.999), edges)
+    out = io.StringIO()
+    out.write('<svg viewBox="0 0 640 200" role="img" aria-label="sizes of objects">')
+    for i, count in enumerate(counts.tolist()):
+        x, height = 20 + 50 * i, 140 * count / max(counts.max(), 1)
+        out.write(
+            f'<rect x="{x}" y="{160 - height:.1f}" width="46" height="{height:.1f}" '
+            f'fill="#6aa06a"/><text x="{x + 23}" y="{155 - height:.1f}" font-size="11" '
+            f'text-anchor="middle" fill="#555">{count or ""}</text>'
+            f'<text x="{x}" y="176" font-size="11" text-anchor="middle">{edges[i]:.0f}</text>'
+        )
+    out.write('<text x="320" y="195" font-size="12" text-anchor="middle" fill="#555">')
+    out.write('square root of the area, in pixels of the input</text></svg>')
+    return out.getvalue()
+
+
+def _level(kind: str) -> str:
+    level = KINDS[kind].level
+    return f'<span class="level {level}">{level}</span>'
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)

@@ -1,0 +1,131 @@
+"""The images of a split with their objects, read file by file without stopping at a fault."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from chainer_ssd.datasets import (
+    AnnotationProblem,
+    VOCAnnotation,
+    find_voc_image,
+    read_voc_annotation,
+    read_voc_list,
+    voc_annotation_file,
+)
+from chainer_ssd.inspection.finding import Finding, make_finding
+
+_KIND_OF_PROBLEM = {
+    'unreadable_box': 'unreadable box',
+    'inverted_box': 'inverted box',
+    'no_area': 'box without area',
+    'not_finite': 'box not finite',
+    'repeated': 'repeated box',
+    'no_name': 'object without name',
+    'bad_difficult': 'unreadable flag',
+}
+
+Box = tuple[float, float, float, float]
+
+
+class ObjectRecord(NamedTuple):
+    """One object whose box is valid."""
+
+    name: str
+    bbox: Box
+    is_difficult: bool
+
+
+class ImageRecord(NamedTuple):
+    """One image of a split. Its file may be missing (``''``)."""
+
+    name: str
+    annotation_file: str
+    image_file: str
+    annotated_size: tuple[float, float] | None
+    objects: tuple[ObjectRecord, ...]
+
+
+def read_voc_records(
+    root: str | os.PathLike[str], split: str
+) -> tuple[list[ImageRecord], list[Finding]]:
+    """Return the images of a split in Pascal VOC's layout, and the faults of its files.
+
+    Parameters
+    ----------
+    root : str or path
+        Folder that holds Annotations/, ImageSets/Main/ and JPEGImages/.
+    split : str
+        Name of the list in ImageSets/Main/.
+
+    Returns
+    -------
+    records : list of ImageRecord
+        One for each image in the list.
+    findings : list of Finding
+        Faults of lists, annotations and boxes.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the list cannot be read.
+    """
+    found = read_voc_list(root, split)
+    findings = [
+        make_finding('listed twice', found.file, f'{name} stands twice') for name in found.repeated
+    ]
+    records = []
+    for name in found.names:
+        image_file = ''
+        try:
+            image_file = find_voc_image(root, name)
+        except FileNotFoundError as error:
+            findings.append(make_finding('missing image', found.file, str(error)))
+        except ValueError as error:
+            findings.append(make_finding('several images', found.file, str(error)))
+        file = voc_annotation_file(root, name)
+        annotation = VOCAnnotation((), None, ())
+        try:
+            annotation = read_voc_annotation(file, image_file or name)
+        except FileNotFoundError:
+            findings.append(make_finding('missing annotation', file, 'no such file'))
+        except (OSError, ValueError) as error:
+            findings.append(make_finding('unreadable annotation', file, str(error)))
+        findings += map(_to_finding, annotation.problems)
+        objects = []
+        for row, each in _readable_objects(annotation):
+            kind = _find_invalid(each.bbox)
+            if kind is None:
+                objects.append(each)
+            else:
+                text = f'object {row} ({each.name}): (y_min, x_min, y_max, x_max) = {each.bbox}'
+                findings.append(make_finding(kind, file, text, image_file))
+        records.append(ImageRecord(name, file, image_file, annotation.image_size, tuple(objects)))
+    return records, findings
+
+
+def _to_finding(problem: AnnotationProblem) -> Finding:
+    where = 'outside any <object>' if problem.row is None else f'object {problem.row}'
+    image = problem.image if os.path.isfile(problem.image) else ''
+    text = f'{where}: {problem.reason}'
+    return make_finding(_KIND_OF_PROBLEM[problem.kind], problem.file, text, image)
+
+
+def _readable_objects(annotation: VOCAnnotation) -> Iterator[tuple[int, ObjectRecord]]:
+    faulty = {problem.row for problem in annotation.problems}
+    for row, each in enumerate(annotation.objects):
+        if row not in faulty and each.name is not None and each.bbox is not None:
+            yield row, ObjectRecord(each.name, each.bbox, each.is_difficult)
+
+
+def _find_invalid(bbox: Box) -> str | None:
+    """Return the kind of an invalid box, None for a valid one."""
+    y_min, x_min, y_max, x_max = np.array(bbox, np.float32)
+    if not np.isfinite([y_min, x_min, y_max, x_max]).all():
+        return 'box not finite'
+    if y_min > y_max or x_min > x_max:
+        return 'inverted box'
+    return 'box without area' if y_min == y_max or x_min == x_max else None
