@@ -44,6 +44,8 @@ from chainer_ssd.cli._resume import (
 )
 from chainer_ssd.cli._train_arguments import add_train_arguments, fill_in_defaults
 from chainer_ssd.cli._training_data import (
+    TEST_SPLIT,
+    TRAIN_SPLIT,
     augment_dataset,
     count_default_workers,
     create_iterator,
@@ -54,6 +56,7 @@ from chainer_ssd.cli._training_data import (
 from chainer_ssd.datasets import SkipUnreadable
 from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
+from chainer_ssd.inspection import inspect_voc
 from chainer_ssd.links import create_detector, load_pretrained
 from chainer_ssd.runtime import Watchdog, lock_folder
 from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
@@ -109,6 +112,17 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             if not rank:
                 save_options(args.out, options)
                 print_classes(train, label_names)
+                if args.dataset == 'voc':
+                    report = inspect_voc(
+                        args.root,
+                        model,
+                        args.train_split or TRAIN_SPLIT,
+                        args.test_split or TEST_SPLIT,
+                        label_names,
+                        args.iou_thresh,
+                        reads_pixels=False,
+                    )
+                    print(f'{report.to_short_text()}. chainer-ssd check lists them')
             with interruptible_training(trainer, comm):
                 trainer.run(show_loop_exception_msg=False)
                 figures = trainer.observation

@@ -42,8 +42,8 @@ def check_boxes(
                 'repeated box', record.annotation_file, text, record.image_file, each.bbox
             )
         seen.add(key)
-    if not record.objects:
-        yield make_finding('image without objects', record.annotation_file, 'no valid object')
+    if record.is_background:
+        yield make_finding('image without objects', record.annotation_file, 'no object')
     if len(record.objects) > n_default:
         text = f'{len(record.objects)} objects, and the model has {n_default} default boxes'
         yield make_finding('crowded image', record.annotation_file, text, record.image_file)

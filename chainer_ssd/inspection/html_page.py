@@ -17,6 +17,7 @@ from chainer_ssd.inspection.report import Report, describe_coverage
 from chainer_ssd.visualizations import draw_bbox
 
 _SIDE = 320  # of a picture, in pixels
+_MIN_HALF_SIDE = 4  # of a box without area, in pixels of the picture
 _MAX_ROWS = 200  # of one kind of finding
 _N_BAR = 12
 
@@ -145,8 +146,11 @@ def _thumbnail(file: str, box: Sequence[float] | None) -> str | None:
     zoom = min(1, _SIDE / max(img.shape[1:]))
     height, width = (max(1, round(side * zoom)) for side in img.shape[1:])
     img = resize_image(img, (height, width))
-    if box is not None and np.isfinite(box).all():
-        img = draw_bbox(img, [np.array(box) * zoom])
+    if box is not None:
+        y_min, x_min, y_max, x_max = np.array(box) * zoom
+        corners = np.sort([(y_min, x_min), (y_max, x_max)], axis=0)  # a box may be inverted
+        grown = corners + [[-_MIN_HALF_SIDE], [_MIN_HALF_SIDE]] * (corners[0] == corners[1])
+        img = draw_bbox(img, [grown.ravel()])
     return base64.b64encode(encode_jpeg(img)).decode()
 
 

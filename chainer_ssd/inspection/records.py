@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chainer_ssd._validation import is_valid_bbox
 from chainer_ssd.datasets import (
     AnnotationProblem,
     VOCAnnotation,
@@ -40,13 +41,14 @@ class ObjectRecord(NamedTuple):
 
 
 class ImageRecord(NamedTuple):
-    """One image of a split. Its file may be missing (``''``)."""
+    """One image of a split. Its file may be missing (``''``), and its annotation unreadable."""
 
     name: str
     annotation_file: str
     image_file: str
     annotated_size: tuple[float, float] | None
-    objects: tuple[ObjectRecord, ...]
+    objects: tuple[ObjectRecord, ...]  # with valid boxes
+    is_background: bool  # its annotation states that there is no object
 
 
 def read_voc_records(
@@ -87,9 +89,10 @@ def read_voc_records(
         except ValueError as error:
             findings.append(make_finding('several images', found.file, str(error)))
         file = voc_annotation_file(root, name)
-        annotation = VOCAnnotation((), None, ())
+        annotation, is_background = VOCAnnotation((), None, ()), False
         try:
             annotation = read_voc_annotation(file, image_file or name)
+            is_background = not annotation.objects and not annotation.problems
         except FileNotFoundError:
             findings.append(make_finding('missing annotation', file, 'no such file'))
         except (OSError, ValueError) as error:
@@ -102,8 +105,13 @@ def read_voc_records(
                 objects.append(each)
             else:
                 text = f'object {row} ({each.name}): (y_min, x_min, y_max, x_max) = {each.bbox}'
-                findings.append(make_finding(kind, file, text, image_file))
-        records.append(ImageRecord(name, file, image_file, annotation.image_size, tuple(objects)))
+                box = each.bbox if kind != 'box not finite' else None
+                findings.append(make_finding(kind, file, text, image_file, box))
+        records.append(
+            ImageRecord(
+                name, file, image_file, annotation.image_size, tuple(objects), is_background
+            )
+        )
     return records, findings
 
 
@@ -123,9 +131,10 @@ def _readable_objects(annotation: VOCAnnotation) -> Iterator[tuple[int, ObjectRe
 
 def _find_invalid(bbox: Box) -> str | None:
     """Return the kind of an invalid box, None for a valid one."""
-    y_min, x_min, y_max, x_max = np.array(bbox, np.float32)
-    if not np.isfinite([y_min, x_min, y_max, x_max]).all():
-        return 'box not finite'
+    array = np.array([bbox], np.float32)
+    if is_valid_bbox(array)[0]:
+        return None
+    y_min, x_min, y_max, x_max = array[0]
     if y_min > y_max or x_min > x_max:
         return 'inverted box'
-    return 'box without area' if y_min == y_max or x_min == x_max else None
+    return 'box without area' if y_min == y_max or x_min == x_max else 'box not finite'
