@@ -105,11 +105,13 @@ def test_a_copied_model_has_the_same_count_and_pickle_refuses_it():
         pickle.dumps(count)
 
 
+@pytest.mark.parametrize('use', ['auto', 'never'])
 @pytest.mark.parametrize('wrap', [lambda comm: comm, PositiveCount])
-def test_the_loss_is_divided_by_the_mean(wrap):
+def test_the_loss_is_divided_by_the_mean(wrap, use):
     comm = Communicator()
-    with_comm = multibox_loss(*arrays(6), 3, wrap(comm))
-    alone = multibox_loss(*arrays(6), 3)
+    with chainer.using_config('use_fused_multibox', use):
+        with_comm = multibox_loss(*arrays(6), 3, wrap(comm))
+        alone = multibox_loss(*arrays(6), 3)
     for a, b in zip(with_comm, alone):
         np.testing.assert_allclose(a.array * 5, b.array * 6, rtol=1e-6)
     assert comm.counts == [6]

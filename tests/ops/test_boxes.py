@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from chainer_ssd import bbox_iou
 from chainer_ssd._validation import check_default_bbox
-from chainer_ssd.ops import center_to_corner, check_bbox, corner_to_center
+from chainer_ssd.ops import center_to_corner, check_bbox, corner_to_center, swap_xy
 from tests import reference
 from tests.helpers import to_numpy
 
@@ -94,3 +94,7 @@ def test_a_default_box_may_have_no_area_but_no_negative_size():
     check_default_bbox(np.array([[1, 1, 0, 2]], 'f'))
     with pytest.raises(ValueError, match=r'default_bbox\[0\]'):
         check_default_bbox(np.array([[1, 1, -1, 2]], 'f'))
+
+
+def test_swap_xy_exchanges_x_and_y_of_both_corners():
+    assert swap_xy([(1, 2, 3, 4)]).tolist() == [[2, 1, 4, 3]]

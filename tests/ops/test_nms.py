@@ -66,3 +66,21 @@ def test_a_wrong_argument_is_named(change, message):
     valid = {'bbox': np.zeros((2, 4)), 'thresh': 0.5, 'score': np.zeros(2), 'limit': None}
     with pytest.raises(ValueError, match=message):
         non_maximum_suppression(**{**valid, **change})
+
+
+def far_boxes(n):
+    """Return n boxes that do not overlap, more than one step compares at once."""
+    return [(0, 20 * i, 10, 20 * i + 10) for i in range(n)]
+
+
+def test_an_iou_equal_to_the_threshold_suppresses_a_box_of_a_later_step():
+    n = 200
+    bbox = [(0, 0, 2, 2), *((0, 100 * i, 2, 100 * i + 2) for i in range(1, n)), (0, 0, 2, 1)]
+    assert non_maximum_suppression(bbox, 0.5).tolist() == list(range(n))  # the last has IoU 1/2
+    assert non_maximum_suppression(bbox, 0.51).tolist() == list(range(n + 1))
+
+
+@pytest.mark.parametrize('limit', [0, 1, 63, 64, 65, 130, 199, 200, 500])
+def test_the_limit_counts_the_boxes_of_all_steps(limit):
+    kept = non_maximum_suppression(far_boxes(200), 0.5, limit=limit)
+    assert kept.tolist() == list(range(min(limit, 200)))

@@ -163,7 +163,7 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             self.gt_mb_locs,
             self.gt_mb_labels,
             positive,
-            selected.astype(bool) & ~positive,
+            selected.astype(bool),
             float(self.normalizer) or 1.0,
         )
         return tuple(
