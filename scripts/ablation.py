@@ -101,10 +101,18 @@ def get_folder(out, name, seed):
 
 def read_result(out, name, seed):
     """Return the content of a run's result.json, or None if the run is not finished."""
+    path = get_folder(out, name, seed) / 'result.json'
     try:
-        return json.loads((get_folder(out, name, seed) / 'result.json').read_text('utf-8'))
+        result = json.loads(path.read_text('utf-8'))
     except (OSError, ValueError):  # missing, or incomplete
         return None
+    try:
+        figures = result['match']['n_positive'], result['match']['recall'], result['map'] or 0
+        if all(isinstance(figure, (int, float)) for figure in figures):
+            return result
+    except (KeyError, TypeError):
+        pass
+    raise SystemExit(f'{path}: not a result of chainer-ssd train. Delete it to repeat the run')
 
 
 def train(args, name, seed):

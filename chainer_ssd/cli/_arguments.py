@@ -15,7 +15,8 @@ from chainer_ssd.images import printable_name
 
 #: Exceptions that a user can do something about.
 USER_ERRORS = ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, ValueError
-MAX_ERROR_LETTERS = 2000
+MAX_ERROR_LETTERS, MAX_VALUE_LETTERS = 2000, 100
+MAX_INTEGER = 2**31 - 1  # larger numbers of images or iterations are mistakes
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130  # as shells report Ctrl-C: 128 + SIGINT
 
@@ -77,7 +78,10 @@ def integer(minimum: int, maximum: float = float('inf')) -> Callable[[str], int]
     """Return an argument type for integers in a range."""
 
     def parse(text: str) -> int:
-        return _parse(text, int, lambda name, value: check_integer(name, value, minimum, maximum))
+        value = _parse(text, int, lambda name, value: check_integer(name, value, minimum, maximum))
+        if value > max(MAX_INTEGER, 0 if maximum == float('inf') else maximum):
+            raise argparse.ArgumentTypeError(f'{text[:20]!r}: expected at most {MAX_INTEGER}')
+        return value
 
     return parse
 
@@ -108,7 +112,8 @@ def _parse(text: str, convert: Callable[[str], Any], check: Callable[[str, Any],
         value = convert(text)
     except ValueError:
         kind = 'an integer' if convert is int else 'a number'
-        raise argparse.ArgumentTypeError(f'{text!r}: expected {kind}') from None
+        shown = printable_name(repr(text), MAX_VALUE_LETTERS)
+        raise argparse.ArgumentTypeError(f'{shown}: expected {kind}') from None
     try:
         return check('value', value)
     except ValueError as error:

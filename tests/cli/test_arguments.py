@@ -114,3 +114,13 @@ def test_a_command_is_required(capsys):
     with pytest.raises(SystemExit) as end:
         main([])
     assert end.value.code == 2 and 'required: command' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', ['99999999999999999999', '2147483648', '9' * 5000])
+def test_a_number_beyond_all_data_is_refused(text, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['train', '--batchsize', text])
+    assert end.value.code == 2
+    errors = capsys.readouterr().err
+    assert 'argument --batchsize: ' in errors and 'expected' in errors
+    assert len(errors.splitlines()[-1]) < 300

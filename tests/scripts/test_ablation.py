@@ -107,3 +107,11 @@ def test_ctrl_c_starts_no_further_run(ablation, voc_root, tmp_path):
     assert status == 130 and not printed
     assert errors == 'ablation.py: interrupted. The same command continues\n'
     assert [path.name for path in tmp_path.iterdir()] == ['default']
+
+
+@pytest.mark.parametrize('content', ['{}', '[]', '{"map": 1}', '{"map": "x", "match": {}}', '3'])
+def test_a_wrong_result_is_named(out, voc_root, ablation, run, content):
+    path = ablation.get_folder(out, 'no augmentation', 1) / 'result.json'
+    path.write_text(content)
+    status, _, _ = run('--root', voc_root, '--out', out, '--seeds', '2', '--jobs', '0')
+    assert status == f'{path}: not a result of chainer-ssd train. Delete it to repeat the run'
