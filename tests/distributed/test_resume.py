@@ -106,5 +106,7 @@ def test_damaged_generations_are_skipped(start_mpiexec, uninterrupted, tmp_path)
     assert 'iteration 30 skipped: rank 1: ' in printed and 'is damaged' in printed
     assert 'iteration 27 skipped: rank 0: ' in printed
     check_equal(tmp_path, expected)
-    kept = sorted({json.loads(path.read_text())['iteration'] for path in tmp_path.glob('*.json')})
+    kept = sorted(
+        {json.loads(path.read_text())['facts']['iteration'] for path in tmp_path.glob('*.json')}
+    )
     assert kept == [24, 27, 30]

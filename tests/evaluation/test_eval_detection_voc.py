@@ -408,7 +408,7 @@ GOOD = [([((0, 0, 9, 9), 0, 0.5)], [((0, 0, 9, 9), 0, False)])] * 3
         ('pred_labels', [10**9], ValueError, r'pred_labels\[2\]\[0\] = 1000000000: expected a cl'),
         ('gt_labels', [10**9], ValueError, r'gt_labels\[2\]\[0\] = 1000000000: expected a class'),
         ('gt_labels', np.array([2**64 - 1]), ValueError, r'gt_labels\[2\]\[0\] = 1844674407'),
-        ('gt_labels', [True], ValueError, r'gt_labels\[2\] has dtype bool'),
+        ('gt_labels', [True], TypeError, r'gt_labels\[2\] has dtype bool'),
         ('gt_bboxes', [[9, 9, 0, 0]], ValueError, r'gt_bboxes\[2\]\[0\] = .*y_min <= y_max'),
         ('gt_bboxes', [[0, 0, float('inf'), 9]], ValueError, r'gt_bboxes\[2\]\[0\] = .*inf'),
         ('gt_labels', [[0]], ValueError, r'gt_labels\[2\] has shape \(1, 1\)'),
@@ -455,7 +455,7 @@ def test_an_argument_that_is_no_iterable_is_named(value):
         eval_detection_voc(**{**arguments(GOOD), 'pred_labels': value})
 
 
-@pytest.mark.parametrize('use_07_metric', ['no', 1, None, NAN, ['cat']])
+@pytest.mark.parametrize('use_07_metric', ['no', 2, None, NAN, ['cat']])
 def test_use_07_metric_is_a_flag(use_07_metric):
     with pytest.raises(TypeError, match='use_07_metric = .*: expected True or False'):
         eval_detection_voc(**arguments(GOOD), use_07_metric=use_07_metric)

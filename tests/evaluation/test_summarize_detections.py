@@ -112,7 +112,7 @@ def test_the_metric_of_2007():
     np.testing.assert_equal(curves, expected_curves)
 
 
-@pytest.mark.parametrize('use_07_metric', [1, 'no', None])
+@pytest.mark.parametrize('use_07_metric', [2, 'no', None])
 def test_use_07_metric_is_a_flag(use_07_metric):
     with pytest.raises(TypeError, match='use_07_metric = '):
         summarize_detections(**COLUMNS, label_names=NAMES, use_07_metric=use_07_metric)

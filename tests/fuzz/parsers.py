@@ -219,7 +219,11 @@ def check_parser(parser, data):
         except (ValueError, OSError) as error:
             check_message(str(error), parser.folder)
     for warning in caught:
-        if issubclass(warning.category, UserWarning):
+        # Pillow's own warnings name no file.
+        if (
+            issubclass(warning.category, UserWarning)
+            and f'{os.sep}PIL{os.sep}' not in warning.filename
+        ):
             check_message(str(warning.message), parser.folder)
 
 
