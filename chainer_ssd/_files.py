@@ -121,10 +121,10 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         If it is not a regular file or too large. The message names it.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size <= max_bytes:
-            content = file.read(max_bytes + 1)  # the file may grow meanwhile
-            if len(content) <= max_bytes:
-                return content
+        # Python reserves as much memory as it is asked to read, so not more than the file has.
+        n_byte = os.fstat(file.fileno()).st_size
+        if n_byte <= max_bytes:
+            return file.read(n_byte)
     raise ValueError(f'{os.fspath(path)}: expected at most {max_bytes} bytes')
 
 

@@ -60,7 +60,7 @@ PATCHES = {
         lambda: NUMPY_VERSION >= (1, 20),
         {'dtype=numpy.float)': 'dtype=float)'},
     ),
-    # Line 478 starts the thread that fetches batches. Python 3.10 deprecates setDaemon.
+    # Line 475 starts the thread that fetches batches. Python 3.10 deprecates setDaemon.
     'chainer.iterators.multiprocess_iterator': Patch(
         lambda: sys.version_info >= (3, 10),
         {'thread.setDaemon(True)': 'thread.daemon = True'},

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import chainer
 
-from chainer_ssd._files import read_json, read_npz, write_json, write_npz
-from chainer_ssd._options import check_choice, check_label_names
+from chainer_ssd._files import read_npz, write_json, write_npz
+from chainer_ssd._options import check_choice, check_integer, check_label_names, short_repr
 from chainer_ssd.images import printable_name
+from chainer_ssd.links._detector_description import (
+    DESCRIPTION_FILE,
+    check_class_count,
+    describe_detector,
+    read_description,
+    shorten,
+)
 from chainer_ssd.links.ssd_mini import SSDMini
 from chainer_ssd.links.ssd_vgg16 import SSD300, SSD512
 from chainer_ssd.links.weights import MAX_GROWTH, SPARE_BYTES, load_arrays, values_of
@@ -23,8 +29,12 @@ MODELS: dict[str, Callable[..., chainer.Chain]] = {
     'ssd512': SSD512,
 }
 
-MAX_CLASSES, MAX_VALUE_LETTERS = 10_000, 200
-DESCRIPTION_FILE, WEIGHTS_FILE = 'model.json', 'model.npz'
+#: Sides of the inputs of models that have one size.
+FIXED_INSIZES = {'ssd300': 300, 'ssd512': 512}
+#: Above this, the size of the weight file is compared with the number of names before memory is
+#: allocated.
+MANY_CLASSES = 200
+WEIGHTS_FILE = 'model.npz'
 
 
 def create_detector(
@@ -61,8 +71,12 @@ def create_detector(
     ------
     ValueError
         If there is no such model, or it does not take this size or these weights.
+    TypeError
+        If ``norm`` is not callable, or a number has the wrong type.
     """
     check_choice('model', name, MODELS)
+    if norm is not None and not callable(norm):
+        raise TypeError(f'norm = {short_repr(norm)}: expected a callable, norm(channels)')
     options: dict[str, Any] = {'box_scale': box_scale}
     if name == 'ssd_mini':
         if pretrained_model is not None:
@@ -71,10 +85,11 @@ def create_detector(
         options.update({key: value for key, value in given.items() if value is not None})
     else:
         options['pretrained_model'] = pretrained_model
-    model = MODELS[name](n_fg_class, **options)
-    if insize not in (None, model.insize):
-        raise ValueError(f'insize = {insize}: {name} takes {model.insize} only')
-    return model
+        if insize is not None and check_integer('insize', insize, 1) != FIXED_INSIZES[name]:
+            raise ValueError(
+                f'insize = {short_repr(insize)}: {name} takes {FIXED_INSIZES[name]} only'
+            )
+    return MODELS[name](n_fg_class, **options)
 
 
 def save_detector(
@@ -97,7 +112,8 @@ def save_detector(
     Raises
     ------
     TypeError, ValueError
-        If ``label_names`` is not a sequence of distinct names, one per foreground class.
+        If ``model`` is not a link, or ``label_names`` is not a sequence of distinct names, one per
+        foreground class.
     OSError
         If a file cannot be written.
 
@@ -108,14 +124,10 @@ def save_detector(
     >>> load_detector('result').label_names             # doctest: +SKIP
     ('cat', 'dog')
     """
+    _check_link(model)
     label_names = check_label_names(label_names, getattr(model, 'n_fg_class', None))
     names = {model_type: name for name, model_type in MODELS.items()}
-    description = {
-        'model': names.get(type(model), type(model).__name__),
-        'insize': getattr(model, 'insize', None),
-        'box_scale': getattr(model, 'box_scale', 1),
-        'label_names': list(label_names),
-    }
+    description = describe_detector(names.get(type(model)), model, label_names)
     os.makedirs(folder, exist_ok=True)
     write_npz(os.path.join(folder, WEIGHTS_FILE), values_of(model))
     write_json(os.path.join(folder, DESCRIPTION_FILE), description)
@@ -146,29 +158,60 @@ def load_detector(
         If a file is missing.
     ValueError
         If a file is damaged or does not fit. The message names the file and what was expected.
+        If ``model`` has another ``n_fg_class``, ``insize`` or ``box_scale`` than the folder. For
+        weights alone, use :func:`chainer_ssd.links.load_weights`.
+    TypeError
+        If ``model`` is not a link.
     """
+    if model is not None:
+        _check_link(model)
     path, weights = (os.path.join(folder, file) for file in (DESCRIPTION_FILE, WEIGHTS_FILE))
-    description = _read_description(path)
+    description = read_description(path)
     name, label_names = description['model'], tuple(description['label_names'])
-    if model is None:
+    if model is not None:
+        _check_same_detector(model, description, path)
+    else:
         if name not in MODELS:
             raise ValueError(
                 f"{path}: 'model' is {shorten(name)}, expected one of {tuple(MODELS)}. For another "
                 'network call load_detector(folder, model)'
             )
-        try:
-            model = create_detector(
-                name, len(label_names), description['insize'], box_scale=description['box_scale']
-            )
-        except (TypeError, ValueError) as error:
-            raise ValueError(f'{path}: {printable_name(str(error), 1000)}') from error
+        if description['insize'] is None:
+            raise ValueError(f"{path}: 'insize' is None, expected an int")
     if not os.path.isfile(weights):
         raise FileNotFoundError(
             f'{weights}: no such file. A training writes its weights with its first evaluation'
         )
+    if model is None:
+        insize, box_scale = description['insize'], description['box_scale']
+        try:
+            if len(label_names) > MANY_CLASSES:
+                smallest = create_detector(name, 1, insize, box_scale=box_scale)
+                check_class_count(len(label_names), smallest, os.path.getsize(weights))
+            model = create_detector(name, len(label_names), insize, box_scale=box_scale)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{path}: {printable_name(str(error), 1000)}') from error
     _load_weights(model, weights, description)
     model.label_names = label_names
     return model
+
+
+def _check_link(model: Any) -> None:
+    if not isinstance(model, chainer.Link):
+        raise TypeError(f'model = {short_repr(model)}: expected a chainer.Link')
+
+
+def _check_same_detector(model: chainer.Link, description: dict[str, Any], path: str) -> None:
+    """Raise ``ValueError`` if a given model has other classes, another size or other boxes."""
+    found = {**description, 'n_fg_class': len(description['label_names'])}
+    for key in 'n_fg_class', 'insize', 'box_scale':
+        value = found[key]
+        own = getattr(model, key, None)
+        if own is not None and value is not None and own != value:
+            raise ValueError(
+                f'{path}: {key} is {shorten(value)}: expected {shorten(own)}, as model has it. '
+                'For the weights alone use load_weights'
+            )
 
 
 def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -> None:
@@ -188,53 +231,6 @@ def _load_weights(model: chainer.Link, path: str, description: dict[str, Any]) -
         raise ValueError(f'{path}: {expected}: {reason}') from error
     if unknown:  # the deserializer passes over weights that the model does not have
         raise ValueError(
-            f'{path}: {expected}: the model has no {unknown[0]!r} '
+            f'{path}: {expected}: the model has no {shorten(unknown[0])} '
             '(was it trained by another version?)'
         )
-
-
-def _read_description(path: str) -> dict[str, Any]:
-    try:
-        description = read_json(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'{path}: no such file. Expected a folder that save_detector wrote '
-            '(a training writes it with its first evaluation)'
-        ) from error
-    except NotADirectoryError as error:
-        raise FileNotFoundError(
-            f'{os.path.dirname(path)}: not a folder. Expected one that save_detector wrote'
-        ) from error
-    if isinstance(description, dict):
-        description.setdefault('box_scale', 1)
-    if isinstance(description, dict):
-        description.setdefault('insize', None)
-    expected = {
-        'model': (str,),
-        'insize': (int, type(None)),
-        'box_scale': (int, float),
-        'label_names': (list,),
-    }
-    for key, types in expected.items():
-        value = description.get(key) if isinstance(description, dict) else None
-        is_finite = not isinstance(value, float) or math.isfinite(value)
-        if not isinstance(value, types) or isinstance(value, bool) or not is_finite:
-            wanted = 'number' if float in types else types[0].__name__
-            raise ValueError(f'{path}: {key!r} is {shorten(value)}, expected a {wanted}')
-    label_names = description['label_names']
-    if not 0 < len(label_names) <= MAX_CLASSES:
-        raise ValueError(
-            f"{path}: 'label_names' has {len(label_names)} names, expected 1 to {MAX_CLASSES}"
-        )
-    try:
-        check_label_names(label_names)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{path}: 'label_names' is {shorten(label_names)}, expected texts, each once"
-        ) from None
-    return description
-
-
-def shorten(value: Any) -> str:
-    """Return a value of a file for a message: one short, printable line."""
-    return printable_name(repr(value), MAX_VALUE_LETTERS)

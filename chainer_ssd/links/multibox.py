@@ -9,6 +9,7 @@ import chainer.functions as F
 import chainer.links as L
 
 from chainer_ssd._array import Array
+from chainer_ssd._options import check_integer
 
 
 class Multibox(chainer.Chain):
@@ -23,6 +24,11 @@ class Multibox(chainer.Chain):
     aspect_ratios : sequence of sequences of float
         As :func:`chainer_ssd.generate_default_bbox` takes them, one for each feature map.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n_class`` is not a positive integer, or the lengths disagree.
+
     Notes
     -----
     Liu et al. (2016), section 2.1. Names, order and initial weights (LeCun's, uniform, with zero
@@ -33,7 +39,12 @@ class Multibox(chainer.Chain):
         self, n_class: int, channels: Sequence[int], aspect_ratios: Sequence[Sequence[float]]
     ) -> None:
         super().__init__()
-        self.n_class = n_class
+        if len(channels) != len(aspect_ratios):
+            raise ValueError(
+                f'{len(channels)} channels and {len(aspect_ratios)} aspect_ratios: expected one of '
+                'each for every feature map'
+            )
+        self.n_class = check_integer('n_class', n_class, 1)
         with self.init_scope():
             self.loc, self.conf = chainer.ChainList(), chainer.ChainList()
         for n_in, ratios in zip(channels, aspect_ratios):
@@ -63,7 +74,14 @@ class Multibox(chainer.Chain):
             Offsets (dy, dx, dh, dw).
         mb_confs : chainer.Variable of shape (B, K, n_class)
             Logits, background first.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer feature maps than layers.
         """
+        if len(features) != len(self.loc):
+            raise ValueError(f'{len(features)} features: expected {len(self.loc)} feature maps')
         mb_locs, mb_confs = (
             F.concat(
                 [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from chainer_ssd.images import resize_image
 
 #: Larger inputs need more memory for one image than any machine has.
 MAX_INSIZE = 8192
+#: The largest detectors have some thousands of classes. SSD512 then has 6 GB of weights.
+MAX_CLASSES = 10_000
 _SCORE_THRESH = {'visualize': 0.6, 'evaluate': 0.01}
 
 
@@ -51,8 +54,8 @@ class SSD(chainer.Chain):
     Raises
     ------
     TypeError, ValueError
-        If ``n_fg_class`` is not an integer above 0, ``insize`` is not an integer from 1 to 8192, or
-        ``box_scale`` is not a number above 0.
+        If ``n_fg_class`` is not an integer from 1 to 10,000, or ``insize`` is not one from 1 to
+        8192. If ``box_scale`` is not a number above 0, or gives boxes without a finite area.
 
     Notes
     -----
@@ -62,13 +65,14 @@ class SSD(chainer.Chain):
     class_layers: tuple[str, ...] = ()
 
     def __init__(self, n_fg_class: int, insize: int, coder: Any, box_scale: float = 1) -> None:
-        check_integer('n_fg_class', n_fg_class, 1)
-        check_integer('insize', insize, 1, MAX_INSIZE)
+        n_fg_class = check_integer('n_fg_class', n_fg_class, 1, MAX_CLASSES)
+        insize = check_integer('insize', insize, 1, MAX_INSIZE)
         check_positive_number('box_scale', box_scale)
         super().__init__()
-        self.n_fg_class, self.insize, self.coder = n_fg_class, insize, coder
-        self.box_scale = box_scale
-        coder.default_bbox[:, 2:] *= np.float32(box_scale)
+        self.n_fg_class, self.insize, self.box_scale = n_fg_class, insize, box_scale
+        self.coder = copy.copy(coder)  # another model may have the same one
+        self.coder.default_bbox = coder.default_bbox.copy()
+        _scale_default_boxes(self.coder.default_bbox, box_scale)
         self.label_names: tuple[str, ...] | None = None
         self.use_preset('visualize')
 
@@ -197,3 +201,18 @@ class SSD(chainer.Chain):
     @staticmethod
     def _resize(img: Array, size: tuple[int, int]) -> Array:
         return resize_image(img, size)
+
+
+def _scale_default_boxes(default_bbox: Array, box_scale: float) -> None:
+    """Scale heights and widths in place, or raise if an area leaves the range of the dtype."""
+    has_area = default_bbox[:, 2:].all(axis=1)  # clipping to the image can leave boxes without
+    with np.errstate(over='ignore', under='ignore'):
+        sizes = default_bbox[:, 2:] * default_bbox.dtype.type(box_scale)
+        areas = sizes[has_area].prod(axis=1)
+    limits = np.finfo(default_bbox.dtype)
+    if not ((areas >= limits.tiny) & (areas <= limits.max / 8)).all():  # a union adds areas
+        raise ValueError(
+            f'box_scale = {box_scale!r}: expected default boxes with an area that '
+            f'{default_bbox.dtype} can hold'
+        )
+    default_bbox[:, 2:] = sizes

@@ -112,6 +112,17 @@ class GroundTruthConverter(chainer.dataset.Converter):
         bboxes, labels : lists of B arrays
             Ground truths of each image, on the CPU. The flags ``difficult`` follow if the examples
             have them.
+
+        Raises
+        ------
+        ValueError
+            If examples have another number of entries, or not all the same.
         """
+        lengths = {len(example) for example in batch}
+        if len(lengths) > 1 or not lengths <= {3, 4}:
+            raise ValueError(
+                f'examples have {sorted(lengths)} entries: expected (img, bbox, label) or '
+                '(img, bbox, label, difficult), all alike'
+            )
         imgs, *columns = zip(*batch)
         return (device.send(np.stack(imgs)), *map(list, columns))

@@ -76,6 +76,9 @@ def load_weights(
     values = values_of(model)
     arrays = read_weights(path, values)
     kept = {name for name in values if name.startswith(beginnings)}
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in values):
+            raise ValueError(f'ignore: no parameter of the model begins with {beginning!r}')
     load_arrays(arrays, model, kept, path)
     return tuple(sorted(kept))
 
@@ -112,7 +115,9 @@ def load_pretrained(path: str | os.PathLike[str], model: chainer.Link) -> tuple[
     backbone = getattr(model, 'backbone_layers', ())
     if backbone and not any(name in arrays for name in values if not name.startswith(backbone)):
         kept = {name for name in values if not name.startswith(backbone)}
-    class_values = {name for name in values if name.startswith(tuple(model.class_layers))}
+    class_values = {
+        name for name in values if name.startswith(tuple(getattr(model, 'class_layers', ())))
+    }
     if any(name not in arrays or arrays[name].shape != values[name].shape for name in class_values):
         kept |= class_values
     load_arrays(arrays, model, kept, path)
@@ -168,8 +173,11 @@ def _check_array(array: np.ndarray, value: np.ndarray, name: str, model: chainer
     kinds = 'fiu' if not is_initialized or value.dtype.kind == 'f' else 'iu'
     if array.dtype.kind not in kinds:
         raise ValueError(f'{name} has dtype {array.dtype}: expected numbers')
+    if value.dtype.kind == 'f' and is_initialized:  # a float64 may exceed float32
+        with np.errstate(over='ignore'):
+            array = array.astype(value.dtype, copy=False)
     if array.dtype.kind == 'f' and not np.isfinite(array).all():
-        raise ValueError(f'{name} holds NaN or inf: expected finite numbers')
+        raise ValueError(f'{name} holds NaN or inf: expected finite numbers of {array.dtype}')
 
 
 def _describe(model: chainer.Link) -> str:

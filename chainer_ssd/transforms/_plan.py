@@ -13,8 +13,15 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from chainer_ssd._validation import check_bbox, check_image, check_pixel_range, is_valid_bbox
+from chainer_ssd._validation import (
+    as_array,
+    check_bbox,
+    check_image,
+    check_pixel_range,
+    is_valid_bbox,
+)
 from chainer_ssd.images import merge_planes, resize_pixels, round_to_uint8, split_planes
+from chainer_ssd.transforms._example import check_example, check_length
 
 
 class AugmentationPlan(NamedTuple):
@@ -106,17 +113,14 @@ def create_plan(example: tuple[Any, ...]) -> AugmentationPlan:
 
     Boxes are clipped to the image. Those outside of it are dropped.
     """
+    check_example(example, 2, '(img, bbox, label, ...)')
     img, bbox, *box_values = example
-    img = np.asarray(img)
+    img = as_array(img, 'img')
     check_image(img)
     check_pixel_range(img)
     bbox = check_bbox(bbox).astype(np.float64)
     for i, values in enumerate(box_values, 2):
-        if len(values) != len(bbox):
-            raise ValueError(
-                f'example[{i}] has length {len(values)}: expected {len(bbox)}, '
-                'one entry for each box'
-            )
+        check_length(values, len(bbox), f'example[{i}]')
     bbox = bbox.clip(0, img.shape[1:] * 2)
     plan = AugmentationPlan(img, bbox, tuple(box_values), (0, 0, *img.shape[1:]))
     return plan.select(is_valid_bbox(bbox))

@@ -57,7 +57,9 @@ class CropTransform(RandomTransform):
         max_aspect_ratio: float = 2,
         trials: int = 50,
     ) -> None:
-        if isinstance(min_ious, str) or not isinstance(min_ious, Iterable):
+        # A set has another order in each process, so the seeded stream would differ.
+        is_ordered = isinstance(min_ious, Iterable) and not isinstance(min_ious, (str, set, dict))
+        if not is_ordered or isinstance(min_ious, frozenset):
             raise TypeError(f'min_ious = {min_ious!r}: expected a sequence of numbers and None')
         self.min_ious = tuple(min_ious)
         for i, min_iou in enumerate(self.min_ious):

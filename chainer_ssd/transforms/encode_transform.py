@@ -8,6 +8,7 @@ from typing import Any
 from chainer_ssd._array import Array
 from chainer_ssd._validation import as_bbox
 from chainer_ssd.ops import Encoder
+from chainer_ssd.transforms._example import check_example
 
 
 class EncodeTransform:
@@ -51,6 +52,7 @@ class EncodeTransform:
             If an assigned ground truth, a label or an index is not valid. The message names its
             row.
         """
+        check_example(example, 4, '(img, bbox, label, index)', n_optional=0)
         img, bbox, label, index = example
         mb_loc, mb_label = self.encoder(as_bbox(bbox), label, index)
         return img, mb_loc.astype('f', copy=False), mb_label

@@ -7,6 +7,7 @@ from typing import Any
 from chainer_ssd._array import Array
 from chainer_ssd._validation import as_bbox
 from chainer_ssd.ops import Matcher
+from chainer_ssd.transforms._example import check_example, check_length
 
 
 class MatchTransform:
@@ -61,16 +62,12 @@ class MatchTransform:
         ValueError
             If a ground truth is not finite or has no area (the message names its row), or shapes
             disagree.
+        TypeError
+            If example is no tuple, or difficult is not bool.
         """
-        if len(example) > 4:
-            raise ValueError(
-                f'example has {len(example)} entries: expected (img, bbox, label) or '
-                '(img, bbox, label, difficult)'
-            )
+        expected = '(img, bbox, label) or (img, bbox, label, difficult)'
+        check_example(example, 3, expected, n_optional=1)
         img, bbox, label, *ignore = example
         bbox = as_bbox(bbox)
-        if len(label) != len(bbox):
-            raise ValueError(
-                f'label has length {len(label)}: expected {len(bbox)}, one entry for each box'
-            )
+        check_length(label, len(bbox), 'label')
         return img, bbox, label, self.match(bbox, *ignore)

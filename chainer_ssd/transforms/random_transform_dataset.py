@@ -9,7 +9,7 @@ from typing import Any, Callable
 import chainer
 import numpy as np
 
-from chainer_ssd._options import check_integer
+from chainer_ssd._options import check_integer, short_repr
 
 
 class RandomTransformDataset(chainer.dataset.DatasetMixin):
@@ -64,7 +64,8 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
     Raises
     ------
     TypeError
-        If ``seed``, ``rank`` or ``size`` is not an integer.
+        If ``seed``, ``rank`` or ``size`` is not an integer, ``dataset`` is no sequence, or
+        ``transform`` is not callable.
     ValueError
         If there are fewer items than processes, or an integer is out of its range.
     """
@@ -77,12 +78,19 @@ class RandomTransformDataset(chainer.dataset.DatasetMixin):
         rank: int = 0,
         size: int = 1,
     ) -> None:
+        if not hasattr(dataset, '__len__') or not hasattr(dataset, '__getitem__'):
+            raise TypeError(f'dataset = {short_repr(dataset)}: expected a sequence of examples')
+        if not callable(transform):
+            raise TypeError(
+                f'transform = {short_repr(transform)}: expected a callable, '
+                'transform(example, random)'
+            )
         self.seed = check_integer('seed', seed)
         self.size = check_integer('size', size, 1)
         self.rank = check_integer('rank', rank, 0, self.size - 1)
         if len(dataset) < self.size:
             raise ValueError(
-                f'dataset holds {len(dataset)} items: expected {self.size} or more, '
+                f'dataset holds {len(dataset)} items: expected {short_repr(self.size)} or more, '
                 'one for each process'
             )
         self.dataset, self.transform = dataset, transform

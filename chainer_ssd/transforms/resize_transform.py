@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from chainer_ssd._options import check_integer
-from chainer_ssd._validation import check_bbox, check_image, check_pixel_range
+from chainer_ssd._validation import as_array, check_bbox, check_image, check_pixel_range
 from chainer_ssd.images import resize_image
+from chainer_ssd.transforms._example import check_example
 
 
 class ResizeTransform:
@@ -57,8 +58,9 @@ class ResizeTransform:
         ImportError
             If OpenCV is needed and missing (``pip install "chainer_ssd[data]"``).
         """
+        check_example(example, 2, '(img, bbox, label, ...)')
         img, bbox, *rest = example
-        img = np.asarray(img)
+        img = as_array(img, 'img')
         check_image(img)
         check_pixel_range(img)
         if img.dtype != np.uint8:  # OpenCV resizes no 64-bit integers

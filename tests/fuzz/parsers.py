@@ -139,7 +139,7 @@ class Image(Parser):
     def read(self, data):
         file = self.folder / 'a.img'
         file.write_bytes(data)
-        img = read_image(file)
+        img = read_image(file, max_pixels=10**7)
         assert img.ndim == 3 and img.dtype == np.float32 and img.min() >= 0 and img.max() <= 255
 
 

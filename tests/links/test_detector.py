@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from chainer_ssd import SSDMini, load_detector, save_detector
-from chainer_ssd.links import create_detector
+from chainer_ssd.links import create_detector, detector
+from chainer_ssd.links.weights import values_of
 
 LABEL_NAMES = ('blue', 'red')
 
@@ -120,6 +121,7 @@ def test_scaled_default_boxes_are_loaded(folder):
         (('yolo', 3), "model = 'yolo': expected one of .'ssd_mini', 'ssd300', 'ssd512'"),
         (('ssd_mini', 3, 100), 'insize = 100: expected a multiple of 32'),
         (('ssd300', 3, 128), 'insize = 128: ssd300 takes 300 only'),
+        (('ssd_mini', 10**9), 'n_fg_class = 1000000000: expected an integer from 1 to 10000'),
         (('ssd_mini', 0), 'n_fg_class = 0'),
         (('ssd_mini', 3, None, None, 'a.npz'), "pretrained_model = 'a.npz': ssd_mini takes none"),
     ],
@@ -127,6 +129,85 @@ def test_scaled_default_boxes_are_loaded(folder):
 def test_a_model_that_cannot_be_built_is_named(args, message):
     with pytest.raises(ValueError, match=message):
         create_detector(*args)
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (('ssd300', 3, '300'), "insize = '300': expected an integer"),
+        (('ssd_mini', 3, None, 'bn'), "norm = 'bn': expected a callable"),
+        (('ssd_mini', '3'), "n_fg_class = '3': expected an integer"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_named(args, message):
+    with pytest.raises(TypeError, match=message):
+        create_detector(*args)
+
+
+@pytest.mark.parametrize('model', [None, 'ssd_mini', 3, SSDMini])
+def test_what_is_no_model_is_named(folder, tmp_path, model):
+    with pytest.raises(TypeError, match=r'^model = .*: expected a chainer\.Link'):
+        save_detector(tmp_path / 'other', model, LABEL_NAMES)
+    assert not (tmp_path / 'other').exists()
+    if model is not None:
+        with pytest.raises(TypeError, match=r'^model = .*: expected a chainer\.Link'):
+            load_detector(folder, model)
+
+
+def test_numbers_of_numpy_are_saved(tmp_path):
+    model = SSDMini(np.int64(2), np.int32(32), box_scale=np.float32(0.5))
+    save_detector(tmp_path, model, np.array(LABEL_NAMES))
+    again = load_detector(tmp_path)
+    assert (again.n_fg_class, again.insize, again.box_scale) == (2, 32, 0.5)
+    assert again.label_names == LABEL_NAMES
+
+
+def test_names_that_are_no_text_are_refused_before_a_file_is_written(tmp_path):
+    with pytest.raises(ValueError, match="'label_names' is .*expected texts"):
+        save_detector(tmp_path / 'result', SSDMini(1, 32), ['\ud800'])
+    assert not (tmp_path / 'result').exists()
+
+
+@pytest.mark.parametrize(
+    'model, message',
+    [
+        (lambda: SSDMini(3, 32), r'n_fg_class is 2: expected 3, as model has it'),
+        (lambda: SSDMini(2, 64), r'insize is 32: expected 64'),
+        (lambda: SSDMini(2, 32, box_scale=0.5), r'box_scale is 1: expected 0\.5'),
+    ],
+)
+def test_a_given_model_with_other_classes_or_boxes_is_refused(folder, model, message):
+    with pytest.raises(ValueError, match=rf'model\.json: {message}.*load_weights'):
+        load_detector(folder, model())
+
+
+def test_more_classes_than_the_weights_can_hold_are_refused_before_they_need_memory(
+    folder, monkeypatch
+):
+    description = json.loads((folder / 'model.json').read_text())
+    description['label_names'] = [str(i) for i in range(10_000)]
+    (folder / 'model.json').write_text(json.dumps(description))
+    built = []
+    monkeypatch.setitem(
+        detector.MODELS, 'ssd_mini', lambda n, **options: built.append(n) or SSDMini(n, **options)
+    )
+    with pytest.raises(
+        ValueError, match=r"model\.json: 'label_names' has 10000 names, expected at"
+    ):
+        load_detector(folder)
+    assert built == [1]
+
+
+def test_a_detector_of_many_classes_loads(tmp_path):
+    names = [str(i) for i in range(detector.MANY_CLASSES + 1)]
+    model = SSDMini(len(names), 32)
+    save_detector(tmp_path, model, names)
+    values = {
+        name: value.astype('f2') if value.dtype.kind == 'f' else value
+        for name, value in values_of(model).items()
+    }
+    np.savez_compressed(tmp_path / 'model.npz', **values)
+    assert load_detector(tmp_path).label_names == tuple(names)
 
 
 def test_a_missing_file_is_named(folder, tmp_path):
@@ -160,6 +241,17 @@ def test_a_missing_file_is_named(folder, tmp_path):
         (
             '{"model": "ssd_mini", "insize": 32, "box_scale": NaN, "label_names": ["a"]}',
             "'box_scale' is nan",
+        ),
+        ('{"model": "ssd_mini", "insize": null, "label_names": ["a"]}', "'insize' is None"),
+        ('{"model": "ssd_mini", "label_names": ["a"]}', "'insize' is None, expected an int"),
+        ('{"model": "ssd_mini", "insize": 32, "label_names": ["\\ud800"]}', 'expected texts'),
+        (
+            '{"model": "ssd_mini", "insize": 32, "box_scale": 1e-30, "label_names": ["a"]}',
+            'box_scale = 1e-30: expected default boxes with an area that float32 can hold',
+        ),
+        (
+            '{"model": "ssd_mini", "insize": 32, "box_scale": 1e30, "label_names": ["a"]}',
+            'box_scale = 1e+30: expected default boxes',
         ),
         ('{"model": "ssd_mini", "insize": 30, "label_names": ["a"]}', 'insize = 30'),
         ('{"model": "ssd_mini", "insize": 1000000, "label_names": ["a"]}', 'insize = 1000000'),
@@ -239,6 +331,38 @@ def test_weights_that_the_model_does_not_have_are_named(folder):
     with np.load(folder / 'model.npz') as weights:
         np.savez(folder / 'model.npz', **weights, **{'stage99/W': np.zeros(3)})
     with pytest.raises(ValueError, match=r"model\.npz: expected .* the model has no 'stage99/W'"):
+        load_detector(folder)
+
+
+def test_the_name_of_unknown_weights_is_one_short_line(folder):
+    with np.load(folder / 'model.npz') as weights:
+        np.savez(folder / 'model.npz', **weights, **{'\x1b[2J\n' + 'f' * 60_000: np.zeros(3)})
+    with pytest.raises(ValueError, match='the model has no') as error:
+        load_detector(folder)
+    assert len(str(error.value)) < 1000 and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    'dtype, message',
+    [('c8', 'dtype complex64'), ('U8', 'dtype <U8'), ('?', 'dtype bool'), ('M8[s]', 'datetime64')],
+)
+def test_weights_that_are_no_numbers_are_named(folder, dtype, message):
+    with np.load(folder / 'model.npz') as weights:
+        arrays = dict(weights)
+    arrays['stem/conv/W'] = arrays['stem/conv/W'].astype(dtype)
+    np.savez(folder / 'model.npz', **arrays)
+    with pytest.raises(ValueError, match='stem/conv/W has dtype .*expected numbers') as error:
+        load_detector(folder)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, 1e300])
+def test_weights_that_are_not_finite_are_named(folder, value):
+    with np.load(folder / 'model.npz') as weights:
+        arrays = dict(weights)
+    arrays['stem/conv/W'] = np.full((32, 3, 6, 6), value)
+    np.savez(folder / 'model.npz', **arrays)
+    with pytest.raises(ValueError, match='stem/conv/W holds NaN or inf.*finite numbers of float32'):
         load_detector(folder)
 
 

@@ -215,3 +215,11 @@ def test_learns_and_predicts_in_the_dtype_of_its_weights(dtype, computes):
 def test_images_of_another_size_are_refused(model):
     with pytest.raises(ValueError, match=r'imgs has shape \(1, 3, 32, 64\)'):
         model(np.zeros((1, 3, 32, 64), 'f'))
+
+
+def test_default_boxes_without_area_stay_legal():
+    from chainer_ssd.links import SSD, MultiboxCoder
+
+    coder = MultiboxCoder(grids=[2], aspect_ratios=[(2,)], steps=[16], sizes=[8, 16])
+    coder.default_bbox[0, 2:] = 0  # as clipping to the image can leave it
+    assert (SSD(1, 32, coder, 0.5).coder.default_bbox[0, 2:] == 0).all()

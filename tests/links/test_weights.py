@@ -181,3 +181,8 @@ def test_a_file_that_expands_to_gigabytes_is_refused_before_it_is_read(saved, na
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_an_ignored_name_that_does_not_exist_is_an_error(saved):
+    with pytest.raises(ValueError, match="no parameter of the model begins with 'haeds/'"):
+        load_weights(saved[0], model_of(), ignore=['heads/', 'haeds/'])

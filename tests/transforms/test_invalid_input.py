@@ -89,7 +89,7 @@ OPTIONS = [
     (ExpandTransform, 'max_ratio', (0.5, math.inf, *NO_NUMBERS)),
     (ExpandTransform, 'probability', (-0.1, 1.1, *NO_NUMBERS)),
     (ExpandTransform, 'fill', (1, (1, 2), (1, 2, 256), (-1, 0, 0), (0.5, 0.5, 0.5), 'abc', None)),
-    (CropTransform, 'min_ious', (0.5, 'abc', (1.1,), (math.nan,), ('a',), None)),
+    (CropTransform, 'min_ious', (0.5, 'abc', (1.1,), (math.nan,), ('a',), None, {0.1, None})),
     (CropTransform, 'scale', ((0, 1), (0.5, 1.1), (1, 0.5), 0.5, 'ab')),
     (CropTransform, 'max_aspect_ratio', (0.5, math.inf, *NO_NUMBERS)),
     (CropTransform, 'trials', (0, 1.5, *NO_NUMBERS)),
@@ -134,3 +134,41 @@ def test_lists_are_accepted_by_the_steps_of_the_pipeline():
 def test_a_fifth_entry_is_an_error():
     with pytest.raises(ValueError, match='example has 5 entries'):
         MatchTransform(DEFAULT_BBOX)((IMG, BBOX, LABEL, [False], [100.0]))
+
+
+@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=str)
+def test_the_mask_of_an_image_is_not_lost(transform):
+    with pytest.raises(TypeError, match='^img is a masked array'):
+        apply(transform, np.ma.masked_array(IMG, IMG > 100))
+
+
+STEPS = [
+    *(
+        lambda example, each=each: each(example, np.random.default_rng(0))
+        for each in TRANSFORMS.values()
+    ),
+    ResizeTransform(16),
+    MatchTransform(DEFAULT_BBOX),
+    EncodeTransform(DEFAULT_BBOX),
+]
+
+
+@pytest.mark.parametrize('step', STEPS, ids=str)
+def test_what_is_no_example_is_named(step):
+    for example in None, 3, 'abc', IMG, {'img': IMG, 'bbox': BBOX, 'label': LABEL}:
+        with pytest.raises(TypeError, match='^example is a .*: expected a tuple'):
+            step(example)
+    for example in (), (IMG,):
+        with pytest.raises(ValueError, match=f'^example has {len(example)} entries: expected'):
+            step(example)
+
+
+@pytest.mark.parametrize('transform', TRANSFORMS.values(), ids=str)
+@pytest.mark.parametrize('label', [None, 0, 'a', {0}, {0: 0}])
+def test_an_entry_that_has_no_row_for_each_box_is_named(transform, label):
+    for step, name in (
+        (lambda example: transform(example, np.random.default_rng(0)), r'example\[2\]'),
+        (MatchTransform(DEFAULT_BBOX), 'label'),
+    ):
+        with pytest.raises(TypeError, match=rf'^{name} is a .*expected 1, one entry for each box'):
+            step((IMG, BBOX, label))

@@ -154,6 +154,20 @@ def test_error_names_the_argument(arguments, error, message):
         dataset_of(**arguments)
 
 
+@pytest.mark.parametrize(
+    'dataset, transform, message',
+    [
+        (None, draw, 'dataset = None: expected a sequence of examples'),
+        ({1, 2}, draw, 'dataset = .1, 2.: expected a sequence of examples'),
+        ([1, 2], None, 'transform = None: expected a callable'),
+        ([1, 2], 'flip', "transform = 'flip': expected a callable"),
+    ],
+)
+def test_a_wrong_data_set_or_transform_is_named(dataset, transform, message):
+    with pytest.raises(TypeError, match=message):
+        RandomTransformDataset(dataset, transform)
+
+
 def test_a_fixed_epoch_is_the_first_one_of_the_stream():
     data = chainer.datasets.TransformDataset(dataset_of(), tuple)
     fixed = FixedEpoch(data)
