@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv : sequence of str, optional
         Arguments after the command's name. Default: those of the process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # a name that the terminal cannot show is no error
+            stream.reconfigure(errors='backslashreplace')
     argv = sys.argv[1:] if argv is None else argv
     top_parser = create_parser()
     args = top_parser.parse_args(argv)

@@ -100,7 +100,7 @@ def warn_about_implausible_boxes(
         (is_outside & ~fits_swapped, 'reach outside their image'),
         (is_outside & fits_swapped, 'fit their image only with x and y swapped'),
         (
-            (bbox + offset <= 1).all(axis=1),
+            ((bbox + offset >= 0) & (bbox + offset <= 1)).all(axis=1),
             'look like fractions in [0, 1] where pixels are expected',
         ),
     ):

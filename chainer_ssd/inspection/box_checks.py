@@ -31,7 +31,7 @@ def check_boxes(
         text = f'object {row} ({each.name}): (y_min, x_min, y_max, x_max) = ' + str(
             tuple(round(side, 2) for side in each.bbox)
         )
-        kind = _place_of(np.array(each.bbox), size)
+        kind = _place_of(np.array(each.bbox), size, record.annotated_size)
         if kind is not None:
             where = '' if size is None else f' in an image of (H, W) = ({size[0]:g}, {size[1]:g})'
             file = record.annotation_file
@@ -49,11 +49,16 @@ def check_boxes(
         yield make_finding('crowded image', record.annotation_file, text, record.image_file)
 
 
-def _place_of(bbox: np.ndarray, size: tuple[float, float] | None) -> str | None:
-    if (bbox <= 1).all():
+def _place_of(
+    bbox: np.ndarray, size: tuple[float, float] | None, annotated: tuple[float, float] | None
+) -> str | None:
+    # Fractions 0 ... 1 are read as 1-based pixels, so that they become -1 ... 0.
+    if (bbox >= -1).all() and (bbox <= 0).all():
         return 'box in fractions'
     if size is None or _fits(bbox, size):
         return None
+    if annotated is not None and _fits(bbox, annotated):
+        return None  # the wrong size is the fault, and it is reported
     return 'swapped axes' if _fits(bbox, size[::-1]) else 'box outside'
 
 

@@ -70,7 +70,7 @@ def check_classes(
         File for findings that belong to no other file.
     """
     names = [count.name for count in counts]
-    for record in (*train, *test):
+    for record in {each.name: each for each in (*train, *test)}.values():
         for unknown in sorted({each.name for each in record.objects} - set(names)):
             text = f'{unknown} is not among the classes {", ".join(names)}'
             yield make_finding('unknown class', record.annotation_file, text, record.image_file)

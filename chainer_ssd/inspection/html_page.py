@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from chainer_ssd.images import encode_jpeg, read_image, resize_image
+from chainer_ssd.images import encode_jpeg, printable_name, read_image, resize_image
 from chainer_ssd.inspection.class_checks import ClassCount
 from chainer_ssd.inspection.finding import Finding
 from chainer_ssd.inspection.kinds import KINDS
@@ -35,7 +35,8 @@ p { margin: .3rem 0; } .path { color: #666; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; } .scroll { overflow-x: auto; }
 th, td { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; font-size: .9rem;
   border-bottom: 1px solid #eee; overflow-wrap: anywhere; }
-th { color: #666; font-weight: 600; } td.number, th.number { text-align: right; }
+th { color: #666; font-weight: 600; overflow-wrap: normal; }
+.level { white-space: nowrap; } td.number, th.number { text-align: right; }
 figure { margin: 0; } figcaption { font-size: .8rem; color: #666; overflow-wrap: anywhere; }
 .pictures { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
@@ -63,11 +64,11 @@ def write_html(report: Report, max_pictures: int = 24) -> str:
 
 
 def _lines(report: Report, max_pictures: int) -> Iterator[str]:
-    title = f'Data set {report.root}'
+    root = _escape(printable_name(report.root, 400))
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f'<title>{_escape(title)}</title><style>{_STYLE}</style></head><body>'
-    yield f'<h1>Data set inspection</h1><p class="path">{_escape(report.root)}</p>'
+    yield f'<title>Data set {root}</title><style>{_STYLE}</style></head><body>'
+    yield f'<h1>Data set inspection</h1><p class="path">{root}</p>'
     verdict = 'Fit to train on' if report.is_fit else 'Not fit to train on: mend the errors first'
     yield f'<p class="verdict {"fit" if report.is_fit else "unfit"}">{verdict}</p>'
     yield f'<p>{report.n_train} training images, {report.n_test} test images.</p>'
@@ -134,7 +135,8 @@ def _pictures(report: Report, max_pictures: int) -> Iterator[str]:
                 continue
             n_picture += 1
             yield f'<figure><img alt="{_escape(caption)}" src="data:image/jpeg;base64,{data}">'
-            yield f'<figcaption>{_escape(file)}<br>{_escape(caption)}</figcaption></figure>'
+            name = _escape(printable_name(file, 400))
+            yield f'<figcaption>{name}<br>{_escape(caption)}</figcaption></figure>'
 
 
 def _thumbnail(file: str, box: Sequence[float] | None) -> str | None:
@@ -161,7 +163,7 @@ def _class_chart(classes: Sequence[ClassCount]) -> str:
     out.write(f'<svg viewBox="0 0 640 {24 * len(rows) + 4}" role="img" aria-label="class balance">')
     for i, count in enumerate(rows):
         y, width = 24 * i, 360 * count.n_train / largest
-        name = count.name if len(count.name) <= 24 else count.name[:23] + '…'
+        name = printable_name(count.name, 24)
         out.write(f'<text x="0" y="{y + 16}" font-size="13">{_escape(name)}</text>')
         out.write(f'<rect x="190" y="{y + 4}" width="{width:.1f}" height="15" fill="#4a7ab5"/>')
         out.write(

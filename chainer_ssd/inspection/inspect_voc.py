@@ -68,7 +68,7 @@ def inspect_voc(
     if test_split is not None:
         test, more = read_voc_records(root, test_split)
         # An image in both lists has one annotation with its faults.
-        findings += [finding for finding in more if finding not in findings]
+        findings = list(dict.fromkeys([*findings, *more]))
     source = os.path.join(os.fspath(root), 'ImageSets', 'Main', f'{train_split}.txt')
     if label_names is None:
         label_names = sorted({each.name for record in train for each in record.objects})

@@ -81,13 +81,15 @@ def read_voc_records(
     ]
     records = []
     for name in found.names:
-        image_file = ''
+        image_file, path = '', os.path.join(root, 'JPEGImages', name)
         try:
             image_file = find_voc_image(root, name)
         except FileNotFoundError as error:
-            findings.append(make_finding('missing image', found.file, str(error)))
+            findings.append(make_finding('missing image', path, str(error)))
         except ValueError as error:
-            findings.append(make_finding('several images', found.file, str(error)))
+            is_special = str(error).endswith('expected a regular file')
+            fault = 'unreadable image' if is_special else 'several images'
+            findings.append(make_finding(fault, path, str(error)))
         file = voc_annotation_file(root, name)
         annotation, is_background = VOCAnnotation((), None, ()), False
         try:
@@ -131,7 +133,8 @@ def _readable_objects(annotation: VOCAnnotation) -> Iterator[tuple[int, ObjectRe
 
 def _find_invalid(bbox: Box) -> str | None:
     """Return the kind of an invalid box, None for a valid one."""
-    array = np.array([bbox], np.float32)
+    with np.errstate(over='ignore'):
+        array = np.array([bbox], np.float32)
     if is_valid_bbox(array)[0]:
         return None
     y_min, x_min, y_max, x_max = array[0]

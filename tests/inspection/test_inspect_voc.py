@@ -173,6 +173,54 @@ def test_all_faults_at_once_are_found_once_each(data):
     assert sum(found.values()) >= 20
 
 
+#: Boxes and files that two kinds of findings might claim.
+BORDERLINE = [
+    ('box outside', lambda data: data.add('n', xml(obj(), obj(content=box(-50, -50, -20, -20))))),
+    (None, lambda data: data.add('tiny', xml(obj(), obj(content=box(1, 1, 2, 2))))),
+    (
+        'wrong size',
+        lambda data: data.add('n', xml(obj(content=box(5, 5, 150, 110)), size=(120, 160))),
+    ),
+    (
+        'unreadable image',
+        lambda data: (data.add('n', xml(obj()), pixels=False), data.image_path('n').mkdir()),
+    ),
+    ('box not finite', lambda data: data.add('n', xml(obj(), obj(content=box(1, 1, 1e39, 1e39))))),
+]
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(('kind', 'spoil'), BORDERLINE)
+def test_a_fault_has_one_kind(data, kind, spoil):
+    spoil(data)
+    assert [finding.kind for finding in data.inspect().findings] == [kind] * (kind is not None)
+
+
+@pytest.mark.parametrize(('kind', 'spoil'), FAULTS)
+def test_an_image_in_both_lists_has_each_fault_once(data, kind, spoil):
+    before = set(data.names['trainval'])
+    spoil(data)
+    new = [name for name in data.names['trainval'] if name not in before]
+    if len(new) != 1 or kind == 'image in both splits':
+        pytest.skip('no single new image')
+    data.names['test'] += new
+    kinds = Counter(finding.kind for finding in data.inspect(label_names=['bolt', 'nut']).findings)
+    assert kinds == {kind: 1, 'image in both splits': 1}
+
+
+def test_an_unknown_class_of_both_lists_is_found_once(data):
+    data.add('both', xml(obj('washer')))
+    data.names['test'].append('both')
+    kinds = Counter(each.kind for each in data.inspect(label_names=['bolt', 'nut']).findings)
+    assert kinds == {'unknown class': 1, 'image in both splits': 1}
+
+
+def test_the_page_has_no_control_characters(data):
+    name = 'x\u202e\x9b31m'
+    data.add('file\u202e', xml(obj(name), obj(name, box(50, 40, 90, 70))))
+    assert not {'\u202e', '\x9b'} & set(write_html(data.inspect()))
+
+
 def test_class_faults(data):
     data.add('spelling', xml(obj('Bolt')))
     report = data.inspect(label_names=['bolt', 'Bolt', 'nut', 'washer'])
