@@ -9,6 +9,7 @@ from typing import Any
 import chainer
 
 from chainer_ssd._array import Array
+from chainer_ssd._files import read_npz
 from chainer_ssd.images import resize_image
 from chainer_ssd.links.multibox import Multibox
 from chainer_ssd.links.multibox_coder import MultiboxCoder
@@ -20,6 +21,7 @@ from chainer_ssd.ops import SSD300_SPEC, SSD512_SPEC
 _MEAN = 123, 117, 104  # RGB, of ImageNet
 _HALVE = 3, 2, 1  # kernel, stride, padding
 _PUBLISHED = 'https://chainercv-models.preferred.jp/'
+_FIRST_CLASS_BIAS, _MAX_BIAS_BYTES = 'multibox/conf/0/b', 1 << 20
 _VGG16 = tuple(f'extractor/conv{i}' for i in ('1_', '2_', '3_', '4_', '5_', '6/', '7/'))
 
 
@@ -30,13 +32,15 @@ class _SSDVGG16(SSD):
 
     def __init__(
         self,
-        n_fg_class: int,
+        n_fg_class: int | None,
         pretrained_model: str | os.PathLike[str] | None,
         box_scale: float,
         insize: int,
         spec: dict[str, Any],
         extras: Sequence[tuple[int, int, int, int, int]],
     ) -> None:
+        if n_fg_class is None:
+            n_fg_class = _count_classes(pretrained_model, spec)
         super().__init__(n_fg_class, insize, MultiboxCoder(**spec), box_scale)
         with self.init_scope():
             self.extractor = VGG16Extractor(extras)
@@ -63,8 +67,9 @@ class SSD300(_SSDVGG16):
 
     Parameters
     ----------
-    n_fg_class : int
-        Number of classes without background.
+    n_fg_class : int or None
+        Number of classes without background. None: that of the whole model in
+        ``pretrained_model``.
     pretrained_model : str or path, optional
         npz file with the weights of a whole model, or of VGG-16 alone. In the second case the
         rest starts from random weights. It may be ChainerCV's
@@ -119,7 +124,7 @@ class SSD300(_SSDVGG16):
 
     def __init__(
         self,
-        n_fg_class: int,
+        n_fg_class: int | None,
         pretrained_model: str | os.PathLike[str] | None = None,
         box_scale: float = 1,
     ) -> None:
@@ -141,8 +146,8 @@ class SSD512(_SSDVGG16):
 
     Parameters
     ----------
-    n_fg_class : int
-        Number of classes without background.
+    n_fg_class : int or None
+        Number of classes without background, as for :class:`SSD300`.
     pretrained_model : str or path, optional
         npz file, as for :class:`SSD300`. ChainerCV's
         ``ssd512_voc0712_converted_2017_06_06.npz`` (20 classes) and
@@ -163,7 +168,7 @@ class SSD512(_SSDVGG16):
 
     def __init__(
         self,
-        n_fg_class: int,
+        n_fg_class: int | None,
         pretrained_model: str | os.PathLike[str] | None = None,
         box_scale: float = 1,
     ) -> None:
@@ -175,6 +180,20 @@ class SSD512(_SSDVGG16):
             (128, 256, 4, 1, 1),
         )
         super().__init__(n_fg_class, pretrained_model, box_scale, 512, SSD512_SPEC, extras)
+
+
+def _count_classes(path: str | os.PathLike[str] | None, spec: dict[str, Any]) -> int:
+    """Return the number of foreground classes of the whole model in a file."""
+    if path is None:
+        raise ValueError('n_fg_class = None: expected an integer, or the weights of a whole model')
+    bias = read_npz(path, {_FIRST_CLASS_BIAS}, _MAX_BIAS_BYTES).get(_FIRST_CLASS_BIAS)
+    n_box = 2 + 2 * len(spec['aspect_ratios'][0])
+    if bias is None or bias.ndim != 1 or len(bias) < 2 * n_box or len(bias) % n_box:
+        raise ValueError(
+            f'n_fg_class = None: expected an integer, because {os.fspath(path)} does not hold '
+            f'the {_FIRST_CLASS_BIAS} of a whole model'
+        )
+    return len(bias) // n_box - 1
 
 
 def load_vgg16_weights(path: str | os.PathLike[str], model: _SSDVGG16) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -41,6 +42,9 @@ class PlotReport(extensions.PlotReport):
             The trainer. Its observation is read.
         """
         pyplot = require('matplotlib.pyplot', 'plot')
+        path = os.path.join(trainer.out, self._file_name)
+        if os.path.islink(path):  # matplotlib would write to the file behind it
+            os.remove(path)
         try:
             with pyplot.rc_context({'text.parse_math': False}):
                 super().__call__(trainer)

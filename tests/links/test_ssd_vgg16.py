@@ -232,3 +232,15 @@ def test_bad_arguments(ssd300):
         ssd300(np.zeros((1, 3, 512, 512), 'f'))
     with pytest.raises(TypeError, match='imgs has dtype uint8: expected float32'):
         ssd300(np.zeros((1, 3, 300, 300), np.uint8))
+
+
+def test_the_number_of_classes_of_a_file(ssd300, tmp_path):
+    path = tmp_path / 'model.npz'
+    chainer.serializers.save_npz(path, ssd300)
+    model = SSD300(None, path)
+    assert model.n_fg_class == ssd300.n_fg_class
+    np.testing.assert_array_equal(model.multibox.conf[0].W.array, ssd300.multibox.conf[0].W.array)
+    np.savez(tmp_path / 'part.npz', **{'extractor/conv1_1/W': np.zeros((64, 3, 3, 3), 'f')})
+    for pretrained in None, tmp_path / 'part.npz':
+        with pytest.raises(ValueError, match='n_fg_class = None: expected an integer'):
+            SSD300(None, pretrained)

@@ -66,3 +66,13 @@ def test_a_file_that_cannot_be_written_is_one_warning(tmp_path):
     with pytest.warns(UserWarning, match='x.png is not written: .*directory') as caught:
         trainer.run()
     assert len(caught) == 1
+
+
+def test_a_link_in_the_folder_is_replaced(tmp_path):
+    target = tmp_path / 'precious.png'
+    target.write_text('content')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/x.png').symlink_to(target)
+    make_trainer(tmp_path / 'out', 1, (1, 'iteration')).run()
+    assert target.read_text() == 'content'
+    assert not (tmp_path / 'out/x.png').is_symlink()
