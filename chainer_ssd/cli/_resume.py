@@ -113,6 +113,8 @@ def resume_training(
         iteration = Snapshot(folder, comm).resume(trainer)
         if iteration is None and args.resume != 'auto':
             raise ValueError(f'--resume {folder}: no snapshot of a training in this folder')
+        if iteration is None and not rank and not args.overwrite:
+            _refuse_other_training(args.out)
         if not rank:
             print(_describe_start(folder, iteration, changed))
     if not rank and not keeps_out:
@@ -182,13 +184,17 @@ def _describe_start(folder: str, iteration: int | None, changed: dict[str, tuple
 def _find_changed_options(folder: str, options: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the value before and the value now of each option that differs."""
     path = os.path.join(folder, OPTIONS_FILE)
-    if newest_snapshot(folder) is None or not os.path.isfile(path):
+    if newest_snapshot(folder) is None:
         return {}
+    if not os.path.isfile(path):
+        raise ValueError(
+            f'--resume {folder}: {OPTIONS_FILE} is missing, so the data and the options of its '
+            'snapshots are not known'
+        )
     try:
         before = dict(read_json(path))
         for key in (TRAIN_DATA, TEST_DATA):
-            if key in before:
-                before[key]['images'] + before[key]['objects']
+            before[key]['images'] + before[key]['objects']
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: not a file that chainer-ssd train wrote: {error}') from error
     return {
@@ -221,6 +227,11 @@ def _refuse_other_training(folder: str) -> None:
         raise ValueError(
             f'--out {folder}: holds a finished training ({result["iteration"]} iterations{figure}).'
             ' Give another --out, or --overwrite to replace it'
+        )
+    if os.path.exists(os.path.join(folder, 'model.npz')):
+        raise ValueError(
+            f'--out {folder}: holds the weights model.npz of another training. '
+            'Give another --out, or --overwrite to replace them'
         )
 
 

@@ -1,5 +1,6 @@
 """Data sets of images with boxes, for ``chainer.datasets.TransformDataset`` and any iterator."""
 
+from chainer_ssd.datasets._image_lookup import ImageFolder
 from chainer_ssd.datasets.annotation_problem import AnnotationProblem
 from chainer_ssd.datasets.class_names import VOC_LABEL_NAMES, voc_bbox_label_names
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
@@ -18,6 +19,7 @@ from chainer_ssd.datasets.voc_list import (
 __all__ = [
     'AnnotationProblem',
     'COCOBboxDataset',
+    'ImageFolder',
     'OrientationDecision',
     'ShapesBboxDataset',
     'SkipUnreadable',

@@ -83,16 +83,17 @@ def measure_coverage(
     bbox = np.array([box for _, box, _ in found], np.float64) * factors
     default_bbox = np.asarray(model.coder.default_bbox, np.float64)
     matches = _can_match(bbox, default_bbox, iou_thresh)
-    fractions = {}
-    for factor in _SCALES:
-        scaled = default_bbox * (1, 1, factor / model.box_scale, factor / model.box_scale)
-        fractions[factor] = float(_can_match(bbox, scaled, iou_thresh).mean())
-    # The first of equal fractions is the one nearest to the present scale.
-    nearest = sorted(_SCALES, key=lambda factor: abs(np.log(factor / model.box_scale)))
-    best = max(nearest, key=lambda factor: fractions[factor])
+    best, best_fraction = model.box_scale, float(matches.mean())
+    if best_fraction + _MIN_GAIN <= 1:
+        # The first of equal fractions is the one nearest to the present scale.
+        for scale in sorted(_SCALES, key=lambda scale: abs(np.log(scale / model.box_scale))):
+            scaled = default_bbox * (1, 1, scale / model.box_scale, scale / model.box_scale)
+            fraction = float(_can_match(bbox, scaled, iou_thresh).mean())
+            if fraction > best_fraction:
+                best, best_fraction = scale, fraction
     lost = sorted(np.flatnonzero(~matches), key=lambda i: float(np.prod(bbox[i, 2:] - bbox[i, :2])))
     unmatched = tuple((found[i][0], tuple(found[i][1])) for i in lost)
-    return Coverage(len(found), float(matches.mean()), best, fractions[best], unmatched)
+    return Coverage(len(found), float(matches.mean()), best, best_fraction, unmatched)
 
 
 def _can_match(bbox: np.ndarray, default_bbox: np.ndarray, iou_thresh: float) -> np.ndarray:

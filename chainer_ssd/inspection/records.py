@@ -11,8 +11,8 @@ import numpy as np
 from chainer_ssd._validation import is_valid_bbox
 from chainer_ssd.datasets import (
     AnnotationProblem,
+    ImageFolder,
     VOCAnnotation,
-    find_voc_image,
     read_voc_annotation,
     read_voc_list,
     voc_annotation_file,
@@ -76,6 +76,7 @@ def read_voc_records(
         If the list cannot be read.
     """
     found = read_voc_list(root, split)
+    images = ImageFolder(os.path.join(os.fspath(root), 'JPEGImages'))
     findings = [
         make_finding('listed twice', found.file, f'{name} stands twice') for name in found.repeated
     ]
@@ -83,7 +84,7 @@ def read_voc_records(
     for name in found.names:
         image_file, path = '', os.path.join(root, 'JPEGImages', name)
         try:
-            image_file = find_voc_image(root, name)
+            image_file = images.find(name)
         except FileNotFoundError as error:
             findings.append(make_finding('missing image', path, str(error)))
         except ValueError as error:

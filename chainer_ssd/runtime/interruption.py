@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -15,6 +17,7 @@ from chainer_ssd.runtime.snapshot.snapshot import Snapshot
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 _NAMES = {signal.SIGINT: 'interrupted', signal.SIGTERM: 'terminated'}
+_PARENT_SECONDS = 5.0  # for the main process to receive a signal of its process group
 _PRIORITY = Snapshot.priority - 100  # after a snapshot of the same iteration
 
 
@@ -53,7 +56,8 @@ def interruptible(
     a snapshot.
 
     Call it in the main thread. If SIGINT is ignored, as under ``nohup``, it stays ignored.
-    Processes that the training forks, such as data workers, ignore SIGINT and end on SIGTERM.
+    Processes that the training forks, such as data workers, ignore SIGINT. On SIGTERM they end,
+    unless this process receives it as well: then the end of the training ends them.
 
     Parameters
     ----------
@@ -81,16 +85,29 @@ def interruptible(
     """
     received: list[int] = []
     process = os.getpid()
+    is_terminated = mmap.mmap(-1, 1)  # shared with forked processes
 
     def handle_signal(number: int, frame: Any) -> None:
-        if os.getpid() != process:  # a forked process
+        if os.getpid() != process:
             if number != signal.SIGINT:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
+                end_forked_process(number)
             return
         received.append(number)
+        if number == signal.SIGTERM:
+            is_terminated[0] = 1
         if len(received) > 1:
             interrupt(number)
+
+    def end_forked_process(number: int) -> None:
+        # Job schedulers send SIGTERM to the whole process group. A worker that dies while it waits
+        # for work keeps the lock of its queue, and the main process would block for ever.
+        deadline = time.monotonic() + _PARENT_SECONDS
+        while os.getppid() == process and time.monotonic() < deadline:
+            if is_terminated[0]:
+                return
+            time.sleep(0.01)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def interrupt(number: int, failure: str = '') -> None:
         parts = [f'{_NAMES[signal.Signals(number)]} after iteration {trainer.updater.iteration}']

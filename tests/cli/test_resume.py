@@ -303,6 +303,30 @@ def test_resume_auto_in_an_empty_folder_starts_a_new_training(again):
     assert status == 0 and printed.splitlines()[0] == f'{out}: no snapshot, starts a new training'
 
 
+@pytest.mark.parametrize('args', [(), ('--resume', 'auto')])
+@pytest.mark.parametrize('name', ['result.json', 'model.npz'])
+def test_a_training_without_snapshots_is_not_overwritten(again, name, args):
+    train, out = again
+    for path in snapshot_files(out):
+        os.remove(path)
+    if name == 'model.npz':
+        (out / 'result.json').unlink()
+    before = read_files(out)
+    status, _, errors = train('--iteration', '1', *args)
+    assert status == 2 and f'--out {out}: holds ' in errors and '--overwrite' in errors
+    assert read_files(out) == before
+
+
+def test_snapshots_without_their_options_are_refused(again):
+    train, out = again
+    (out / 'options.json').unlink()
+    status, _, errors = train('--resume', 'auto')
+    assert status == 2 and f'--resume {out}: options.json is missing' in errors
+    (out / 'options.json').write_text('{}')
+    status, _, errors = train('--resume', 'auto')
+    assert status == 2 and 'options.json: not a file that chainer-ssd train wrote' in errors
+
+
 def test_another_data_set_in_the_folder_of_a_finished_training(
     run_in_process, finished_run, tmp_path
 ):

@@ -158,8 +158,8 @@ def test_any_class_name_trains(root, tmp_path, run_in_process, name):
     assert (tmp_path / 'out/map.png').stat().st_size > 1000
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_sigterm_saves_a_snapshot(root, tmp_path, workers):
+@pytest.mark.parametrize(('workers', 'is_group'), [(0, False), (2, False), (2, True)])
+def test_sigterm_saves_a_snapshot(root, tmp_path, workers, is_group):
     out = tmp_path / 'out'
     command = arguments(root, out, workers=workers, iteration=2000)
     running = subprocess.Popen(
@@ -168,10 +168,17 @@ def test_sigterm_saves_a_snapshot(root, tmp_path, workers):
         text=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     wait_for(out / 'loss.png', running)  # the training has begun
-    running.send_signal(signal.SIGTERM)
-    errors = running.communicate(timeout=60)[1]
+    if is_group:  # as job schedulers do
+        os.killpg(running.pid, signal.SIGTERM)
+    else:
+        running.send_signal(signal.SIGTERM)
+    try:
+        errors = running.communicate(timeout=60)[1]
+    finally:
+        running.kill()
     assert running.returncode == 143, errors
     newest = newest_snapshot(out)
     assert f'terminated after iteration {newest}; --resume auto goes on after' in errors
