@@ -2,7 +2,11 @@
 
 from chainer_ssd.datasets._image_lookup import ImageFolder
 from chainer_ssd.datasets.annotation_problem import AnnotationProblem
-from chainer_ssd.datasets.class_names import VOC_LABEL_NAMES, voc_bbox_label_names
+from chainer_ssd.datasets.class_names import (
+    VOC_LABEL_NAMES,
+    find_similar_names,
+    voc_bbox_label_names,
+)
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
 from chainer_ssd.datasets.orientation import OrientationDecision, decide_orientation
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
@@ -29,6 +33,7 @@ __all__ = [
     'VOCObject',
     'VOC_LABEL_NAMES',
     'decide_orientation',
+    'find_similar_names',
     'find_voc_image',
     'read_voc_annotation',
     'read_voc_list',

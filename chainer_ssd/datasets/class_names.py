@@ -64,11 +64,9 @@ def warn_about_label_names(label_names: Iterable[str], source: str, stacklevel: 
     stacklevel : int
         As for :func:`warnings.warn`.
     """
-    groups: dict[str, list[str]] = {}
-    for name in label_names:
-        groups.setdefault(_fold(name), []).append(name)
-    pairs = [' and '.join(map(quote, names)) for names in groups.values() if len(names) > 1]
-    if _fold('background') in groups:
+    label_names = list(label_names)
+    pairs = [' and '.join(map(quote, names)) for names in find_similar_names(label_names)]
+    if _fold('background') in map(_fold, label_names):
         warnings.warn(
             f'{source}: background is not a class, because the model has its own background',
             stacklevel=stacklevel + 1,
@@ -79,6 +77,25 @@ def warn_about_label_names(label_names: Iterable[str], source: str, stacklevel: 
             + join_first(pairs, 'more pairs'),
             stacklevel=stacklevel + 1,
         )
+
+
+def find_similar_names(label_names: Iterable[str]) -> list[list[str]]:
+    """Return groups of class names that differ only by case or by space.
+
+    Parameters
+    ----------
+    label_names : iterable of str
+        The classes.
+
+    Returns
+    -------
+    list of lists of str
+        Groups of two names or more.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in label_names:
+        groups.setdefault(_fold(name), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def _fold(name: str) -> str:

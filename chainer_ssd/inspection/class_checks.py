@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from chainer_ssd.datasets import find_similar_names
 from chainer_ssd.inspection.finding import Finding, make_finding
 from chainer_ssd.inspection.records import ImageRecord
 
@@ -74,13 +74,8 @@ def check_classes(
         for unknown in sorted({each.name for each in record.objects} - set(names)):
             text = f'{unknown} is not among the classes {", ".join(names)}'
             yield make_finding('unknown class', record.annotation_file, text, record.image_file)
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        key = ''.join(unicodedata.normalize('NFKC', name).casefold().split())
-        groups.setdefault(key, []).append(name)
-    for group in groups.values():
-        if len(group) > 1:
-            yield make_finding('similar names', source, ' and '.join(map(repr, group)))
+    for group in find_similar_names(names):
+        yield make_finding('similar names', source, ' and '.join(map(repr, group)))
     if not any(count.n_train > count.n_difficult for count in counts):
         yield make_finding('no object', source, 'no object that is not difficult')
         return
