@@ -2,12 +2,19 @@
 
 from chainer_ssd.distributed.agreement import from_rank_0, gather_values, raise_together
 from chainer_ssd.distributed.communicator import Communicator
-from chainer_ssd.distributed.positive_count import PositiveCount, RanksOutOfStepError
+from chainer_ssd.distributed.positive_count import (
+    CountRequest,
+    PositiveCount,
+    RanksOutOfStepError,
+)
+from chainer_ssd.distributed.rank_sum import RankSum
 from chainer_ssd.distributed.shards import gather_shards, shard_of
 
 __all__ = [
     'Communicator',
+    'CountRequest',
     'PositiveCount',
+    'RankSum',
     'RanksOutOfStepError',
     'from_rank_0',
     'gather_shards',

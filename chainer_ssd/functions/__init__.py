@@ -3,6 +3,7 @@
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.functions.objective import background_loss, hard_negative_limit, n_hard_negative
 from chainer_ssd.functions.ssd_loss import ssd_loss
+from chainer_ssd.functions.ssd_match import ssd_match
 from chainer_ssd.functions.ssd_pytorch import MultiBoxLoss
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     'multibox_loss',
     'n_hard_negative',
     'ssd_loss',
+    'ssd_match',
 ]

@@ -18,7 +18,12 @@ from chainer_ssd.functions._ground_truth import (
     split_column,
     split_images,
 )
-from chainer_ssd.functions._targets import Targets, encode_batch
+from chainer_ssd.functions._targets import (
+    Targets,
+    create_matcher,
+    encode_batch,
+    match_batch,
+)
 from chainer_ssd.functions.objective import (
     as_rows,
     huber_loss,
@@ -26,8 +31,6 @@ from chainer_ssd.functions.objective import (
     softmax_cross_entropy,
 )
 from chainer_ssd.ops import (
-    MIN_MATCH_IOU,
-    Matcher,
     corner_to_center,
     hard_example_mining,
     hard_negative_mining,
@@ -60,6 +63,8 @@ def make_targets(
     neg_overlap: float | None,
     comm: Any,
     gt_difficult: Any = None,
+    index: Any = None,
+    stacklevel: int = 1,
 ) -> Targets:
     """Return the targets of a batch, or raise if an argument is invalid.
 
@@ -76,6 +81,10 @@ def make_targets(
         As :func:`chainer_ssd.ssd_loss` takes them.
     overlap_threshold, match_type, neg_overlap
         Options of :func:`chainer_ssd.match`.
+    index
+        Matches, if they are known.
+    stacklevel : int
+        Of warnings, seen from the caller of this function.
     """
     where = rank_prefix(comm)
     is_integer = isinstance(background_label, numbers.Integral)
@@ -118,18 +127,18 @@ def make_targets(
         gt_labels[i] = device.send((label - background_label) % n_class - 1)
 
     prior = swap_xy(prior)
-    # Paddle and Caffe match nothing below MIN_MATCH_IOU, whatever the threshold.
-    matcher = Matcher.of_corners(
-        prior, max(overlap_threshold, MIN_MATCH_IOU), match_type, neg_overlap
-    )
+    if index is None:
+        matcher = create_matcher(prior, overlap_threshold, match_type, neg_overlap)
+        index = match_batch(matcher, n_box, gt_bboxes, comm, gt_difficults, stacklevel + 1)
+    else:
+        index = device.send(as_numeric_array(index, f'{where}index', 'iu', 'integers'))
+        if index.shape != (n_image, n_box):
+            raise ValueError(
+                f'{where}index has shape {index.shape}: expected {(n_image, n_box)}, (N, Np) of '
+                'the predictions'
+            )
     return encode_batch(
-        matcher,
-        corner_to_center(prior),
-        gt_bboxes,
-        gt_labels,
-        swap_xy(variance),
-        comm,
-        gt_difficults,
+        corner_to_center(prior), gt_bboxes, gt_labels, index, swap_xy(variance), comm
     )
 
 

@@ -7,10 +7,7 @@ from typing import Any, NamedTuple
 
 from chainer_ssd._array import Array, get_array_module
 from chainer_ssd.functions._argument_checks import rank_prefix
-from chainer_ssd.ops import Encoder, Matcher, swap_xy
-
-#: Frames from ``encode_batch`` to the code that calls the loss.
-_CALLER_LEVEL = 4
+from chainer_ssd.ops import MIN_MATCH_IOU, Encoder, Matcher, swap_xy
 
 
 class Targets(NamedTuple):
@@ -24,56 +21,99 @@ class Targets(NamedTuple):
     mb_labels: Any
 
 
-def encode_batch(
+def create_matcher(
+    corners: Array, overlap_threshold: float, match_type: str, neg_overlap: float | None
+) -> Matcher:
+    """Return a matcher that matches nothing below an IoU of 1e-6, as Paddle and Caffe.
+
+    Parameters
+    ----------
+    corners : float array of shape (K, 4)
+        Default boxes (y_min, x_min, y_max, x_max).
+    overlap_threshold, match_type, neg_overlap
+        Options of :func:`chainer_ssd.match`.
+    """
+    return Matcher.of_corners(
+        corners, max(float(overlap_threshold), MIN_MATCH_IOU), match_type, neg_overlap
+    )
+
+
+def match_batch(
     matcher: Matcher,
+    n_box: int,
+    gt_bboxes: Sequence[Array],
+    comm: Any,
+    gt_difficults: Sequence[Array | None] | None = None,
+    stacklevel: int = 1,
+) -> Array:
+    """Return the matches (B, K) of a batch.
+
+    Parameters
+    ----------
+    matcher : chainer_ssd.ops.Matcher
+        For the default boxes.
+    n_box : int
+        Number of default boxes.
+    gt_bboxes : sequence of arrays of shape (R, 4)
+        (x_min, y_min, x_max, y_max) of each image.
+    comm : communicator or None
+        Its rank is named in messages.
+    gt_difficults : sequence of bool arrays of shape (R,), or of None
+        Ground truths of each image that are never assigned. Default: none.
+    stacklevel : int
+        Of the warning, seen from the caller of this function.
+    """
+    if gt_difficults is None:
+        gt_difficults = [None] * len(gt_bboxes)
+    xp = get_array_module(*gt_bboxes)
+    index = xp.empty((len(gt_bboxes), n_box), 'i')
+    n_truth, fits_any = 0, False
+    for i, (gt_bbox, difficult) in enumerate(zip(gt_bboxes, gt_difficults)):
+        try:
+            index[i], fits = matcher.assign(swap_xy(gt_bbox), difficult)
+        except ValueError as error:
+            raise ValueError(f'{rank_prefix(comm)}image {i}: {error}') from error
+        n_assignable = len(gt_bbox) - (0 if difficult is None else int(difficult.sum()))
+        n_truth += n_assignable
+        fits_any |= fits and n_assignable > 0
+    if n_truth and not fits_any:
+        matcher.warn_no_overlap(stacklevel + 1)
+    return index
+
+
+def encode_batch(
     default_bbox: Array,
     gt_bboxes: Sequence[Array],
     gt_labels: Sequence[Array],
+    index: Array,
     variance: Any,
     comm: Any,
-    gt_difficults: Sequence[Array | None] | None = None,
 ) -> Targets:
     """Return the targets of a batch.
 
     Parameters
     ----------
-    matcher : chainer_ssd.ops.Matcher
-        For ``default_bbox``.
     default_bbox : float array of shape (K, 4)
         (cy, cx, h, w).
     gt_bboxes : sequence of arrays of shape (R, 4)
         (x_min, y_min, x_max, y_max) of each image.
     gt_labels : sequence of int32 arrays of shape (R,)
         Foreground classes, counted from 0.
+    index : int32 array of shape (B, K)
+        Matches.
     variance
         As :func:`chainer_ssd.encode` takes it, y before x.
     comm : communicator or None
         Its rank is named in messages.
-    gt_difficults : sequence of bool arrays of shape (R,), or of None
-        Ground truths of each image that are never assigned. Default: none.
     """
     xp = get_array_module(default_bbox)
-    if gt_difficults is None:
-        gt_difficults = [None] * len(gt_bboxes)
     encoder = Encoder(default_bbox, variance)
     shape = len(gt_bboxes), len(default_bbox)
-    targets = Targets(
-        xp.empty(shape, 'i'), xp.empty((*shape, 4), default_bbox.dtype), xp.empty(shape, 'i')
-    )
-    n_truth, fits_any = 0, False
+    mb_locs, mb_labels = xp.empty((*shape, 4), default_bbox.dtype), xp.empty(shape, 'i')
     for i, (gt_bbox, gt_label) in enumerate(zip(map(swap_xy, gt_bboxes), gt_labels)):
         try:
-            targets.index[i], fits = matcher.assign(gt_bbox, gt_difficults[i])
-            n_assignable = len(gt_bbox)
-            difficult = gt_difficults[i]
-            if difficult is not None:
-                n_assignable -= int(difficult.sum())
-            n_truth += n_assignable
-            fits_any |= fits and n_assignable > 0
-            mb_loc, targets.mb_labels[i] = encoder(gt_bbox, gt_label, targets.index[i])
+            mb_loc, mb_labels[i] = encoder(gt_bbox, gt_label, index[i])
         except ValueError as error:
             raise ValueError(f'{rank_prefix(comm)}image {i}: {error}') from error
-        targets.mb_locs[i] = swap_xy(mb_loc)
-    if n_truth and not fits_any:
-        matcher.warn_no_overlap(stacklevel=_CALLER_LEVEL)
-    return targets
+        mb_locs[i] = swap_xy(mb_loc)
+    return Targets(index, mb_locs, mb_labels)

@@ -8,7 +8,6 @@ import chainer
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
-from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions._argument_checks import (
     as_target,
     as_variable,
@@ -18,6 +17,7 @@ from chainer_ssd.functions._argument_checks import (
 )
 from chainer_ssd.functions._fused.dispatch import node_serves
 from chainer_ssd.functions._fused.node import FusedMultiboxLoss
+from chainer_ssd.functions._normalizer import choose_normalizer
 from chainer_ssd.functions.objective import background_loss, n_hard_negative, selected_losses
 from chainer_ssd.ops import hard_negative_mining
 
@@ -29,6 +29,8 @@ def multibox_loss(
     gt_mb_labels: Array,
     k: float,
     comm: Any = None,
+    *,
+    normalizer: Any = None,
 ) -> tuple[chainer.Variable, chainer.Variable]:
     """Return the localization and confidence loss of SSD, with hard negative mining.
 
@@ -48,24 +50,32 @@ def multibox_loss(
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
         Averages the number of positives over ranks. Then ChainerMN's averaged gradients equal the
         gradients of one process on the whole batch, whatever the split. Every rank must call,
-        also one whose batch has no image (B = 0). Default: one process.
+        also one whose batch has no image (B = 0). The call blocks until all ranks have made it,
+        and a communicator compares only whether all ranks train or evaluate. Default: one process.
+    normalizer : float, callable or None
+        Replaces the number of positives n, at least 0. A callable without arguments returns it,
+        such as the result of :meth:`chainer_ssd.distributed.PositiveCount.request`. It is called
+        once, when the loss needs it. Give it if the batch is a part of a larger one, or to ask
+        other ranks before the model runs. ``comm`` then only names the rank in messages. Default:
+        the number of positives.
 
     Returns
     -------
     loc_loss, conf_loss : chainer.Variable, scalars
         Sum over positives of the Huber loss (δ = 1) / n, and sum over positives and hard
-        negatives of the softmax cross entropy / n. n is the number of positives, or its mean over
-        ranks. If n is 0, both losses are 0 and connected to the predictions. float16 predictions
-        give float32 losses and float16 gradients.
+        negatives of the softmax cross entropy / n. n is the number of positives, its mean over
+        ranks, or ``normalizer``. If n is 0, both losses are 0 and connected to the predictions.
+        float16 predictions give float32 losses and float16 gradients.
 
     Raises
     ------
     ValueError
         If shapes disagree, or ``k`` is negative, NaN or inf. If a label is out of range, or the
         target of a positive box is not finite. Under ``chainer.config.debug`` also if a
-        prediction is not finite. Values on a GPU are checked under debug only.
+        prediction is not finite. Values on a GPU are checked under debug only. If ``normalizer``
+        is negative, NaN or inf, or 0 although there are positives.
     TypeError
-        If dtypes disagree, or an array is masked.
+        If dtypes disagree, or an array is masked. If ``normalizer`` is no number.
 
     Notes
     -----
@@ -90,11 +100,12 @@ def multibox_loss(
     check_ratio('k', k)
     check_communicator(comm)
     check_predictions(mb_locs.array, mb_confs.array, gt_mb_labels.shape, comm)
+    count = choose_normalizer(comm, normalizer)
     not_background = check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)
 
     with chainer.using_device(chainer.backend.get_device_from_array(gt_mb_labels)):
         if node_serves(mb_locs.array, mb_confs.array, gt_mb_locs, gt_mb_labels):
-            return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, not_background, k, comm).apply(
+            return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, not_background, k, count).apply(
                 (mb_locs, mb_confs)
             )
         # The definition. The node computes the same.
@@ -102,10 +113,9 @@ def multibox_loss(
         hard_negative = hard_negative_mining(
             background_loss(mb_confs.array), positive, n_hard_negative(gt_mb_labels, k), ignored
         )
-        n_positive = float(positive.sum())
-        if comm is not None:
-            n_positive = PositiveCount.of(comm).mean(n_positive)
-        normalizer = n_positive or 1.0  # without positives no row is selected, and the sums are 0
+        # Without positives no row is selected, and the sums are 0.
+        n_positive = positive.sum()
+        divisor = float(n_positive if count is None else count(n_positive)) or 1.0
         return selected_losses(
-            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, normalizer
+            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, divisor
         )

@@ -16,12 +16,12 @@ from chainer_ssd._options import (
     check_integer,
     check_ratio,
 )
-from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions._argument_checks import (
     as_variable,
     check_communicator,
     check_predictions,
 )
+from chainer_ssd.functions._normalizer import choose_normalizer
 from chainer_ssd.functions._paddle_steps import SelectedBoxes, make_targets, select_boxes
 from chainer_ssd.functions.objective import huber_loss, select_rows, softmax_cross_entropy
 
@@ -49,7 +49,9 @@ def ssd_loss(
     reduce: str = 'no',
     neg_overlap_mode: str = 'paddle',
     mine_with_loc_loss: bool = False,
+    index: Array | None = None,
     comm: Any = None,
+    normalizer: Any = None,
 ) -> chainer.Variable:
     """Return the loss of SSD with the arguments and the numbers of PaddlePaddle's ``ssd_loss``.
 
@@ -123,10 +125,18 @@ def ssd_loss(
     mine_with_loc_loss : bool
         Whether ``'hard_example'`` ranks by the unweighted sum of both losses. Caffe does, and so
         does Paddle's operator with ``LocLoss``. Default: by the confidence loss alone.
+    index : integer array of shape (N, Np), or None
+        Matches that :func:`chainer_ssd.ssd_match` has computed. The loss then does not match, and
+        the options of the matching have no effect. Default: the loss matches.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
         Averages the normalizer over ranks. Then ChainerMN's averaged gradients equal the
         gradients of one process on the whole batch. With ``normalize=False`` the normalizer is
-        one by the number of ranks. Every rank must call, also one whose batch has no image.
+        one by the number of ranks. Every rank must call, also one whose batch has no image. The
+        call blocks until all ranks have made it, and a communicator compares only whether all
+        ranks train or evaluate.
+    normalizer : float, callable or None
+        Replaces the number of matched boxes, as in :func:`chainer_ssd.multibox_loss`. Default: the
+        number of matched boxes.
 
     Returns
     -------
@@ -140,9 +150,11 @@ def ssd_loss(
     ValueError
         If an option is not valid, or ``sample_size`` is missing. If shapes or numbers of images
         disagree. If a ground truth, a label or a default box is not valid. The message names rank,
-        image, row and value. Under ``chainer.config.debug`` also if a prediction is not finite.
+        image, row and value. Under ``chainer.config.debug`` also if a prediction is not finite. If
+        ``normalizer`` is negative, NaN or inf, is 0 although boxes match, or is given with
+        ``normalize=False``.
     TypeError
-        If a dtype is not valid, or ``sample_size`` is not an integer.
+        If a dtype is not valid, ``sample_size`` is not an integer, or ``normalizer`` is no number.
 
     Warns
     -----
@@ -168,6 +180,9 @@ def ssd_loss(
     check_ratio('conf_loss_weight', conf_loss_weight)
     check_communicator(comm)
     check_flag('normalize', normalize)
+    if normalizer is not None and not normalize:
+        raise ValueError('normalizer has no effect with normalize=False: expected one of them')
+    count = choose_normalizer(comm, normalizer)
     check_flag('mine_with_loc_loss', mine_with_loc_loss)
     if mining_type == 'hard_example':
         if sample_size is None:
@@ -205,6 +220,8 @@ def ssd_loss(
             float(neg_overlap) if has_band else None,
             comm,
             gt_difficult,
+            index,
+            stacklevel=2,
         )
         column = (targets.mb_labels + background_label) % n_class
         boxes = select_boxes(
@@ -217,9 +234,13 @@ def ssd_loss(
             sample_size,
             mine_with_loc_loss,
         )
-        normalizer = _count_normalizer(boxes.positive, normalize, comm)
-        if normalizer == 0:  # no rank has a match, but 'hard_example' may select negatives
-            normalizer, boxes = 1.0, SelectedBoxes(boxes.positive, boxes.hard_negative & False)
+        if normalize:
+            n_positive = boxes.positive.sum()
+            divisor = float(n_positive if count is None else count(n_positive))
+        else:
+            divisor = 1.0 if comm is None else 1.0 / comm.size
+        if divisor == 0:  # no rank has a match, but 'hard_example' may select negatives
+            divisor, boxes = 1.0, SelectedBoxes(boxes.positive, boxes.hard_negative & False)
 
         selected = boxes.positive | boxes.hard_negative
         conf_loss = softmax_cross_entropy(select_rows(confidence, selected), column[selected])
@@ -231,17 +252,9 @@ def ssd_loss(
             (conf_loss_weight, selected, conf_loss),
             (loc_loss_weight, boxes.positive, loc_loss),
         ):
-            loss = F.scatter_add(loss, xp.flatnonzero(mask), float(weight) / normalizer * rows)
+            loss = F.scatter_add(loss, xp.flatnonzero(mask), float(weight) / divisor * rows)
         if reduce == 'no':
             return F.reshape(loss, (column.size, 1))
         if reduce == 'image':
             return F.sum(F.reshape(loss, column.shape), axis=1, keepdims=True)
         return F.sum(loss)
-
-
-def _count_normalizer(positive: Array, normalize: bool, comm: Any) -> float:
-    """Return the divisor of the loss: the number of positives, or its mean over ranks."""
-    if not normalize:
-        return 1.0 if comm is None else 1.0 / comm.size
-    n_positive = float(positive.sum())
-    return n_positive if comm is None else PositiveCount.of(comm).mean(n_positive)

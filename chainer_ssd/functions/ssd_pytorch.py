@@ -27,7 +27,7 @@ from chainer_ssd.functions._ground_truth import (
     check_gt_label,
     check_n_image,
 )
-from chainer_ssd.functions._targets import Targets, encode_batch
+from chainer_ssd.functions._targets import Targets, encode_batch, match_batch
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.ops import Matcher, swap_xy
 
@@ -121,7 +121,11 @@ class MultiBoxLoss:
         self.comm = comm
 
     def __call__(
-        self, predictions: tuple[Any, Any, Any], targets: Sequence[Any]
+        self,
+        predictions: tuple[Any, Any, Any],
+        targets: Sequence[Any],
+        *,
+        normalizer: Any = None,
     ) -> tuple[chainer.Variable, chainer.Variable]:
         """Return both losses of a batch.
 
@@ -135,6 +139,9 @@ class MultiBoxLoss:
         targets : list of B arrays of shape (R_i, 5)
             Rows (x_min, y_min, x_max, y_max, label) in the unit of ``priors``, which is [0, 1] in
             ssd.pytorch. Labels count foreground classes from 0 and are integers or integral floats.
+        normalizer : float, callable or None
+            Replaces the number of positives N, as in :func:`chainer_ssd.multibox_loss`. ssd.pytorch
+            has no such argument. Default: the number of positives.
 
         Returns
         -------
@@ -171,7 +178,13 @@ class MultiBoxLoss:
             # multibox_loss needs no limit of K − 1 negatives. An image with hard negatives has at
             # least one positive, and so at most K − 1 negatives.
             return multibox_loss(
-                loc, conf, matched.mb_locs, matched.mb_labels, self.neg_pos, self.comm
+                loc,
+                conf,
+                matched.mb_locs,
+                matched.mb_labels,
+                self.neg_pos,
+                self.comm,
+                normalizer=normalizer,
             )
 
     def _make_targets(
@@ -201,4 +214,5 @@ class MultiBoxLoss:
             bboxes.append(device.send(bbox))
             labels.append(device.send(label))
         matcher = Matcher(default_bbox, self.overlap_thresh, 'argmax')
-        return encode_batch(matcher, default_bbox, bboxes, labels, self.variance, self.comm)
+        index = match_batch(matcher, n_box, bboxes, self.comm, stacklevel=3)
+        return encode_batch(default_bbox, bboxes, labels, index, self.variance, self.comm)

@@ -83,12 +83,27 @@ class Multibox(chainer.Chain):
         if len(features) != len(self.loc):
             raise ValueError(f'{len(features)} features: expected {len(self.loc)} feature maps')
         mb_locs, mb_confs = (
-            F.concat(
-                [
-                    F.reshape(F.transpose(conv(x), (0, 2, 3, 1)), (len(x), -1, n_value))
-                    for conv, x in zip(convs, features)
-                ]
-            )
+            F.concat([rows_of_boxes(conv(x), n_value) for conv, x in zip(convs, features)])
             for convs, n_value in ((self.loc, 4), (self.conf, self.n_class))
         )
         return mb_locs, mb_confs
+
+
+def rows_of_boxes(x: chainer.Variable, n_value: int) -> chainer.Variable:
+    """Return the output of a convolution with one row per default box.
+
+    Parameters
+    ----------
+    x : chainer.Variable of shape (B, A * n_value, H, W)
+        Values of the A default boxes at each cell. B may be 0.
+    n_value : int
+        Number of values of a default box.
+
+    Returns
+    -------
+    chainer.Variable of shape (B, H * W * A, n_value)
+        Cells in rows, then the boxes of a cell.
+    """
+    n_image, n_channel, height, width = x.shape
+    n_box = height * width * n_channel // n_value  # -1 cannot stand for it if there is no image
+    return F.reshape(F.transpose(x, (0, 2, 3, 1)), (n_image, n_box, n_value))

@@ -9,8 +9,8 @@ import chainer.functions as F
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
-from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions import multibox_loss, n_hard_negative
+from chainer_ssd.links._count_before_model import communicates, counting, create_count
 
 
 class MultiboxTrainChain(chainer.Chain):
@@ -28,7 +28,15 @@ class MultiboxTrainChain(chainer.Chain):
     k : float
         Number of hard negatives per positive.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
-        Averages the number of positives over ranks, see :func:`chainer_ssd.multibox_loss`.
+        Averages the number of positives over ranks, see :func:`chainer_ssd.multibox_loss`. The
+        chain sends the number before the model runs, so ranks do not block each other between the
+        forward and the backward pass. It also compares the numbers of updates of the ranks, and
+        all raise the same error if they differ. Default: one process.
+
+    Attributes
+    ----------
+    comm : chainer_ssd.distributed.PositiveCount or None
+        The count over ranks.
 
     Raises
     ------
@@ -42,22 +50,30 @@ class MultiboxTrainChain(chainer.Chain):
         check_ratio('alpha', alpha)
         check_ratio('k', k)
         super().__init__()
-        self.alpha, self.k, self.comm = alpha, k, comm
+        self.alpha, self.k = alpha, k
+        self.comm = create_count(comm, self)
         with self.init_scope():
             self.model = model
 
-    def forward(self, imgs: Any, gt_mb_locs: Array, gt_mb_labels: Array) -> chainer.Variable:
+    def forward(
+        self, imgs: Any, gt_mb_locs: Array, gt_mb_labels: Array, normalizer: Any = None
+    ) -> chainer.Variable:
         """Return the loss of a batch.
 
         Parameters
         ----------
         imgs : float32 array of shape (B, 3, H, W)
-            Images. Without images (B = 0) the model does not run. The loss is then 0 and connected
-            to every parameter, and this rank still takes part in the count of positives.
+            Images. Without images (B = 0) the loss is 0 and connected to every parameter. This rank
+            still takes part in the count of positives. The model runs only if one of its links has
+            a communicator ``comm``, as ``MultiNodeBatchNormalization`` has.
         gt_mb_locs : float32 array of shape (B, K, 4)
             Target offsets.
         gt_mb_labels : int32 array of shape (B, K)
             0 background, -1 ignored, else foreground.
+        normalizer : float, callable or None
+            Replaces the number of positives, see :func:`chainer_ssd.multibox_loss`. Give it if the
+            batch is a part of a larger one. The chain then sends nothing to other ranks. Default:
+            the number of positives, or its mean over ranks.
 
         Returns
         -------
@@ -67,17 +83,27 @@ class MultiboxTrainChain(chainer.Chain):
         Raises
         ------
         ValueError, TypeError
-            As :func:`chainer_ssd.multibox_loss` does.
+            As :func:`chainer_ssd.multibox_loss` does. If the model holds ChainerMN's own
+            ``MultiNodeBatchNormalization``, every rank raises if their batches have different
+            sizes.
+        RanksOutOfStepError
+            On every rank, if the ranks are at different iterations or in different modes.
         """
-        if len(imgs):
-            mb_locs, mb_confs = self.model(imgs)
-        else:
-            mb_locs = self.xp.zeros_like(gt_mb_locs)
-            mb_confs = mb_locs[:, :, :1]
-        if self.comm is not None:
-            PositiveCount.of(self.comm).step = self._n_update()
+        n_positive = (gt_mb_labels > 0).sum()
+        with counting(self.comm, n_positive, self.model, imgs, normalizer) as count:
+            if len(imgs) or communicates(self.model):
+                mb_locs, mb_confs = self.model(imgs)
+            else:
+                mb_locs = self.xp.zeros_like(gt_mb_locs)
+                mb_confs = mb_locs[:, :, :1]
         loc_loss, conf_loss = multibox_loss(
-            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, self.k, self.comm
+            mb_locs,
+            mb_confs,
+            gt_mb_locs,
+            gt_mb_labels,
+            self.k,
+            self.comm,
+            normalizer=count,
         )
         loss = self.alpha * loc_loss + conf_loss
         if not len(imgs):
@@ -87,17 +113,12 @@ class MultiboxTrainChain(chainer.Chain):
                 'loss': loss,
                 'loss/loc': loc_loss,
                 'loss/conf': conf_loss,
-                'n_positive': (gt_mb_labels > 0).sum(),
+                'n_positive': n_positive,
                 'n_hard_negative': n_hard_negative(gt_mb_labels, self.k).sum(),
             },
             self,
         )
         return loss
-
-    def _n_update(self) -> int:
-        """Return how often an optimizer has updated the parameters."""
-        rules = (param.update_rule for param in self.params())
-        return next((rule.t for rule in rules if rule is not None and rule.enabled), 0)
 
 
 def _connected_zero(param: chainer.Parameter, dtype: Any) -> chainer.Variable:

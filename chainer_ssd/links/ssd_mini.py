@@ -10,6 +10,7 @@ import chainer.links as L
 import numpy as np
 
 from chainer_ssd._options import check_integer
+from chainer_ssd.links.multibox import rows_of_boxes
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.ssd import MAX_INSIZE, SSD
 
@@ -199,7 +200,7 @@ class _Head(chainer.Chain):
         y = self.conv(x)
         if self.n_part > 1:
             y = F.depth2space(y, self.n_part)
-        return F.reshape(F.transpose(y, (0, 2, 3, 1)), (len(x), -1, self.n_value))
+        return rows_of_boxes(y, self.n_value)
 
 
 def _stage(n_in: int, n_out: int, norm: Normalization | None) -> chainer.Sequential:

@@ -251,5 +251,8 @@ def test_a_truth_that_is_matched_to_a_prior_without_area_raises():
     (loc, conf, priors), targets = make(lens=(0, 1))
     priors[0, 2:] = 0
     targets[1][0] = 30, 30, 31, 31, 0  # no overlap, so the first box is the best
-    with pytest.raises(ValueError, match=r'image 1: default_bbox\[0\] = .* has no area'):
+    with (
+        pytest.warns(UserWarning, match='no ground truth fits the default boxes'),
+        pytest.raises(ValueError, match=r'image 1: default_bbox\[0\] = .* has no area'),
+    ):
         criterion()((loc, conf, priors), targets)

@@ -5,13 +5,12 @@ See "One node" in ``docs/explanation/fast-loss.md``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import chainer
 import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.functions._fused import kernels
 from chainer_ssd.functions._fused.memory import zeros
 from chainer_ssd.functions._fused.mining import select_hard_negatives
@@ -23,17 +22,25 @@ class FusedMultiboxLoss(chainer.FunctionNode):
 
     Parameters
     ----------
-    gt_mb_locs, gt_mb_labels, k, comm
+    gt_mb_locs, gt_mb_labels, k
         Valid arguments of :func:`chainer_ssd.multibox_loss`.
     not_background : int array or None
         Flat indices of boxes that are not background. Used with NumPy arrays only.
+    count : callable or None
+        Returns the divisor of the losses for a number of positives, and is called once. None: the
+        number itself.
     """
 
     def __init__(
-        self, gt_mb_locs: Array, gt_mb_labels: Array, not_background: Array, k: float, comm: Any
+        self,
+        gt_mb_locs: Array,
+        gt_mb_labels: Array,
+        not_background: Array,
+        k: float,
+        count: Callable[[Any], Any] | None,
     ) -> None:
         self.gt_mb_locs, self.gt_mb_labels = gt_mb_locs, gt_mb_labels
-        self.not_background, self.k, self.comm = not_background, k, comm
+        self.not_background, self.k, self.count = not_background, k, count
 
     def forward_cpu(self, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         self.retain_inputs((0, 1))
@@ -48,7 +55,8 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             self.selected = np.concatenate([self.positive, hard_negative])
 
             # Without positives no row is selected, and the sums are 0.
-            self.normalizer = dtype(self._mean_over_ranks(len(self.positive)) or 1)
+            n_positive = len(self.positive)
+            self.normalizer = dtype((self.count(n_positive) if self.count else n_positive) or 1)
             loc_loss = self._huber_loss(mb_locs, dtype) / self.normalizer
             conf_loss = self._softmax_cross_entropy(mb_confs, dtype) / self.normalizer
         return np.asarray(loc_loss, dtype), np.asarray(conf_loss, dtype)
@@ -58,7 +66,8 @@ class FusedMultiboxLoss(chainer.FunctionNode):
         xp, dtype = chainer.backends.cuda.cupy, np.promote_types(inputs[0].dtype, 'f')
         if not self.gt_mb_labels.size:
             self.selected, self.normalizer = self.gt_mb_labels, xp.zeros(())
-            self._mean_over_ranks(0)
+            if self.count is not None:
+                self.count(0)
             return xp.zeros((), dtype), xp.zeros((), dtype)
         self.gt_mb_locs = xp.ascontiguousarray(self.gt_mb_locs, dtype)
         self.gt_mb_labels = xp.ascontiguousarray(self.gt_mb_labels, 'i')
@@ -68,16 +77,13 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             self.gt_mb_locs,
             self.gt_mb_labels,
             self.k,
-            divide=self.comm is None,
+            divide=self.count is None,
         )
-        if self.comm is not None:
-            n_positive = self._mean_over_ranks(self.normalizer)  # synchronizes
-            losses /= n_positive or 1
-            self.normalizer = xp.asarray(n_positive)
+        if self.count is not None:
+            normalizer = self.count(self.normalizer)  # may synchronize
+            losses /= normalizer or 1
+            self.normalizer = xp.asarray(normalizer)
         return losses[0], losses[1]
-
-    def _mean_over_ranks(self, n_positive: Any) -> Any:
-        return n_positive if self.comm is None else PositiveCount.of(self.comm).mean(n_positive)
 
     def _huber_loss(self, mb_locs: Array, dtype: Any) -> Any:
         # The sum of objective.huber_loss over positives, and its gradient h:
