@@ -129,10 +129,8 @@ def interruptible_training(trainer: chainer.training.Trainer, comm: Any = None) 
 
     Over MPI no snapshot is saved, because the signals do not reach all ranks in one iteration.
     """
-    rank = 0 if comm is None else comm.rank
-
     def describe_resume() -> str:
-        newest = newest_snapshot(trainer.out, rank)
+        newest = newest_snapshot(trainer.out)
         if newest is None:
             return 'no snapshot was written yet (--snapshot-interval)'
         return f'--resume auto goes on after iteration {newest}'

@@ -18,7 +18,6 @@ import chainer.functions as F
 import chainermn
 import numpy as np
 
-from chainer_ssd.distributed import PositiveCount
 from chainer_ssd.links import MultiboxTrainChain
 from chainer_ssd.runtime import NaNPolicy, Snapshot, Watchdog
 from chainer_ssd.transforms import RandomTransformDataset
@@ -27,16 +26,19 @@ N_BOX, N_CLASS, N_IMAGE = 18, 4, 23
 
 
 class Model(chainer.Chain):
-    """Two layers with dropout and noise between them."""
+    """Two layers, and dropout and noise between them if ``is_noisy``."""
 
-    def __init__(self):
+    def __init__(self, is_noisy):
         super().__init__()
+        self.is_noisy = is_noisy
         with self.init_scope():
             self.hidden = chainer.links.Linear(27, 16)
             self.out = chainer.links.Linear(16, N_BOX * (4 + N_CLASS))
 
     def forward(self, imgs):
-        h = F.dropout(F.relu(self.hidden(imgs)), 0.3) * (1 + 0.01 * random.gauss(0, 1))
+        h = F.relu(self.hidden(imgs))
+        if self.is_noisy:
+            h = F.dropout(h, 0.3) * (1 + 0.01 * random.gauss(0, 1))
         h = F.reshape(self.out(h), (len(imgs), N_BOX, 4 + N_CLASS))
         return h[:, :, :4], h[:, :, 4:]
 
@@ -111,13 +113,13 @@ def make_trainer(args, comm, fault, policy):
     options = {'order_sampler': data.next_epoch}
     if args.workers:
         iterator = chainer.iterators.MultiprocessIterator(
-            data, 2, n_processes=args.workers, shared_mem=4096, **options
+            data, args.batchsize, n_processes=args.workers, shared_mem=4096, **options
         )
     else:
-        iterator = chainer.iterators.SerialIterator(data, 2, **options)
+        iterator = chainer.iterators.SerialIterator(data, args.batchsize, **options)
     np.random.seed(comm.rank)
     random.seed(comm.rank)
-    chain = MultiboxTrainChain(Model(), comm=PositiveCount(comm))
+    chain = MultiboxTrainChain(Model(not args.plain), comm=comm)
     optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
     optimizer.setup(chain)
     optimizer.update()  # the first call only broadcasts rank 0's weights
@@ -159,6 +161,8 @@ def main():
     add('--snapshot', type=int, default=0)
     add('--resume', action='store_true')
     add('--nan', choices=('raise', 'skip', 'ignore'), default='raise')
+    add('--plain', action='store_true', help='a model without dropout and noise')
+    add('--batchsize', type=int, default=2)
     add('--slow', type=float, default=0, help='seconds added to each iteration')
     args = parser.parse_args()
     comm = chainermn.create_communicator('naive')

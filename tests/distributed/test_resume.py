@@ -44,7 +44,9 @@ def kill_and_resume(start_mpiexec, out, n, seed):
     rng = random.Random(seed)
     process = start_mpiexec(n, JOB, out, *OPTIONS, '--slow', 0.05)
     end = time.monotonic() + 60
-    while not list(out.glob('*.json')) and time.monotonic() < end and process.poll() is None:
+    while (
+        not list(out.glob('*_committed.json')) and time.monotonic() < end and process.poll() is None
+    ):
         time.sleep(0.01)
     time.sleep(rng.uniform(0, 1.2))  # a part of that time, snapshots are being written
     ranks = find_ranks(out)
@@ -107,6 +109,50 @@ def test_damaged_generations_are_skipped(start_mpiexec, uninterrupted, tmp_path)
     assert 'iteration 27 skipped: rank 0: ' in printed
     check_equal(tmp_path, expected)
     kept = sorted(
-        {json.loads(path.read_text())['facts']['iteration'] for path in tmp_path.glob('*.json')}
+        json.loads(path.read_text())['iteration'] for path in tmp_path.glob('*_committed.json')
     )
     assert kept == [24, 27, 30]
+
+
+GLOBAL_BATCH = 12
+PLAIN = '--plain', '--iterations', 30, '--snapshot', 3, '--watchdog', 20
+
+
+def run_job(start_mpiexec, n, out, *options):
+    process = start_mpiexec(n, JOB, out, '--batchsize', GLOBAL_BATCH // n, *PLAIN, *options)
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, printed
+    return printed
+
+
+def largest_difference(found, expected):
+    """Return the largest difference relative to the largest entry of each array."""
+    return max(
+        np.abs(found[name] - array).max() / np.abs(array).max() for name, array in expected.items()
+    )
+
+
+@pytest.fixture(scope='session')
+def straight_runs(tmp_path_factory, start_mpiexec):
+    """Weights of runs on 2 and on 3 ranks, from the first to the last iteration."""
+    runs = {}
+    for n in (2, 3):
+        out = tmp_path_factory.mktemp(f'straight{n}')
+        run_job(start_mpiexec, n, out)
+        runs[n] = weights(out)
+    return runs
+
+
+@pytest.mark.mpi
+def test_resumed_on_other_numbers_of_ranks(start_mpiexec, straight_runs, tmp_path):
+    stops = (2, 6), (3, 15), (1, 21)
+    for n, iteration in stops:
+        run_job(start_mpiexec, n, tmp_path, '--iterations', iteration, '--resume')
+    printed = run_job(start_mpiexec, 4, tmp_path, '--resume')
+    assert 'resumed from 21' in printed
+    assert '1 ranks have saved the snapshot, and 4 resume: the random states of Python' in printed
+    rounding = largest_difference(straight_runs[3], straight_runs[2])
+    assert 0 < rounding < 1e-4
+    assert largest_difference(weights(tmp_path), straight_runs[2]) <= 10 * rounding
+    # Files of ranks that no longer exist are deleted with their generations.
+    assert len(list(tmp_path.glob('snapshot_*.npz'))) == 3 * 4

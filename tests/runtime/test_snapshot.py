@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import stat
 import warnings
 
@@ -15,6 +16,9 @@ import pytest
 
 from chainer_ssd import Snapshot
 from chainer_ssd.runtime import newest_snapshot, remove_snapshots, snapshot_files
+from chainer_ssd.runtime.snapshot import load
+from chainer_ssd.runtime.snapshot import snapshot as module
+from chainer_ssd.runtime.snapshot.record import write_record
 from tests.distributed.threads import run_ranks
 
 
@@ -58,7 +62,7 @@ def save_run(folder, n_retained=3):
 
 def iterations(folder):
     return sorted(
-        json.loads(path.read_text())['facts']['iteration'] for path in folder.glob('*.json')
+        json.loads(path.read_text())['iteration'] for path in folder.glob('*_committed.json')
     )
 
 
@@ -96,8 +100,6 @@ def test_nothing_is_pickled(tmp_path):
             lambda npz, record: npz.write_bytes(npz.read_bytes()[:-1] + b'x'),
             'is damaged: its checksum',
         ),
-        (lambda npz, record: npz.unlink(), 'No such file'),
-        (lambda npz, record: record.unlink(), 'No such file'),
         (
             lambda npz, record: record.write_text(record.read_text()[:-30]),
             'json: not a well-formed JSON file',
@@ -112,7 +114,7 @@ def test_nothing_is_pickled(tmp_path):
         ),
         (
             lambda npz, record: [
-                os.replace(str(path).replace('00000008', '00000006'), path)
+                shutil.copy(str(path).replace('00000008', '00000006'), path)
                 for path in (npz, record)
             ],
             'json was renamed: it is of iteration 6 and rank 0',
@@ -152,14 +154,6 @@ def test_a_generation_of_another_training_is_refused(tmp_path):
     )
     with pytest.raises(RuntimeError, match=message):
         Snapshot(tmp_path).resume(trainer_of(tmp_path, n_unit=2))
-
-
-def test_a_generation_of_another_number_of_ranks_is_refused(tmp_path):
-    snapshot = Snapshot(tmp_path)
-    snapshot.size = 4
-    trainer_of(tmp_path, 8, snapshot).run()
-    with pytest.raises(RuntimeError, match='was saved by 4 ranks: expected 1'):
-        Snapshot(tmp_path).resume(trainer_of(tmp_path))
 
 
 def test_another_number_of_training_examples_is_named(tmp_path):
@@ -219,6 +213,7 @@ def test_a_full_disk_is_named_and_leaves_the_older_generation(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     gc.collect()  # an older NumPy leaves its archive open
     assert sorted(path.name for path in tmp_path.glob('snapshot_*')) == [
+        'snapshot_00000002_committed.json',
         'snapshot_00000002_rank0.json',
         'snapshot_00000002_rank0.npz',
     ]
@@ -237,23 +232,16 @@ def test_a_file_system_that_cannot_flush_a_folder_is_accepted(tmp_path, monkeypa
     assert iterations(save_run(tmp_path)) == [4, 6, 8]
 
 
-def test_more_ranks_than_before_do_not_start_over(tmp_path):
-    save_run(tmp_path)
-    for error in run_ranks(2, lambda comm: Snapshot(tmp_path, comm).resume(None)):
-        assert isinstance(error, RuntimeError)
-        assert 'rank 0: ValueError: ' in str(error) and 'saved by 1 ranks: expected 2' in str(error)
-
-
 def test_an_error_of_one_rank_in_reading_is_raised_on_all(tmp_path, monkeypatch):
-    read = Snapshot._iterations
+    read = load.find_snapshot_files
 
-    def read_on_rank_0(self):
-        if self.rank:
-            raise PermissionError(errno.EACCES, 'Permission denied', self.folder)
-        return read(self)
+    def read_on_rank_0(folder):
+        if folder.endswith('rank1'):
+            raise PermissionError(errno.EACCES, 'Permission denied', folder)
+        return read(folder)
 
-    monkeypatch.setattr(Snapshot, '_iterations', read_on_rank_0)
-    for error in run_ranks(2, lambda comm: Snapshot(tmp_path, comm).resume(None)):
+    monkeypatch.setattr(load, 'find_snapshot_files', read_on_rank_0)
+    for error in run_ranks(2, lambda comm: own_snapshot(tmp_path, comm).resume(None)):
         assert 'rank 1: PermissionError: ' in str(error)
 
 
@@ -285,10 +273,11 @@ def test_files_of_all_ranks_are_found(tmp_path):
     assert newest_snapshot(tmp_path / 'nowhere') is None
     assert snapshot_files(tmp_path / 'nowhere') == []
     names = [
+        'snapshot_00000004_committed.json',
         'snapshot_00000004_rank0.json',
         'snapshot_00000004_rank0.npz',
-        'snapshot_00000006_rank0.npz',  # without its record it is incomplete
-        'snapshot_00000006_rank10.json',
+        'snapshot_00000006_rank0.json',  # without a commit it is incomplete
+        'snapshot_00000006_rank0.npz',
         'snapshot_100000000_rank1.json',
     ]
     others = ['model.npz', 'snapshot_00000008_rank0.json.tmp', 'my_snapshot_00000009_rank0.json']
@@ -296,12 +285,162 @@ def test_files_of_all_ranks_are_found(tmp_path):
         (tmp_path / name).touch()
     assert snapshot_files(tmp_path) == [str(tmp_path / name) for name in names]
     assert newest_snapshot(tmp_path) == 4
-    assert newest_snapshot(tmp_path, rank=1) == 100_000_000
-    assert newest_snapshot(tmp_path, rank=10) == 6
-    assert newest_snapshot(tmp_path, rank=2) is None
+    (tmp_path / 'snapshot_00000005_rank1_committed.json').touch()
+    assert newest_snapshot(tmp_path) == 5
     remove_snapshots(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def test_the_newest_snapshot_is_that_of_the_run(tmp_path):
     assert newest_snapshot(save_run(tmp_path)) == 8
+
+
+def own_snapshot(folder, comm, **options):
+    """A snapshot on a local disk of each rank."""
+    return Snapshot(folder / f'rank{comm.rank}', comm, **options)
+
+
+def save_on_ranks(folder, n_rank=3, shared=False):
+    def train(comm):
+        snapshot = Snapshot(folder, comm) if shared else own_snapshot(folder, comm)
+        trainer_of(folder / f'out{comm.rank}', 6, snapshot).run(show_loop_exception_msg=False)
+
+    assert run_ranks(n_rank, train) == [None] * n_rank
+
+
+def resume_on_ranks(folder, n_rank=3, shared=False):
+    def resume(comm):
+        snapshot = Snapshot(folder, comm) if shared else own_snapshot(folder, comm)
+        trainer = trainer_of(folder / f'out{comm.rank}', 12, snapshot)
+        iteration = snapshot.resume(trainer)
+        trainer.run(show_loop_exception_msg=False)
+        return iteration
+
+    return run_ranks(n_rank, resume)
+
+
+@pytest.mark.parametrize('lost', [0, 1, 2])
+def test_a_lost_folder_of_one_rank_is_refused_and_nothing_is_deleted(tmp_path, lost):
+    save_on_ranks(tmp_path)
+    shutil.rmtree(tmp_path / f'rank{lost}')
+    before = sorted(tmp_path.rglob('snapshot_*'))
+    for error in resume_on_ranks(tmp_path):
+        assert isinstance(error, RuntimeError)
+        assert 'the snapshot of iteration 6 was complete' in str(error)
+        assert f'rank {lost}: ' in str(error) and '_rank' in str(error)
+        assert 'Expected the files of all 3 ranks' in str(error)
+    assert sorted(tmp_path.rglob('snapshot_*')) == before
+
+
+@pytest.mark.parametrize('suffix', ['json', 'npz'])
+@pytest.mark.parametrize('shared', [False, True])
+def test_a_missing_file_of_a_committed_generation_is_refused(tmp_path, suffix, shared):
+    save_on_ranks(tmp_path, shared=shared)
+    (missing,) = tmp_path.rglob(f'snapshot_00000006_rank1.{suffix}')
+    missing.unlink()
+    for error in resume_on_ranks(tmp_path, shared=shared):
+        assert f'rank 1: {missing} is missing' in str(error)
+
+
+@pytest.mark.parametrize('moment', ['all files', 'two ranks', 'arrays of one rank'])
+def test_a_generation_that_was_not_committed_is_passed_over_and_kept(tmp_path, moment):
+    save_on_ranks(tmp_path)
+    for path in tmp_path.rglob('snapshot_00000006*_committed.json'):
+        path.unlink()
+    if moment != 'all files':
+        for path in tmp_path.rglob('snapshot_00000006_rank0.*'):
+            path.unlink()
+    if moment == 'arrays of one rank':
+        for path in tmp_path.rglob('snapshot_00000006_rank1.*'):
+            path.unlink()
+        (tmp_path / 'rank2/snapshot_00000006_rank2.json').unlink()
+    before = {path: path.read_bytes() for path in tmp_path.rglob('snapshot_00000006*')}
+
+    def resume(comm):
+        trainer = trainer_of(tmp_path, 5)
+        snapshot = own_snapshot(tmp_path, comm, n_retained=1)
+        iteration = snapshot.resume(trainer)
+        trainer.extend(snapshot, trigger=(1, 'iteration'))
+        trainer.run(show_loop_exception_msg=False)
+        return iteration
+
+    with pytest.warns(UserWarning, match='snapshot of iteration 6 skipped: not all ranks had'):
+        assert run_ranks(3, resume) == [4, 4, 4]
+    assert {path: path.read_bytes() for path in tmp_path.rglob('snapshot_00000006*')} == before
+    assert iterations(tmp_path / 'rank0') == [5]
+
+
+def test_a_damaged_generation_is_kept_until_it_is_written_again(tmp_path):
+    save_run(tmp_path)
+    damaged = tmp_path / 'snapshot_00000008_rank0.npz'
+    damaged.write_bytes(b'')
+    snapshot = Snapshot(tmp_path, n_retained=1)
+    trainer = trainer_of(tmp_path, 7)
+    with pytest.warns(UserWarning, match='snapshot of iteration 8 skipped'):
+        assert snapshot.resume(trainer) == 6
+    trainer.extend(snapshot, trigger=(1, 'iteration'))
+    trainer.run()
+    assert damaged.read_bytes() == b'' and iterations(tmp_path) == [7, 8]
+    trainer = trainer_of(tmp_path, 9, snapshot)
+    with pytest.warns(UserWarning, match='snapshot of iteration 8 skipped'):
+        assert snapshot.resume(trainer) == 7
+    trainer.run()
+    assert damaged.read_bytes() and iterations(tmp_path) == [8]
+
+
+def test_a_generation_that_is_written_again_is_not_complete_before(tmp_path, monkeypatch):
+    # Rank 0 has written the new file, and rank 1 still has the one of the first attempt.
+    save_on_ranks(tmp_path, 2)
+    write = module.write_record
+
+    def write_on_rank_0(path, *args, **facts):
+        if path.endswith('rank1'):
+            raise OSError('killed')
+        return write(path, *args, **facts)
+
+    monkeypatch.setattr(module, 'write_record', write_on_rank_0)
+    (tmp_path / 'rank0/snapshot_00000006_rank0.npz').write_bytes(b'')
+    with pytest.warns(UserWarning, match='iteration 6 skipped: rank 0: .*is damaged'):
+        for error in resume_on_ranks(tmp_path, 2):
+            assert str(error) == 'rank 1: OSError: killed'
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match='snapshot of iteration 6 skipped: not all ranks had'):
+        assert resume_on_ranks(tmp_path, 2) == [4, 4]
+
+
+def test_files_of_two_runs_do_not_mix(tmp_path):
+    save_on_ranks(tmp_path / 'a', 2)
+    save_on_ranks(tmp_path / 'b', 2)
+    for suffix in ('json', 'npz'):
+        name = f'rank1/snapshot_00000006_rank1.{suffix}'
+        shutil.copy(tmp_path / 'b' / name, tmp_path / 'a' / name)
+    record = tmp_path / 'a/rank1/snapshot_00000006_rank1'
+    write_record(str(record), {'x': np.arange(3)}, iteration=6, rank=1, size=2, from_rank_0=[])
+    with pytest.warns(UserWarning, match='rank 1: .*is of another run'):
+        assert resume_on_ranks(tmp_path / 'a', 2) == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'', 'not a well-formed JSON file'),
+        (b'[]', 'is damaged'),
+        (b'{"iteration": 8, "records": [3], "sha256": "0"}', 'is damaged'),
+    ],
+)
+def test_a_damaged_commit_is_skipped_with_a_warning(tmp_path, content, reason):
+    (save_run(tmp_path) / 'snapshot_00000008_committed.json').write_bytes(content)
+    with pytest.warns(
+        UserWarning, match=f'iteration 8 skipped: rank 0: .*committed.json.*{reason}'
+    ):
+        assert Snapshot(tmp_path).resume(trainer_of(tmp_path)) == 6
+
+
+def test_a_run_does_not_start_over_if_no_committed_generation_can_be_read(tmp_path):
+    for path in save_run(tmp_path).glob('*.npz'):
+        path.write_bytes(b'')
+    with (
+        pytest.warns(UserWarning, match='skipped'),
+        pytest.raises(RuntimeError, match='no committed snapshot can be read'),
+    ):
+        Snapshot(tmp_path).resume(trainer_of(tmp_path))

@@ -20,10 +20,12 @@ ARRAYS_SUFFIX, RECORD_SUFFIX = '.npz', '.json'
 READ_BYTES = 1 << 20
 
 
-def write_record(path: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> None:
+def write_record(path: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> str:
     """Write ``path.npz``, then ``path.json`` with ``facts`` and both checksums.
 
     npz could hold ``None`` as a pickle only. The record lists the names of such values instead.
+
+    Returns the checksum of the facts, which contain the checksum of the arrays.
     """
     none = [name for name, array in arrays.items() if array.dtype == object]
     for name in none:
@@ -36,7 +38,8 @@ def write_record(path: str, arrays: Mapping[str, np.ndarray], **facts: Any) -> N
     write_npz(path + ARRAYS_SUFFIX, arrays)
     checksum = _sha256(path + ARRAYS_SUFFIX)
     facts = {**facts, 'none': none, 'sha256': checksum}
-    write_json(path + RECORD_SUFFIX, {'facts': facts, 'sha256_of_facts': _sha256_of_facts(facts)})
+    write_json(path + RECORD_SUFFIX, {'facts': facts, 'sha256_of_facts': sha256_of_facts(facts)})
+    return sha256_of_facts(facts)
 
 
 def read_record(path: str) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def read_record(path: str) -> dict[str, Any]:
         if not isinstance(record, dict) or not isinstance(record.get('facts'), dict):
             raise ValueError(f'{path}{RECORD_SUFFIX}: expected the record of a snapshot')
         facts = record['facts']
-        if _sha256_of_facts(facts) != record.get('sha256_of_facts'):
+        if sha256_of_facts(facts) != record.get('sha256_of_facts'):
             raise ValueError(f'{path}{RECORD_SUFFIX} is damaged: its checksum differs')
         found = _sha256(path + ARRAYS_SUFFIX)
     except OSError as error:
@@ -72,7 +75,8 @@ def delete_record(path: str) -> None:
             os.remove(path + suffix)
 
 
-def _sha256_of_facts(facts: Mapping[str, Any]) -> str:
+def sha256_of_facts(facts: Mapping[str, Any]) -> str:
+    """Return the checksum of a JSON object."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from chainer.training import Extension, Trainer
 
 from chainer_ssd._options import check_integer
 from chainer_ssd.distributed import Communicator, from_rank_0, gather_values, raise_together
-from chainer_ssd.runtime.snapshot.files import find_snapshot_files, snapshot_path
-from chainer_ssd.runtime.snapshot.record import (
-    delete_record,
-    read_arrays,
-    read_record,
-    write_record,
+from chainer_ssd.runtime.snapshot.commit import Commit, write_commit
+from chainer_ssd.runtime.snapshot.files import (
+    commit_path,
+    find_commit_files,
+    find_snapshot_files,
+    remove_if_present,
+    snapshot_path,
 )
-from chainer_ssd.runtime.snapshot.training_state import restore_training, training_state
+from chainer_ssd.runtime.snapshot.load import load_newest
+from chainer_ssd.runtime.snapshot.record import delete_record, write_record
+from chainer_ssd.runtime.snapshot.resize import batch_sizes
+from chainer_ssd.runtime.snapshot.training_state import training_state
 
 
 class Snapshot(Extension):
@@ -35,9 +36,14 @@ class Snapshot(Extension):
     saved.
 
     Each rank writes ``snapshot_<iteration>_rank<rank>.npz`` without pickle, and then a ``.json``
-    file with its checksum. Ranks other than 0 leave out arrays that equal those of rank 0. Each
-    file is written under a temporary name, flushed to the disk and renamed. If the process is
-    killed at any moment, earlier generations stay complete.
+    file with its checksum. Ranks other than 0 leave out arrays that equal those of rank 0. When all
+    ranks have written theirs, rank 0 commits the generation: it writes
+    ``snapshot_<iteration>_committed.json``. Each file is written under a temporary name, flushed to
+    the disk and renamed. If the process is killed at any moment, earlier generations stay complete.
+
+    A run may resume on another number of ranks. Weights, optimizer, extensions and a seeded order
+    of the examples (:meth:`chainer_ssd.RandomTransformDataset.next_epoch`) continue. With the same
+    global batch, the result equals that of a run on one number of ranks, up to rounding.
 
     Parameters
     ----------
@@ -79,6 +85,7 @@ class Snapshot(Extension):
         self.n_retained = check_integer('n_retained', n_retained, 1)
         self.folder, self.comm = os.fspath(folder), comm
         self.rank, self.size = (0, 1) if comm is None else (comm.rank, comm.size)
+        self._passed_over: set[int] = set()  # generations that are never deleted
 
     def initialize(self, trainer: Trainer) -> None:
         """Raise an error before the training if the folder cannot be written.
@@ -98,9 +105,10 @@ class Snapshot(Extension):
         raise_together(self.comm, error)
 
     def __call__(self, trainer: Trainer) -> None:
-        """Save a generation, then delete the oldest one. A collective call.
+        """Save and commit a generation, then delete the oldest one. A collective call.
 
-        Generations of a later iteration are deleted as well: an earlier run has left them.
+        Generations of a later iteration are deleted as well: an earlier run has left them. But
+        generations that :meth:`resume` has passed over are kept.
 
         Parameters
         ----------
@@ -112,32 +120,52 @@ class Snapshot(Extension):
         try:
             state = training_state(trainer)
             digests = {name: _digest(array) for name, array in state.items()}
+            # A generation that is written again is not complete.
+            remove_if_present(commit_path(self.folder, iteration, self.rank))
         except Exception as found:  # an extension may raise anything
             error = found
         raise_together(self.comm, error)
         digests_of_rank_0 = from_rank_0(self.comm, digests)
         if self.rank:
             state = {n: state[n] for n in state if digests[n] != digests_of_rank_0.get(n)}
+        checksum = ''
         try:
             os.makedirs(self.folder, exist_ok=True)
-            write_record(
+            checksum = write_record(
                 self._path(iteration),
                 state,
                 iteration=iteration,
                 rank=self.rank,
                 size=self.size,
+                batch_sizes=batch_sizes(trainer),
                 from_rank_0=sorted(digests.keys() - state.keys()),
             )
         except Exception as found:
             error = found
-        raise_together(self.comm, error)  # from here on the generation is complete on all ranks
-        saved = self._iterations()
-        n_past = sum(other <= iteration for other in saved)
-        for other in saved[: max(0, n_past - self.n_retained)] + saved[n_past:]:
-            delete_record(self._path(other))
+        raise_together(self.comm, error)
+        self._passed_over.discard(iteration)
+        commit = Commit(iteration, gather_values(self.comm, checksum))
+        expired: list[int] = []
+        try:
+            if self.rank == 0:
+                write_commit(self.folder, commit)
+                expired = self._expired(iteration)
+                for other in expired:  # before any rank deletes a part
+                    remove_if_present(commit_path(self.folder, other))
+        except Exception as found:
+            error = found
+        raise_together(self.comm, error)
+        expired = from_rank_0(self.comm, expired)
+        try:
+            if self.rank:
+                write_commit(self.folder, commit, self.rank)
+            self._delete(expired)
+        except Exception as found:
+            error = found
+        raise_together(self.comm, error)
 
     def resume(self, trainer: Trainer) -> int | None:
-        """Load the newest generation that is complete on all ranks. A collective call.
+        """Load the newest committed generation. A collective call.
 
         Call it when the trainer has all its extensions, and before it runs.
 
@@ -149,91 +177,44 @@ class Snapshot(Extension):
         Returns
         -------
         int or None
-            The iteration of the generation. None if there is no complete generation: then the
-            trainer is not changed. Rank 0 warns of each newer generation that was skipped, with
-            the reason.
+            The iteration of the generation. None if no generation was committed: then the trainer
+            is not changed.
 
         Raises
         ------
         RuntimeError
-            On every rank, if another number of ranks has saved the generation, or if it does not
-            fit the trainer.
-        """
-        complete: dict[int, dict[str, Any]] = {}
-        damaged: dict[int, str] = {}
-        error: Exception | None = None
-        try:
-            for iteration in self._iterations():
-                try:
-                    facts = read_record(self._path(iteration))
-                    if (facts['iteration'], facts['rank']) != (iteration, self.rank):
-                        raise ValueError(
-                            f'{self._path(iteration)}.json was renamed: it is of iteration '
-                            f'{facts["iteration"]} and rank {facts["rank"]}'
-                        )
-                    complete[iteration] = facts
-                except ValueError as found:
-                    damaged[iteration] = str(found)
-            # Must come before the search for a common generation. With more ranks than before
-            # there is none, so the run would start over and delete these snapshots.
-            self._check_size(complete)
-        except Exception as found:
-            error = found
-        raise_together(self.comm, error)
-        on_ranks = gather_values(self.comm, (sorted(complete), damaged))
-        common = set.intersection(*(set(iterations) for iterations, _ in on_ranks))
-        newest = max(common, default=None)
-        if self.rank == 0:
-            _warn_of_skipped(on_ranks, newest)
-        if newest is None:
-            return None
-        try:
-            facts = complete[newest]
-            state = read_arrays(self._path(newest), facts)
-        except Exception as found:
-            error = found
-        raise_together(self.comm, error)
-        state_of_rank_0 = from_rank_0(self.comm, state)
-        try:
-            state.update({name: state_of_rank_0[name] for name in facts['from_rank_0']})
-            restore_training(trainer, state)
-        except Exception as found:
-            error = found
-        raise_together(self.comm, error)
-        return newest
+            On every rank, if a rank lacks a file of the newest committed generation that is not
+            damaged. The message names the generation, the rank and the file. If no committed
+            generation can be read, or the generation does not fit the trainer.
 
-    def _check_size(self, complete: Mapping[int, Mapping[str, Any]]) -> None:
-        newest = max(complete, default=None)
-        if newest is not None and complete[newest]['size'] != self.size:
-            raise ValueError(
-                f'{self._path(newest)}.npz was saved by {complete[newest]["size"]} ranks: '
-                f'expected {self.size}, the number of ranks that resume'
-            )
+        Warns
+        -----
+        UserWarning
+            On rank 0, for each newer generation that is passed over, with the reason. A damaged
+            one is, and so is one that was not committed, because the run ended while it was
+            written. If another number of ranks has saved the generation: what is not carried over.
+        """
+        iteration, self._passed_over = load_newest(self.folder, self.comm, trainer)
+        return iteration
+
+    def _expired(self, iteration: int) -> list[int]:
+        """Return the generations that rank 0 has committed and that are not kept any longer."""
+        committed = {other for other, _ in find_commit_files(self.folder)} - self._passed_over
+        past = sorted(other for other in committed if other <= iteration)
+        later = [other for other in committed if other > iteration]
+        return past[: -self.n_retained] + later
+
+    def _delete(self, expired: list[int]) -> None:
+        """Delete this rank's files of generations, and those of ranks that no longer exist."""
+        for iteration, path in find_commit_files(self.folder):
+            if iteration in expired:
+                remove_if_present(path)
+        for file in find_snapshot_files(self.folder):
+            if file.iteration in expired and file.rank % self.size == self.rank:
+                delete_record(snapshot_path(self.folder, file.iteration, file.rank))
 
     def _path(self, iteration: int) -> str:
         return snapshot_path(self.folder, iteration, self.rank)
-
-    def _iterations(self) -> list[int]:
-        """Return the iterations of which this rank has a file, sorted."""
-        files = find_snapshot_files(self.folder)
-        return sorted({file.iteration for file in files if file.rank == self.rank})
-
-
-def _warn_of_skipped(on_ranks: list[tuple[list[int], dict[int, str]]], newest: int | None) -> None:
-    """Warn of generations after ``newest``. ``on_ranks``: complete and damaged ones by rank."""
-    skipped = {
-        iteration
-        for complete, damaged in on_ranks
-        for iteration in {*complete, *damaged}
-        if newest is None or iteration > newest
-    }
-    for iteration in sorted(skipped):
-        reasons = '; '.join(
-            f'rank {rank}: ' + damaged.get(iteration, 'it has no such file')
-            for rank, (complete, damaged) in enumerate(on_ranks)
-            if iteration not in complete
-        )
-        warnings.warn(f'snapshot of iteration {iteration} skipped: {reasons}', stacklevel=3)
 
 
 def _digest(array: np.ndarray) -> bytes:
