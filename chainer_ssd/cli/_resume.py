@@ -129,6 +129,7 @@ def interruptible_training(trainer: chainer.training.Trainer, comm: Any = None) 
 
     Over MPI no snapshot is saved, because the signals do not reach all ranks in one iteration.
     """
+
     def describe_resume() -> str:
         newest = newest_snapshot(trainer.out)
         if newest is None:

@@ -1,14 +1,22 @@
-"""Ctrl-C and SIGTERM during a training."""
+"""Ctrl-C, SIGTERM and SIGUSR1 during a training."""
 
+import functools
 import os
 import signal
 import threading
+import time
 
 import chainer
 import numpy as np
 import pytest
 
-from chainer_ssd.runtime import Snapshot, TrainingInterrupted, interruptible, newest_snapshot
+from chainer_ssd.runtime import (
+    Snapshot,
+    TrainingInterrupted,
+    interruptible,
+    interruption,
+    newest_snapshot,
+)
 from tests.distributed.threads import run_ranks
 
 
@@ -76,6 +84,36 @@ def test_a_second_ctrl_c_ends_at_once(trainer):
             run(trainer)
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_one_request_that_arrives_twice_is_not_a_second_signal(trainer, number, tmp_path):
+    def press():
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    press_at(trainer, 2, press)
+    with pytest.raises(TrainingInterrupted, match='after iteration 2$'):
+        with interruptible(trainer, snapshot=Snapshot(tmp_path)):
+            run(trainer)
+    assert newest_snapshot(tmp_path) == 2
+
+
+def test_a_second_signal_ends_at_once(trainer, monkeypatch):
+    monkeypatch.setattr(interruption, '_REPEAT_SECONDS', 0.1)
+
+    def press():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail('the second signal did not raise')
+
+    press_at(trainer, 2, press)
+    with pytest.raises(TrainingInterrupted, match='^terminated after iteration 2$') as caught:
+        with interruptible(trainer):
+            run(trainer)
+    assert not caught.value.is_agreed
+
+
 def test_a_run_without_ctrl_c_ends_and_the_handler_is_restored(trainer):
     before = signal.getsignal(signal.SIGINT)
     with interruptible(trainer):
@@ -87,7 +125,11 @@ def test_a_run_without_ctrl_c_ends_and_the_handler_is_restored(trainer):
 
 @pytest.mark.parametrize(
     ('number', 'word', 'status'),
-    [(signal.SIGINT, 'interrupted', 130), (signal.SIGTERM, 'terminated', 143)],
+    [
+        (signal.SIGINT, 'interrupted', 130),
+        (signal.SIGTERM, 'terminated', 143),
+        (signal.SIGUSR1, 'stopped by SIGUSR1', 138),
+    ],
 )
 def test_one_more_snapshot_is_saved_before_the_end(trainer, tmp_path, number, word, status):
     press_at(trainer, 3, lambda: os.kill(os.getpid(), number))
@@ -133,12 +175,25 @@ def test_a_forked_process_ends_on_sigterm_and_ignores_ctrl_c(trainer):
         child = os.fork()
         if not child:
             os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGUSR1)
             os.kill(os.getpid(), signal.SIGTERM)
             os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
-def test_a_signal_on_one_rank_ends_all_ranks_after_the_same_iteration(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('signals', 'word', 'status'),
+    [
+        ({1: [(2, signal.SIGTERM)]}, 'terminated', 143),
+        ({0: [(2, signal.SIGUSR1)]}, 'stopped by SIGUSR1', 138),
+        ({0: [(2, signal.SIGTERM)], 1: [(2, signal.SIGTERM)]}, 'terminated', 143),
+        ({0: [(2, signal.SIGUSR1)], 1: [(3, signal.SIGTERM)]}, 'stopped by SIGUSR1', 138),
+        ({0: [(2, signal.SIGINT)], 1: [(2, signal.SIGUSR1)]}, 'stopped by SIGUSR1', 138),
+    ],
+)
+def test_a_signal_on_one_rank_ends_all_ranks_after_the_same_iteration(
+    tmp_path, monkeypatch, signals, word, status
+):
     """Only the main thread has signals, so a rank's handler is called directly."""
     handlers = {}
     monkeypatch.setattr(
@@ -150,18 +205,23 @@ def test_a_signal_on_one_rank_ends_all_ranks_after_the_same_iteration(tmp_path, 
 
     def train(comm):
         trainer = make_trainer(tmp_path)
-        if comm.rank:
-            handler = (threading.get_ident(), signal.SIGTERM)
-            press_at(trainer, 2, lambda: handlers[handler](signal.SIGTERM, None))
+        press = signals.get(comm.rank, ())
+        for iteration, number in press:
+            handler = (threading.get_ident(), number)
+            press_at(trainer, iteration, functools.partial(call_handler, handlers, handler))
         try:
             with interruptible(trainer, snapshot=Snapshot(tmp_path, comm), comm=comm):
                 run(trainer)
-        except KeyboardInterrupt as error:
-            return str(error), error.exit_status
+        except TrainingInterrupted as error:
+            return str(error), error.exit_status, error.is_agreed
         return 'ended'
 
-    assert run_ranks(2, train) == [('terminated after iteration 2', 143)] * 2
-    assert newest_snapshot(tmp_path, 0) == newest_snapshot(tmp_path, 1) == 2
+    assert run_ranks(2, train) == [(f'{word} after iteration 3', status, True)] * 2
+    assert newest_snapshot(tmp_path) == 3
+
+
+def call_handler(handlers, key):
+    handlers[key](key[1], None)
 
 
 def test_an_ignored_signal_stays_ignored(trainer):

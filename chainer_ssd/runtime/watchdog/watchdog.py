@@ -136,7 +136,7 @@ class Watchdog(Extension):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if error is not None and self.size > 1:
+        if error is not None and self.size > 1 and not _is_agreed(error):
             if not isinstance(error, SystemExit):
                 traceback.print_exception(exc_type, error, tb)
             self._fail(describe_error(error))
@@ -164,7 +164,8 @@ class Watchdog(Extension):
     def finalize(self) -> None:
         """End the job if the trainer ends by an exception."""
         error = sys.exc_info()[1]
-        if error is not None and error is not self._outer_error and self.size > 1:
+        is_new = error is not None and error is not self._outer_error
+        if error is not None and is_new and self.size > 1 and not _is_agreed(error):
             self._fail(describe_error(error))
         if not self._is_in_block:
             self._finish()
@@ -241,6 +242,11 @@ class Watchdog(Extension):
 
     def _exit(self, failure: str) -> None:
         exit_with_message(f'watchdog on rank {self.rank}: {failure}')
+
+
+def _is_agreed(error: BaseException) -> bool:
+    """Return whether all ranks raise the error, as after a signal that asks them to end."""
+    return getattr(error, 'is_agreed', False)
 
 
 def _note_fork(reference: weakref.ref[Watchdog]) -> None:
