@@ -75,6 +75,9 @@ class BoxEvaluator(Evaluator):
             Once, if there is no ground truth that counts. The mean is then NaN.
         """
         target = self.get_target('main')
+        dataset = getattr(self._iterators.get('main'), 'dataset', None)
+        if self.comm is None and hasattr(dataset, '__len__'):
+            self._check_number_of_images(len(dataset))
         columns: Any
         if self.comm is not None:
             iterator = self._iterators.get('main')
@@ -133,11 +136,20 @@ class BoxEvaluator(Evaluator):
     def _report_of_rank_0(self, columns: Any) -> dict[str, float]:
         report, error = None, None
         try:
-            report = None if columns is None else self._report(columns)
+            if columns is not None:
+                self._check_number_of_images(len(columns[0]))
+                report = self._report(columns)
         except Exception as raised:
             error = raised
         raise_together(self.comm, error)
         return from_rank_0(self.comm, report)
+
+    def _check_number_of_images(self, n_image: int) -> None:
+        if not n_image:
+            raise ValueError(
+                f'{type(self).__name__}: the data set holds no image, so the detector cannot be '
+                'measured. Expected one image or more'
+            )
 
     def _check_columns(self, n_column: int) -> None:
         n_column -= _N_DETECTION_COLUMN - 1  # the image is replaced by its detections

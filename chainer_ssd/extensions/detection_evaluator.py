@@ -62,7 +62,8 @@ class DetectionEvaluator(BoxEvaluator):
         If ``iterator`` is not a Chainer iterator, ``target`` has no ``predict``,
         ``use_07_metric`` is neither False nor True, or ``label_names`` is not a sequence of str.
     RuntimeError
-        On evaluation, on every rank: if one rank cannot detect in an image, or if not every image
+        On evaluation, on every rank: if the data set holds no image (without ``comm`` this is a
+        ValueError), if one rank cannot detect in an image, or if not every image
         comes from exactly one rank.
 
     Warns

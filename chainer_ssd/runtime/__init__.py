@@ -3,6 +3,7 @@
 from chainer_ssd.runtime.cosine_shift import CosineShift
 from chainer_ssd.runtime.folder_lock import lock_folder
 from chainer_ssd.runtime.interruption import TrainingInterrupted, interruptible
+from chainer_ssd.runtime.job_check import check_job
 from chainer_ssd.runtime.mean_over_ranks import MeanOverRanks
 from chainer_ssd.runtime.nan_policy import NaNPolicy
 from chainer_ssd.runtime.plot_report import PlotReport
@@ -24,6 +25,7 @@ __all__ = [
     'TimeReport',
     'TrainingInterrupted',
     'Watchdog',
+    'check_job',
     'interruptible',
     'lock_folder',
     'newest_snapshot',

@@ -16,7 +16,7 @@ class MeanOverRanks(Extension):
     The extension removes the ``main/`` values of each iteration from the observation and adds them
     up, without a copy to the host. At the end of the interval it puts their means over iterations
     and ranks back. A ``LogReport`` with the same trigger, on any rank, then logs what one process
-    with the whole batch would log.
+    with the whole batch would log. A value that only some ranks report is the mean over those.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ class MeanOverRanks(Extension):
         if self._interval_trigger(trainer):
             local = {name: float(mean) for name, mean in self._summary.compute_mean().items()}
             ranks = gather_values(self.comm, local)
-            observation.update(
-                {name: sum(rank[name] for rank in ranks) / len(ranks) for name in local}
-            )
+            for name in sorted(set().union(*ranks)):
+                values = [rank[name] for rank in ranks if name in rank]
+                observation[name] = sum(values) / len(values)
             self._summary = chainer.DictSummary()
 
     def serialize(self, serializer: Any) -> None:

@@ -301,3 +301,33 @@ def test_an_escaped_name_does_not_take_the_key_of_another(truths):
     names = ['a\n', 'a\\n', 'a\\n (0)']
     evaluator = evaluator_of(examples_of(truths), Detector(truths), label_names=names)
     assert len(set(evaluator.class_keys)) == 3 and evaluator.class_keys[1:] == tuple(names[1:])
+
+
+def test_a_test_set_without_images_is_an_error():
+    evaluator = evaluator_of([], Detector([]))
+    with pytest.raises(ValueError, match='DetectionEvaluator: the data set holds no image'):
+        evaluator()
+
+
+@pytest.mark.parametrize('is_sent', [False, True])
+def test_a_test_set_without_images_is_an_error_on_every_rank(is_sent):
+    def work(comm):
+        iterator = chainer.iterators.SerialIterator([], 1, repeat=False, shuffle=False)
+        iterator = None if is_sent and comm.rank else iterator
+        with pytest.raises(RuntimeError, match='rank 0: ValueError: .* the data set holds no im'):
+            DetectionEvaluator(iterator, Detector([]), comm=comm)()
+        return 'raised'
+
+    assert run_ranks(3, work) == ['raised'] * 3
+
+
+@pytest.mark.parametrize('is_sent', [False, True])
+def test_more_ranks_than_images_is_legal(truths, is_sent):
+    def work(comm):
+        iterator = chainer.iterators.SerialIterator(
+            examples_of(truths[:1]), 1, repeat=False, shuffle=False
+        )
+        iterator = None if is_sent and comm.rank else iterator
+        return DetectionEvaluator(iterator, Detector(truths), comm=comm)()['main/map']
+
+    assert len(set(run_ranks(3, work))) == 1
