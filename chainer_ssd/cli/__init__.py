@@ -1,4 +1,4 @@
-"""The command ``chainer-ssd``: train, predict, evaluate, check, env."""
+"""The command ``chainer-ssd``: train, predict, evaluate, check, launch, env."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from chainer_ssd.cli import check, env, evaluate, predict, train
+from chainer_ssd.cli import check, env, evaluate, launch, predict, train
 from chainer_ssd.cli._arguments import split_doc
 
-COMMANDS = {'train': train, 'predict': predict, 'evaluate': evaluate, 'check': check, 'env': env}
+COMMANDS = {
+    'train': train,
+    'predict': predict,
+    'evaluate': evaluate,
+    'check': check,
+    'launch': launch,
+    'env': env,
+}
 
 
 def create_parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from typing import Any
 import chainer
 
 from chainer_ssd._files import read_json, write_json
+from chainer_ssd.cli._ranks import refusing_together
 from chainer_ssd.cli._result import RESULT_FILE
 from chainer_ssd.cli._training_data import describe_data
 from chainer_ssd.images import printable_name
@@ -40,6 +41,9 @@ UNRELATED_OPTIONS = (
     'workers',
     'snapshot_interval',
     'watchdog_timeout',
+    'watchdog_port',
+    'watchdog_interface',
+    'no_watchdog',
     'use_07_metric',
 )
 TRAIN_DATA, TEST_DATA = 'train_data', 'test_data'
@@ -98,23 +102,23 @@ def resume_training(
     folder = args.out if args.resume == 'auto' else args.resume
     rank = 0 if comm is None else comm.rank
     keeps_out = folder is not None and os.path.realpath(folder) == os.path.realpath(args.out)
-    if not rank and not keeps_out and not args.overwrite:
-        _refuse_other_training(args.out)
-    if folder is not None:
-        changed = {} if rank else _find_changed_options(folder, options)
-        _refuse_misfit(folder, changed, args.accept_changed_data)
-        total = trainer.stop_trigger.period
-        newest = None if rank else newest_snapshot(folder)
-        if newest is not None and newest > total:
-            raise ValueError(
-                f'--resume {folder}: its newest snapshot is of iteration {newest}, and this '
-                f'training ends after {total}. Give a length of at least {newest} iterations'
-            )
-        iteration = Snapshot(folder, comm).resume(trainer)
-        if iteration is None and args.resume != 'auto':
-            raise ValueError(f'--resume {folder}: no snapshot of a training in this folder')
-        if iteration is None and not rank and not args.overwrite:
+    changed: dict[str, tuple[Any, Any]] = {}
+    iteration = None
+    with refusing_together(comm):
+        if not rank and not keeps_out and not args.overwrite:
             _refuse_other_training(args.out)
+        if not rank and folder is not None:
+            changed = _find_changed_options(folder, options)
+            _refuse_misfit(folder, changed, args.accept_changed_data)
+            _refuse_short_training(folder, trainer.stop_trigger.period)
+    if folder is not None:
+        with refusing_together(comm):
+            iteration = Snapshot(folder, comm).resume(trainer)
+        with refusing_together(comm):
+            if iteration is None and args.resume != 'auto':
+                raise ValueError(f'--resume {folder}: no complete snapshot of a training here')
+            if iteration is None and not rank and not args.overwrite:
+                _refuse_other_training(args.out)
         if not rank:
             print(_describe_start(folder, iteration, changed))
     if not rank and not keeps_out:
@@ -125,10 +129,7 @@ def resume_training(
 
 @contextlib.contextmanager
 def interruptible_training(trainer: chainer.training.Trainer, comm: Any = None) -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM save a snapshot and raise an error that shows how to resume.
-
-    Over MPI no snapshot is saved, because the signals do not reach all ranks in one iteration.
-    """
+    """Make a signal on any rank save a snapshot and raise an error that shows how to resume."""
 
     def describe_resume() -> str:
         newest = newest_snapshot(trainer.out)
@@ -136,8 +137,7 @@ def interruptible_training(trainer: chainer.training.Trainer, comm: Any = None) 
             return 'no snapshot was written yet (--snapshot-interval)'
         return f'--resume auto goes on after iteration {newest}'
 
-    snapshot = trainer.get_extension('Snapshot') if comm is None else None
-    with interruptible(trainer, describe_resume, snapshot):
+    with interruptible(trainer, describe_resume, trainer.get_extension('Snapshot'), comm):
         yield
 
 
@@ -164,6 +164,16 @@ def _refuse_misfit(
             f'--resume {folder}: names or boxes of the training data have changed since the '
             f'snapshot ({after["objects"]} objects, {before["objects"]} before). '
             'To go on with the new ones, add --accept-changed-data'
+        )
+
+
+def _refuse_short_training(folder: str, total: int) -> None:
+    """Raise if the training ends before its newest snapshot."""
+    newest = newest_snapshot(folder)
+    if newest is not None and newest > total:
+        raise ValueError(
+            f'--resume {folder}: its newest snapshot is of iteration {newest}, and this '
+            f'training ends after {total}. Give a length of at least {newest} iterations'
         )
 
 

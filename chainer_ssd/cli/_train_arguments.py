@@ -237,6 +237,26 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         'Raise it if one evaluation takes longer. (default: %(default)g)',
     )
     add(
+        '--watchdog-port',
+        type=integer(0, 65535),
+        default=0,
+        metavar='N',
+        help='TCP port on the host of rank 0 that the ranks connect to. Give it if a firewall '
+        'opens certain ports only. (default: any free port)',
+    )
+    add(
+        '--watchdog-interface',
+        metavar='NAME',
+        help='network interface or address of the host of rank 0 that the ranks connect to. Give '
+        'it if the host has several networks. (default: all)',
+    )
+    add(
+        '--no-watchdog',
+        action='store_true',
+        help='train without the watchdog, for example if the ranks cannot connect by TCP. A rank '
+        'that fails may then block the others. (default: with the watchdog)',
+    )
+    add(
         '--use-07-metric',
         action='store_true',
         help='compute the AP as VOC 2007: the mean precision at recalls of 0, 0.1, ..., 1. '

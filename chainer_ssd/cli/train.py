@@ -12,18 +12,18 @@ The folder --out then holds:
   - detection_*.jpg, match_*.png: detections and matched default boxes
   - snapshot_*, options.json: what --resume continues from
 
-After Ctrl-C or SIGTERM a last snapshot is saved, and one line shows how to continue. Over MPI,
---batchsize and --workers count for one process. The learning rate does not depend on the number of
-processes.
+After Ctrl-C, SIGTERM or SIGUSR1 a last snapshot is saved, and one line shows how to continue. Over
+MPI a signal to one process ends all, and --batchsize and --workers count for one process. The
+learning rate does not depend on the number of processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
 import os
-import sys
 import warnings
 from typing import Any
 
@@ -31,7 +31,12 @@ import chainer
 import numpy as np
 
 from chainer_ssd.cli._arguments import USER_ERRORS, exit_in_one_line, use_device
-from chainer_ssd.cli._environment import THREAD_VARIABLES
+from chainer_ssd.cli._ranks import (
+    create_communicator,
+    create_watchdog,
+    ending_together,
+    refusing_together,
+)
 from chainer_ssd.cli._recipe import create_chain, create_optimizer, create_schedule, get_recipe
 from chainer_ssd.cli._reports import extend_with_reports
 from chainer_ssd.cli._result import save_result
@@ -58,9 +63,10 @@ from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
 from chainer_ssd.inspection import inspect_voc
 from chainer_ssd.links import create_detector, load_pretrained
-from chainer_ssd.runtime import Watchdog, lock_folder
+from chainer_ssd.runtime import AgreedError, Watchdog, lock_folder
 from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
 
+N_GENERATION, N_MOMENT = 3, 2  # of snapshots that are kept, of Adam
 SSD_MINI_INSIZE = {'shapes': 128, 'voc': 192}
 
 
@@ -74,10 +80,17 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     args = fill_in_defaults(args)
     with exit_in_one_line(parser):
         comm = create_communicator(args.communicator, args.gpu, parser.prog)
-    rank = 0 if comm is None else comm.rank
     # A data worker may die at any moment. Over MPI the watchdog reports errors of any rank on all.
-    errors = USER_ERRORS if comm is None else ()
-    with exit_in_one_line(parser, errors), Watchdog(comm, args.watchdog_timeout) as watchdog:
+    errors = USER_ERRORS if comm is None else (AgreedError,)
+    with exit_in_one_line(parser, errors), ending_together(comm), create_watchdog(args, comm) as w:
+        train_on_ranks(args, comm, w)
+
+
+def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | None) -> None:
+    """Train on this rank."""
+    rank = 0 if comm is None else comm.rank
+    facts: dict[str, Any] = {}
+    with refusing_together(comm, facts):
         device = use_device(comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu)
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise ValueError(f'--out {args.out}: not a folder')
@@ -85,6 +98,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             args.dataset, args.root, args.train_split, args.test_split, args.label_names
         )
         model = create_model(args, comm, len(label_names))
+        options = collect_options(args, model, label_names, train, test)
+        facts.update(options)
         readable = SkipUnreadable(train) if args.on_bad_image == 'skip' else train
         test_images, unreadable = select_readable(test, args.on_bad_image)
         augmented = augment_dataset(
@@ -101,66 +116,51 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             label_names=label_names,
             comm=comm,
         )
-        trainer = create_trainer(args, comm, model, device, augmented, matched)
-        trainer.extend(watchdog)
-        extend_with_reports(trainer, FixedEpoch(matched), test_images, evaluator, args, comm)
-        options = collect_options(args, model, label_names, train, test)
         if not rank:
             check_resume_folder(args.resume)
-        with lock_folder(args.out, comm):
-            resume_training(trainer, args, options, comm)
-            if not rank:
-                save_options(args.out, options)
-                print_classes(train, label_names)
-                if args.dataset == 'voc':
-                    report = inspect_voc(
-                        args.root,
-                        model,
-                        args.train_split or TRAIN_SPLIT,
-                        args.test_split or TEST_SPLIT,
-                        label_names,
-                        args.iou_thresh,
-                        reads_pixels=False,
-                    )
-                    print(f'{report.to_short_text()}. chainer-ssd check lists them')
-            with interruptible_training(trainer, comm):
-                trainer.run(show_loop_exception_msg=False)
-                figures = trainer.observation
-                if 'validation/main/map' not in figures:  # the snapshot was from the last iteration
-                    figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
-                found = getattr(readable, 'unreadable', [])
-                unreadable += [train.image_files[i] for i in found]
-                left_out = sorted(
-                    {file for each in gather_values(comm, unreadable) for file in each}
+    with refusing_together(comm, folder=args.out, size=0 if rank else snapshot_bytes(model)):
+        n_image = len(readable)
+        trainer = create_trainer(args, comm, model, device, augmented, matched, n_image)
+        if watchdog is not None:
+            trainer.extend(watchdog)
+        extend_with_reports(trainer, FixedEpoch(matched), test_images, evaluator, args, comm)
+    with contextlib.ExitStack() as stack:
+        with refusing_together(comm):
+            stack.enter_context(lock_folder(args.out, comm))
+        resume_training(trainer, args, options, comm)
+        if not rank:
+            save_options(args.out, options)
+            print_classes(train, label_names)
+            if args.dataset == 'voc':
+                report = inspect_voc(
+                    args.root,
+                    model,
+                    args.train_split or TRAIN_SPLIT,
+                    args.test_split or TEST_SPLIT,
+                    label_names,
+                    args.iou_thresh,
+                    reads_pixels=False,
                 )
-                if not rank:
-                    save_result(
-                        args.out,
-                        trainer,
-                        model,
-                        label_names,
-                        evaluator.class_keys,
-                        figures,
-                        args.command_line,
-                        left_out,
-                    )
-
-
-def create_communicator(name: str | None, gpu: int, prog: str) -> Any:
-    """Return ChainerMN's communicator, or None without a name."""
-    if name is None:
-        return None
-    import chainermn  # needs mpi4py
-
-    comm = chainermn.create_communicator(name)
-    has_thread_limit = any(map(os.environ.get, THREAD_VARIABLES))
-    if not comm.rank and comm.intra_size > 1 and gpu < 0 and not has_thread_limit:
-        print(
-            f'{prog}: {comm.intra_size} ranks run on this host, and NumPy starts one thread per '
-            'core in each. OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 is faster',
-            file=sys.stderr,
-        )
-    return comm
+                print(f'{report.to_short_text()}. chainer-ssd check lists them')
+        with interruptible_training(trainer, comm):
+            trainer.run(show_loop_exception_msg=False)
+            figures = trainer.observation
+            if 'validation/main/map' not in figures:  # the snapshot was from the last iteration
+                figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
+            found = getattr(readable, 'unreadable', [])
+            unreadable += [train.image_files[i] for i in found]
+            left_out = sorted({file for each in gather_values(comm, unreadable) for file in each})
+            if not rank:
+                save_result(
+                    args.out,
+                    trainer,
+                    model,
+                    label_names,
+                    evaluator.class_keys,
+                    figures,
+                    args.command_line,
+                    left_out,
+                )
 
 
 def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chainer.Chain:
@@ -184,6 +184,14 @@ def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chaine
     return model
 
 
+def snapshot_bytes(model: chainer.Chain) -> int:
+    """Return about how many bytes the snapshots of a training need on rank 0's disk."""
+    n_byte = sum(
+        param.size * param.dtype.itemsize for param in model.params() if param.is_initialized
+    )
+    return (N_GENERATION + 1) * (1 + N_MOMENT) * n_byte
+
+
 def create_trainer(
     args: argparse.Namespace,
     comm: Any,
@@ -191,8 +199,12 @@ def create_trainer(
     device: chainer.backend.Device,
     augmented: chainer.dataset.DatasetMixin,
     matched: chainer.dataset.DatasetMixin,
+    n_image: int,
 ) -> chainer.training.Trainer:
-    """Return the trainer, with its learning rate schedule and no other extension."""
+    """Return the trainer, with its learning rate schedule and no other extension.
+
+    ``n_image`` is the number of training images of all ranks.
+    """
     examples = augmented  # ssd_loss matches and encodes inside
     if args.loss == 'multibox_loss':
         examples = chainer.datasets.TransformDataset(
@@ -204,7 +216,9 @@ def create_trainer(
     chain, converter = create_chain(model, args, comm)
     chain.to_device(device)
     optimizer = create_optimizer(args.model, chain, comm)
-    iteration = args.iteration or math.ceil(args.epoch * len(augmented) / args.batchsize)
+    # The same length for any number of ranks with the same batch of all ranks.
+    global_batch = args.batchsize * (1 if comm is None else comm.size)
+    iteration = args.iteration or math.ceil(args.epoch * n_image / global_batch)
     updater = chainer.training.StandardUpdater(iterator, optimizer, converter, device=device)
     trainer = chainer.training.Trainer(updater, (iteration, 'iteration'), args.out)
     trainer.extend(create_schedule(get_recipe(args.model, args.dataset), iteration))

@@ -24,7 +24,9 @@ class LaunchedProcesses(NamedTuple):
 def find_launcher(environment: Mapping[str, str] | None = None) -> LaunchedProcesses | None:
     """Return how many processes an MPI launcher has started, this one included.
 
-    A program that a rank starts inherits the variables, although it is no rank.
+    A program that a rank starts inherits the variables, although it is no rank. The processes of
+    ``srun`` count too, even if they are independent of each other. If launchers are nested, the
+    largest number counts: a shell of ``salloc`` is a step with one task.
 
     Parameters
     ----------
@@ -40,7 +42,9 @@ def find_launcher(environment: Mapping[str, str] | None = None) -> LaunchedProce
     names = list(SIZE_VARIABLES)
     if all(name in environment for name in SLURM_TASK_VARIABLES):
         names.append('SLURM_STEP_NUM_TASKS')
-    for name in names:
-        if environment.get(name, '').isdigit():
-            return LaunchedProcesses(int(environment[name]), name)
-    return None
+    found = [
+        LaunchedProcesses(int(environment[name]), name)
+        for name in names
+        if environment.get(name, '').isdecimal()
+    ]
+    return max(found, key=lambda launched: launched.size, default=None)

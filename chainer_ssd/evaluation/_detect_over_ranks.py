@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainer_ssd._array import Array
+from chainer_ssd._options import short_repr
 from chainer_ssd.distributed import (
     Communicator,
     from_rank_0,
@@ -28,8 +29,8 @@ def detect_over_ranks(model: Any, dataset: Any, comm: Communicator) -> list[tupl
     if set(lengths) == {length, None}:
         return _detect_in_sent_images(model, dataset, comm, length)
     raise ValueError(
-        f'the data sets of the ranks have {lengths} examples: expected the same data set on every '
-        'rank, or None on all but rank 0'
+        f'the data sets of the ranks have {short_repr(lengths)} examples: expected the same data '
+        'set on every rank, or None on all but rank 0'
     )
 
 

@@ -48,10 +48,10 @@ def detect_dataset(
         If ``dataset`` is not a sequence, for example an iterator.
     ValueError
         If an example has less than three columns, or the model does not return one result per
-        image.
+        image. With ``comm``, on every rank: if ranks have data sets of unequal length.
     RuntimeError
-        With ``comm``, on every rank: if one rank cannot detect in an image, if ranks have data
-        sets of unequal length, or if not every image comes from exactly one rank.
+        With ``comm``, on every rank: if one rank cannot detect in an image, or if not every image
+        comes from exactly one rank.
     """
     if dataset is not None:
         check_dataset(dataset)

@@ -75,9 +75,6 @@ class BoxEvaluator(Evaluator):
             Once, if there is no ground truth that counts. The mean is then NaN.
         """
         target = self.get_target('main')
-        dataset = getattr(self._iterators.get('main'), 'dataset', None)
-        if self.comm is None and hasattr(dataset, '__len__'):
-            self._check_number_of_images(len(dataset))
         columns: Any
         if self.comm is not None:
             iterator = self._iterators.get('main')
@@ -95,7 +92,8 @@ class BoxEvaluator(Evaluator):
                 self._check_columns(len(image))
                 self._check_names_of(len(images), image[_N_DETECTION_COLUMN + 1])
                 images.append(image)
-            columns = list(zip(*images)) or [()] * (_N_DETECTION_COLUMN + 2)
+            self._check_number_of_images(len(images))
+            columns = list(zip(*images))
         report = self._report(columns) if self.comm is None else self._report_of_rank_0(columns)
         observation: dict[str, float] = {}
         with chainer.reporter.report_scope(observation):
@@ -136,13 +134,14 @@ class BoxEvaluator(Evaluator):
     def _report_of_rank_0(self, columns: Any) -> dict[str, float]:
         report, error = None, None
         try:
-            if columns is not None:
-                self._check_number_of_images(len(columns[0]))
+            if columns is not None and len(columns[0]):
                 report = self._report(columns)
         except Exception as raised:
             error = raised
         raise_together(self.comm, error)
-        return from_rank_0(self.comm, report)
+        report = from_rank_0(self.comm, report)
+        self._check_number_of_images(0 if report is None else 1)
+        return report
 
     def _check_number_of_images(self, n_image: int) -> None:
         if not n_image:
@@ -183,6 +182,9 @@ class BoxEvaluator(Evaluator):
                 'example SerialIterator(dataset, 1, repeat=False, shuffle=False)'
             )
         check_single_pass(main)
-        if self.comm is not None:
-            check_dataset(getattr(main, 'dataset', None), 'iterator.dataset')
+        dataset: Any = getattr(main, 'dataset', None)
+        if self.comm is not None:  # the ranks test the number of images together, in evaluate
+            check_dataset(dataset, 'iterator.dataset')
+        elif hasattr(dataset, '__len__'):
+            self._check_number_of_images(len(dataset))
         return iterators

@@ -56,14 +56,14 @@ class DetectionEvaluator(BoxEvaluator):
     ------
     ValueError
         If ``iterator`` repeats, because evaluation would not end. If it is None without ``comm``
-        or on rank 0. If a name stands twice in ``label_names``. On evaluation: if a label has no
-        name, or as :func:`chainer_ssd.eval_detection_voc`.
+        or on rank 0. If a name stands twice in ``label_names``. If the data set holds no image:
+        with ``comm`` on evaluation and on every rank. On evaluation: if a label has no name, or as
+        :func:`chainer_ssd.eval_detection_voc`.
     TypeError
         If ``iterator`` is not a Chainer iterator, ``target`` has no ``predict``,
         ``use_07_metric`` is neither False nor True, or ``label_names`` is not a sequence of str.
     RuntimeError
-        On evaluation, on every rank: if the data set holds no image (without ``comm`` this is a
-        ValueError), if one rank cannot detect in an image, or if not every image
+        On evaluation, on every rank: if one rank cannot detect in an image, or if not every image
         comes from exactly one rank.
 
     Warns

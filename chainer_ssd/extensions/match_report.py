@@ -12,7 +12,7 @@ from chainer.training import Extension
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_fraction, check_integer, check_ratio
 from chainer_ssd._validation import check_default_bbox
-from chainer_ssd.distributed import Communicator, gather_values
+from chainer_ssd.distributed import Communicator, gather_values, raise_together
 from chainer_ssd.evaluation import check_dataset
 from chainer_ssd.extensions._matched_example import read_matched_example, warn_of_other_boxes
 from chainer_ssd.functions import hard_negative_limit
@@ -74,6 +74,8 @@ class MatchReport(Extension):
     TypeError
         If ``n_sample`` is not an integer, ``dataset`` not a sequence, or ``default_bbox`` not
         numbers.
+    RuntimeError
+        On a call with ``comm``, on every rank: if one rank cannot read an example.
 
     Warns
     -----
@@ -125,9 +127,17 @@ class MatchReport(Extension):
         dict of str to float
             The reported figures.
         """
-        images = [
-            self._count((self._position + i) % len(self.dataset)) for i in range(self.n_sample)
-        ]
+        images: list[tuple[Array, int, int]] = []
+        error: Exception | None = None
+        try:
+            for i in range(self.n_sample):
+                images.append(self._count((self._position + i) % len(self.dataset)))
+        except Exception as raised:
+            if self.comm is None:
+                raise
+            error = raised
+        if self.comm is not None:
+            raise_together(self.comm, error)
         self._position = (self._position + self.n_sample) % len(self.dataset)
         ranks = gather_values(self.comm, _sum_columns(images))
         by_size, n_negative, n_hard_negative = _sum_columns(ranks)

@@ -3,10 +3,11 @@
 from chainer_ssd.runtime.cosine_shift import CosineShift
 from chainer_ssd.runtime.folder_lock import lock_folder
 from chainer_ssd.runtime.interruption import TrainingInterrupted, interruptible
-from chainer_ssd.runtime.job_check import check_job
+from chainer_ssd.runtime.job_check import AgreedError, check_job
 from chainer_ssd.runtime.mean_over_ranks import MeanOverRanks
 from chainer_ssd.runtime.nan_policy import NaNPolicy
 from chainer_ssd.runtime.plot_report import PlotReport
+from chainer_ssd.runtime.restarts import JobResult, JobStart, run_with_restarts
 from chainer_ssd.runtime.snapshot import (
     Snapshot,
     newest_snapshot,
@@ -17,7 +18,10 @@ from chainer_ssd.runtime.time_report import TimeReport
 from chainer_ssd.runtime.watchdog import Watchdog
 
 __all__ = [
+    'AgreedError',
     'CosineShift',
+    'JobResult',
+    'JobStart',
     'MeanOverRanks',
     'NaNPolicy',
     'PlotReport',
@@ -30,5 +34,6 @@ __all__ = [
     'lock_folder',
     'newest_snapshot',
     'remove_snapshots',
+    'run_with_restarts',
     'snapshot_files',
 ]

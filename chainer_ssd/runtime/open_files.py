@@ -18,12 +18,17 @@ def raise_open_file_limit(n_file: int) -> bool:
     bool
         Whether so many files can be open now.
     """
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return True
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = n_file + RESERVE
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return True
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    except (OSError, ValueError):  # a limit of the whole system, as on macOS
+        return False
     return limit >= needed

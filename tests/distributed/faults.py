@@ -46,6 +46,18 @@ FAULTS = {
             WORKERS,
         ),
         Fault(
+            'data worker stopped',
+            'transform-stop',
+            r'no progress for .*; rank {rank}: data worker \d+ is stopped',
+            WORKERS,
+        ),
+        Fault(
+            'a rank and its data worker stopped',
+            'transform-stop-both',
+            'rank {rank} has sent no heartbeat for .*; last seen ',
+            WORKERS,
+        ),
+        Fault(
             'exception in a thread',
             'thread',
             'rank {rank}, after iteration .*: thread reader: ZeroDivisionError',

@@ -62,6 +62,8 @@ class Fault:
             and self.kind.startswith('transform')
         ):
             open(self.start_file, 'w').close()
+        if self.is_due('transform-stop-both', iteration - 1):  # a worker has stopped before
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self.is_due('extension', iteration):
             raise OSError('the disk is gone')
         if self.is_due('exit', iteration):
@@ -95,6 +97,8 @@ class Fault:
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.kind == 'transform-exit':
                 sys.exit(3)
+            if self.kind in ('transform-stop', 'transform-stop-both'):
+                os.kill(os.getpid(), signal.SIGSTOP)
         x, loc, label = example
         return x + rng.normal(scale=0.1, size=x.shape).astype('f'), loc, label
 

@@ -9,14 +9,25 @@ def find_ranks(out):
 
     Their data workers are left out.
     """
-    found, parents = [], {}
+    found = _find(out)
+    return sorted(pid for pid in found if found[pid] not in found)
+
+
+def find_processes(out):
+    """Return the process ids of the ranks and their data workers, sorted."""
+    return sorted(_find(out))
+
+
+def _find(out):
+    """Return the parent of each process of the job, by process id. Ended ones are left out."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
             command = Path('/proc', pid, 'cmdline').read_bytes().split(b'\0')
-            stat = Path('/proc', pid, 'stat').read_text()
-            parents[int(pid)] = int(stat.rsplit(')')[1].split()[1])
+            stat = Path('/proc', pid, 'stat').read_text().rsplit(')')[1].split()
         except (OSError, IndexError):
             continue
-        if b'mpi4py' in command and str(out).encode() in command and b'-n' not in command[1:3]:
-            found.append(int(pid))
-    return sorted(pid for pid in found if parents[pid] not in found)
+        is_rank = b'mpi4py' in command and b'-n' not in command[1:3]
+        if is_rank and str(out).encode() in command and stat[0] != 'Z':
+            found[int(pid)] = int(stat[1])
+    return found

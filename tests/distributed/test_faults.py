@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributed.faults import FAULTS
-from tests.distributed.processes import find_ranks
+from tests.distributed.processes import find_processes, find_ranks
 
 JOB = Path(__file__).with_name('job.py')
 AFTER = 8  # iterations before the failure
@@ -20,8 +20,11 @@ SHORT = [
     ('transform-kill', 0),
     ('exit', 1),
     ('stop', 1),
+    ('transform-stop', 0),
+    ('transform-stop', 1),
     ('nan', 1),
 ]
+STOPS_RANK = 'stop', 'transform-stop-both'
 LONG = sorted({(name, rank) for name in FAULTS for rank in (0, 1, 2)} - set(SHORT))
 
 
@@ -65,10 +68,14 @@ def check(start_mpiexec, n, out, name, rank):
     if name == 'kill':  # the launcher kills the other ranks, perhaps before they print
         assert 'signal 9' in printed, printed
     else:
-        assert messages.keys() | ({rank} if name == 'stop' else set()) == set(range(n)), printed
+        assert messages.keys() | ({rank} if name in STOPS_RANK else set()) == set(range(n)), printed
     expected = fault.message.format(rank=rank, after=AFTER)
     for text in messages.values():
         assert re.search(expected, text), text
+    end = time.monotonic() + 5
+    while find_processes(out) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert find_processes(out) == []
     return seconds
 
 

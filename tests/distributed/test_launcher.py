@@ -20,6 +20,11 @@ STEP = {'SLURM_STEP_ID': '0', 'SLURM_PROCID': '1', 'SLURM_STEP_NUM_TASKS': '8'}
         ({'SLURM_NTASKS': '8', 'SLURM_JOB_ID': '3'}, None),  # a batch script, one process
         ({'SLURM_NTASKS': '8', 'SLURM_PROCID': '0'}, None),
         ({'PMI_SIZE': 'many'}, None),
+        ({'PMI_SIZE': '²'}, None),
+        ({'PMI_SIZE': '1', 'OMPI_COMM_WORLD_SIZE': '4'}, (4, 'OMPI_COMM_WORLD_SIZE')),
+        ({**STEP, 'SLURM_STEP_NUM_TASKS': '1', 'PMI_SIZE': '4'}, (4, 'PMI_SIZE')),
+        ({**STEP, 'PMI_SIZE': '8'}, (8, 'PMI_SIZE')),
+        ({'PMIX_RANK': '1'}, None),  # the size is not in the environment
     ],
 )
 def test_the_number_of_processes_is_found(environment, found):

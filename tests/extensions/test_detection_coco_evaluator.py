@@ -139,3 +139,8 @@ def test_a_missing_pycocotools_is_an_error_at_construction(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pycocotools.cocoeval', None)
     with pytest.raises(ImportError, match=r'pip install "chainer_ssd\[eval\]"'):
         evaluator_of(examples_with_boxes())
+
+
+def test_a_test_set_without_images_is_an_error():
+    with pytest.raises(ValueError, match='DetectionCOCOEvaluator: the data set holds no image'):
+        evaluator_of([])

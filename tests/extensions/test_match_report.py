@@ -4,6 +4,7 @@ import pytest
 
 from chainer_ssd.extensions import MatchReport
 from chainer_ssd.ops import bbox_iou, match
+from tests.distributed.threads import run_ranks
 
 # Two squares of 20 pixels, one of 40, four of 4 that overlap nothing.
 DEFAULT_BBOX = np.array(
@@ -145,6 +146,16 @@ def test_ranks_count_together():
     data = [example([[0, 0, 20, 20], [40, 40, 60, 60]]), example([])]
     alone = MatchReport(data, DEFAULT_BBOX, n_sample=2)()
     assert MatchReport(data, DEFAULT_BBOX, n_sample=4, comm=Communicator(1))() == alone
+
+
+def test_an_example_that_one_rank_cannot_read_is_an_error_on_every_rank():
+    def work(comm):
+        data = [example([])] if comm.rank == 1 else [example([])[:3]]
+        return MatchReport(data, DEFAULT_BBOX, n_sample=3, comm=comm)()
+
+    first, _, last = messages = [str(error) for error in run_ranks(3, work)]
+    assert first.startswith('rank 0: ValueError: dataset[0] is a tuple of 3')
+    assert '; rank 2: ValueError: dataset[0]' in last and len(set(messages)) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,13 @@ def clock(monkeypatch):
 
 
 def heartbeat(
-    iteration=5, in_update=True, active=False, blocked=False, finished=False, place='f (a.py:1)'
+    iteration=5,
+    in_update=True,
+    active=False,
+    blocked=False,
+    finished=False,
+    place='f (a.py:1)',
+    stopped=(),
 ):
     return {
         'iteration': iteration,
@@ -32,6 +38,7 @@ def heartbeat(
         'blocked': blocked,
         'finished': finished,
         'place': place,
+        'stopped_workers': stopped,
     }
 
 

@@ -9,6 +9,8 @@ import multiprocessing
 import signal
 from multiprocessing.process import BaseProcess
 
+from chainer_ssd.runtime.watchdog.process_tree import describe_state
+
 
 class DataWorkers:
     """The daemonic children of this process that multiprocessing has started."""
@@ -31,6 +33,11 @@ class DataWorkers:
             if status not in (None, 0, -signal.SIGTERM):  # pools end their workers by SIGTERM
                 deaths.append(f'data worker {pid} died ({_describe_status(status)})')
         return deaths
+
+    def find_stopped(self) -> list[str]:
+        """Return one text for each worker that does not run, although it has not ended."""
+        states = {pid: describe_state(pid) for pid in self._known if pid is not None}
+        return [f'data worker {pid} is {state}' for pid, state in states.items() if state]
 
 
 def _living_workers() -> list[BaseProcess]:

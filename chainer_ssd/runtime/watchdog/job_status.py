@@ -96,7 +96,13 @@ class JobStatus:
         others = {rank: self._heartbeats[rank] for rank in self._heartbeats.keys() - blocked.keys()}
         text = f'no progress for {self._idle_seconds:.0f} s: '
         text += '; '.join(_group_by_place(others)) or 'all ranks block each other'
-        return text + ('; blocked: ' + '; '.join(_group_by_place(blocked)) if blocked else '')
+        text += '; blocked: ' + '; '.join(_group_by_place(blocked)) if blocked else ''
+        stopped = [
+            f'rank {rank}: {worker}'
+            for rank, last in sorted(self._heartbeats.items())
+            for worker in last['stopped_workers']
+        ]
+        return '; '.join([text, *stopped[:MAX_PLACES]])
 
 
 def _describe_place(heartbeat: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
+
+from chainer_ssd.runtime.watchdog.process_tree import list_processes
 
 
 def thread_time(thread: threading.Thread) -> float:
@@ -20,22 +21,12 @@ def family_time() -> float:
 
     Those of the calling thread are left out.
     """
-    times = os.times()
-    living = sum(_time_of_child(stat) for stat in Path('/proc').glob('[0-9]*/stat'))
+    times, own = os.times(), os.getpid()
+    ticks = sum(facts.ticks for facts in list_processes().values() if facts.parent == own)
     return (
         times.children_user
         + times.children_system
-        + living
+        + ticks / os.sysconf('SC_CLK_TCK')
         + time.process_time()
         - time.thread_time()
     )
-
-
-def _time_of_child(stat: Path) -> float:
-    """Return the processor seconds of a process, or 0 if it is no child of this process."""
-    try:
-        fields = stat.read_text().rsplit(')', 1)[1].split()
-    except OSError:  # the process has ended
-        return 0.0
-    parent, user, system = int(fields[1]), int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf('SC_CLK_TCK') if parent == os.getpid() else 0.0

@@ -20,7 +20,7 @@ from chainer_ssd.runtime.watchdog.error_text import describe_error
 from chainer_ssd.runtime.watchdog.job_status import JobStatus
 from chainer_ssd.runtime.watchdog.main_thread import MainThread
 from chainer_ssd.runtime.watchdog.messenger import Messenger
-from chainer_ssd.runtime.watchdog.parent_watch import end_workers_with_parent
+from chainer_ssd.runtime.watchdog.parent_death import end_workers_with_parent
 from chainer_ssd.runtime.watchdog.process_exit import exit_with_message
 
 JOIN_SECONDS = 10  # before the main thread exits although the watchdog's thread has not done so
@@ -28,6 +28,7 @@ FORK_SECONDS = 0.01  # until multiprocessing has registered a child that was for
 COLLECT_SECONDS = 0.1  # in which messages arrive that are then read together
 MAX_TIMEOUT_SECONDS = 1e7
 MAX_HEARTBEATS_PER_SECOND = 200  # on rank 0, from all ranks together
+MAX_STOPPED_WORKERS = 2  # in a message
 MAX_STILL_TIMEOUTS = 10  # how long a thread that computes may stay at one instruction
 
 
@@ -74,6 +75,12 @@ class Watchdog(Extension):
     timeout : float
         Seconds, above 0. Default: 600. It must be longer than the longest iteration. A shorter
         timeout ends a stalled job sooner.
+    port : int
+        TCP port on which rank 0 listens. Default: 0, any free port. Give it if a firewall opens
+        certain ports only.
+    interface : str, optional
+        Name or address of the network interface of rank 0's host that the ranks connect to.
+        Default: all. Give it if the host has several networks.
 
     Attributes
     ----------
@@ -87,7 +94,7 @@ class Watchdog(Extension):
     ValueError
         If ``timeout`` is not a finite number above 0.
     RuntimeError
-        On every rank, if one cannot reach rank 0 by TCP.
+        On every rank, if one cannot reach rank 0 by TCP, or ``port`` or ``interface`` is not valid.
 
     Notes
     -----
@@ -101,13 +108,19 @@ class Watchdog(Extension):
     trigger = 1, 'iteration'
     priority = 1000  # finalized before all other extensions
 
-    def __init__(self, comm: Communicator | None = None, timeout: float = 600) -> None:
+    def __init__(
+        self,
+        comm: Communicator | None = None,
+        timeout: float = 600,
+        port: int = 0,
+        interface: str | None = None,
+    ) -> None:
         if check_positive_number('timeout', timeout) > MAX_TIMEOUT_SECONDS:
             raise ValueError(
                 f'timeout = {timeout!r}: expected at most {MAX_TIMEOUT_SECONDS:g} seconds'
             )
         self._main_thread = MainThread(MAX_STILL_TIMEOUTS * timeout)
-        self._messenger = Messenger(comm)
+        self._messenger = Messenger(comm, timeout, port, interface)
         self.rank, self.size = self._messenger.rank, self._messenger.size
         self.interval = min(max(1, self.size / MAX_HEARTBEATS_PER_SECOND), timeout / 20)
         self._status = JobStatus(self.rank, self.size, timeout)
@@ -215,7 +228,11 @@ class Watchdog(Extension):
         if time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + self.interval
             self._check_workers()
-            heartbeat = {**self._main_thread.sample(), 'finished': self._has_finished}
+            heartbeat = {
+                **self._main_thread.sample(),
+                'finished': self._has_finished,
+                'stopped_workers': self._workers.find_stopped()[:MAX_STOPPED_WORKERS],
+            }
             self._messenger.send(heartbeat)
             self._status.add_message(self.rank, heartbeat)
         if self._failure:
@@ -228,7 +245,7 @@ class Watchdog(Extension):
         if failure is not None:
             self._send_failure_and_exit(failure)
         if self._status.has_finished:
-            self._messenger.send({'all finished': True})
+            self._messenger.send({'all finished': True}, is_last=True)
         elif messages:
             time.sleep(COLLECT_SECONDS)
 
@@ -237,11 +254,17 @@ class Watchdog(Extension):
             self._fail(death)
 
     def _send_failure_and_exit(self, failure: str) -> None:
-        self._messenger.send({'failure': failure})
+        self._messenger.send({'failure': failure}, is_last=True)
         self._exit(failure)
 
     def _exit(self, failure: str) -> None:
-        exit_with_message(f'watchdog on rank {self.rank}: {failure}')
+        exit_with_message(f'watchdog on rank {self.rank}: {failure}', self._deliver)
+
+    def _deliver(self, seconds: float) -> None:
+        """Send the last message, also over a connection that is made anew."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._messenger.receive(end - time.monotonic())
 
 
 def _is_agreed(error: BaseException) -> bool:
