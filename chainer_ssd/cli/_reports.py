@@ -20,7 +20,14 @@ from chainer_ssd.extensions import (
 )
 from chainer_ssd.images import has_glyphs
 from chainer_ssd.links import MultiboxTrainChain, save_detector
-from chainer_ssd.runtime import MeanOverRanks, PlotReport, Snapshot, TimeReport
+from chainer_ssd.runtime import (
+    MeanOverRanks,
+    PlotReport,
+    Snapshot,
+    StragglerReport,
+    TimeReport,
+    Watchdog,
+)
 
 N_LOG, N_EVALUATION = 20, 4  # per training, whatever its length
 MAX_CLASS_CURVES = 9
@@ -34,6 +41,7 @@ def extend_with_reports(
     evaluator: DetectionEvaluator,
     args: argparse.Namespace,
     comm: Any = None,
+    watchdog: Watchdog | None = None,
 ) -> None:
     """Extend the trainer with everything that reports or saves.
 
@@ -51,6 +59,8 @@ def extend_with_reports(
         Options of the command.
     comm : chainermn.CommunicatorBase, optional
         Rank 0 alone writes and prints.
+    watchdog : Watchdog, optional
+        Watchdog of the job. It knows the slowest rank.
     """
     iteration = trainer.stop_trigger.period
     interval = max(1, iteration // N_LOG)
@@ -67,6 +77,8 @@ def extend_with_reports(
     trainer.extend(Snapshot(args.out, comm), trigger=(every, 'iteration'))
     if comm is not None:
         trainer.extend(MeanOverRanks(comm, (interval, 'iteration')))
+        if watchdog is not None:
+            trainer.extend(StragglerReport(watchdog), trigger=(interval, 'iteration'))
         if comm.rank:
             return
     names = tuple(evaluator.label_names or ())

@@ -41,7 +41,9 @@ from chainer_ssd.runtime import JobStart, newest_snapshot, run_with_restarts, sn
 STOP_SECONDS, N_RESTART = 120.0, 3
 #: The options that a job on many ranks needs. The user's own ones come first.
 SRUN = 'srun', '--mpi=pmi2', '--kill-on-bad-exit=1', '--disable-status'
-SRUN_SIGNALS = {signal.SIGTERM: signal.SIGUSR1}  # srun kills the ranks at once on SIGTERM
+SRUN_SIGNALS: dict[int, int] = {
+    signal.SIGTERM: signal.SIGUSR1
+}  # srun kills the ranks at once on SIGTERM
 STOP_STATUSES = INTERRUPTED_STATUS, 138, 143  # after Ctrl-C, SIGUSR1, SIGTERM
 STOP_MESSAGE = r'interrupted|terminated|stopped by SIG'
 #: Lines of the standard error that give the cause of a failure. The first that is found counts.
@@ -199,9 +201,8 @@ def find_cause(status: int, lines: Sequence[str]) -> str | None:
             cause = found[0 if pattern.startswith('watchdog') else -1]
             return ' '.join(cause.split())[:MAX_CAUSE_LETTERS]
     number = status - 128 if status > 128 else status  # MPICH returns the signal alone
-    if number > USER_ERROR_STATUS and number in iter(signal.Signals):
-        return f'ended by {signal.Signals(number).name}'
-    return None
+    names = {int(each): each.name for each in signal.Signals if each > USER_ERROR_STATUS}
+    return f'ended by {names[number]}' if number in names else None
 
 
 def is_final(start: JobStart) -> bool:

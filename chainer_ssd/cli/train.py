@@ -24,7 +24,6 @@ import contextlib
 import functools
 import math
 import os
-import warnings
 from typing import Any
 
 import chainer
@@ -62,7 +61,7 @@ from chainer_ssd.datasets import SkipUnreadable
 from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
 from chainer_ssd.inspection import inspect_voc
-from chainer_ssd.links import create_detector, load_pretrained
+from chainer_ssd.links import MultiNodeBatchNormalization, create_detector, load_pretrained
 from chainer_ssd.runtime import AgreedError, Watchdog, lock_folder
 from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
 
@@ -123,7 +122,9 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         trainer = create_trainer(args, comm, model, device, augmented, matched, n_image)
         if watchdog is not None:
             trainer.extend(watchdog)
-        extend_with_reports(trainer, FixedEpoch(matched), test_images, evaluator, args, comm)
+        extend_with_reports(
+            trainer, FixedEpoch(matched), test_images, evaluator, args, comm, watchdog
+        )
     with contextlib.ExitStack() as stack:
         with refusing_together(comm):
             stack.enter_context(lock_folder(args.out, comm))
@@ -167,9 +168,6 @@ def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chaine
     """Return the untrained model, with normalization over all ranks if there are several."""
     norm = None
     if comm is not None:
-        from chainermn.links import MultiNodeBatchNormalization
-
-        warnings.filterwarnings('ignore', '.*is experimental', FutureWarning)  # since 2018
         norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
     insize = args.insize or (SSD_MINI_INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
     # For the initial weights. Everything else that is random has its own generator.

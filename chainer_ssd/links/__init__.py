@@ -1,6 +1,7 @@
 """Detectors, their training chains, and detectors as folders."""
 
 from chainer_ssd.links.detector import create_detector, load_detector, save_detector
+from chainer_ssd.links.multi_node_batch_normalization import MultiNodeBatchNormalization
 from chainer_ssd.links.multibox import Multibox
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.multibox_train_chain import MultiboxTrainChain
@@ -15,6 +16,7 @@ __all__ = [
     'SSD300',
     'SSD512',
     'GroundTruthConverter',
+    'MultiNodeBatchNormalization',
     'Multibox',
     'MultiboxCoder',
     'MultiboxTrainChain',

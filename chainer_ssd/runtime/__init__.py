@@ -14,6 +14,7 @@ from chainer_ssd.runtime.snapshot import (
     remove_snapshots,
     snapshot_files,
 )
+from chainer_ssd.runtime.straggler_report import StragglerReport
 from chainer_ssd.runtime.time_report import TimeReport
 from chainer_ssd.runtime.watchdog import Watchdog
 
@@ -26,6 +27,7 @@ __all__ = [
     'NaNPolicy',
     'PlotReport',
     'Snapshot',
+    'StragglerReport',
     'TimeReport',
     'TrainingInterrupted',
     'Watchdog',

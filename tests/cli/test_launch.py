@@ -280,6 +280,22 @@ def test_one_success_is_not_listed(fake_launcher, run_in_process):
     assert run_in_process('launch', '-n', 2, '--', 'train', '--out', 'out') == (0, '', '')
 
 
+def test_the_launcher_gets_its_options_and_the_job_its_time(
+    fake_launcher, run_in_process, monkeypatch
+):
+    seen = []
+
+    def run(create_command, *args):
+        seen.extend([create_command(), args[-2]])
+        return restarts.JobResult(0, [])
+
+    monkeypatch.setattr(launch, 'run_with_restarts', run)
+    options = ('--launcher-args', '-f "my hosts"', '--stop-timeout', 7)
+    assert run_in_process('launch', '-n', 2, *options, '--', 'train', '--out', 'out')[0] == 0
+    command = [sys.executable, '-S', 'fake.py', '-f', 'my hosts', *RANK, 'train', '--out', 'out']
+    assert seen == [[*command, *NAIVE, *AUTO], 7.0]
+
+
 def test_srun_gets_another_signal_than_sigterm(fake_launcher, run_in_process, monkeypatch):
     """On SIGTERM it would kill the ranks without a snapshot."""
     bin_folder = fake_launcher.parent / 'bin'

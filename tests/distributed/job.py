@@ -19,18 +19,19 @@ import chainermn
 import numpy as np
 
 from chainer_ssd.links import MultiboxTrainChain
-from chainer_ssd.runtime import NaNPolicy, Snapshot, Watchdog
+from chainer_ssd.runtime import NaNPolicy, Snapshot, StragglerReport, Watchdog
 from chainer_ssd.transforms import RandomTransformDataset
 
 N_BOX, N_CLASS, N_IMAGE = 18, 4, 23
+SLOW_SECONDS = 0.06
 
 
 class Model(chainer.Chain):
     """Two layers, and dropout and noise between them if ``is_noisy``."""
 
-    def __init__(self, is_noisy):
+    def __init__(self, is_noisy, slow_part=None):
         super().__init__()
-        self.is_noisy = is_noisy
+        self.is_noisy, self.slow_part = is_noisy, slow_part
         with self.init_scope():
             self.hidden = chainer.links.Linear(27, 16)
             self.out = chainer.links.Linear(16, N_BOX * (4 + N_CLASS))
@@ -39,14 +40,30 @@ class Model(chainer.Chain):
         h = F.relu(self.hidden(imgs))
         if self.is_noisy:
             h = F.dropout(h, 0.3) * (1 + 0.01 * random.gauss(0, 1))
+        if self.slow_part == 'forward':
+            time.sleep(SLOW_SECONDS)
+        if self.slow_part == 'backward':
+            (h,) = SlowBackward().apply((h,))
         h = F.reshape(self.out(h), (len(imgs), N_BOX, 4 + N_CLASS))
         return h[:, :, :4], h[:, :, 4:]
+
+
+class SlowBackward(chainer.FunctionNode):
+    """Identity with a slow backward pass."""
+
+    def forward(self, inputs):
+        return inputs
+
+    def backward(self, indexes, grad_outputs):
+        time.sleep(SLOW_SECONDS)
+        return grad_outputs
 
 
 class Fault:
     """Extension that fails at ``KIND@RANK@ITERATION``. A file starts faults in transforms."""
 
-    def __init__(self, text, rank, out):
+    def __init__(self, text, rank, out, slow_part):
+        self.slow_part = slow_part
         self.kind, fault_rank, iteration = (text or 'none@0@0').split('@')
         self.is_on_this_rank, self.iteration = int(fault_rank) == rank, int(iteration)
         self.start_file = os.path.join(out, 'start')
@@ -99,6 +116,8 @@ class Fault:
                 sys.exit(3)
             if self.kind in ('transform-stop', 'transform-stop-both'):
                 os.kill(os.getpid(), signal.SIGSTOP)
+        if self.slow_part == 'data':
+            time.sleep(SLOW_SECONDS / 2)  # a batch has two examples
         x, loc, label = example
         return x + rng.normal(scale=0.1, size=x.shape).astype('f'), loc, label
 
@@ -123,7 +142,7 @@ def make_trainer(args, comm, fault, policy):
         iterator = chainer.iterators.SerialIterator(data, args.batchsize, **options)
     np.random.seed(comm.rank)
     random.seed(comm.rank)
-    chain = MultiboxTrainChain(Model(not args.plain), comm=comm)
+    chain = MultiboxTrainChain(Model(not args.plain, fault.slow_part), comm=comm)
     optimizer = chainermn.create_multi_node_optimizer(chainer.optimizers.Adam(), comm)
     optimizer.setup(chain)
     optimizer.update()  # the first call only broadcasts rank 0's weights
@@ -165,6 +184,7 @@ def main():
     add('--snapshot', type=int, default=0)
     add('--resume', action='store_true')
     add('--nan', choices=('raise', 'skip', 'ignore'), default='raise')
+    add('--slow-part', default='', help='PART@RANK: a rank that is slow in this part')
     add('--plain', action='store_true', help='a model without dropout and noise')
     add('--batchsize', type=int, default=2)
     add('--slow', type=float, default=0, help='seconds added to each iteration')
@@ -179,13 +199,16 @@ def main():
 
 
 def train(args, comm, watchdog):
-    fault = Fault(args.fault, comm.rank, args.out)
+    part, _, slow_rank = args.slow_part.partition('@')
+    is_slow = slow_rank == str(comm.rank)
+    fault = Fault(args.fault, comm.rank, args.out, part if is_slow else None)
     if fault.is_due('start', fault.iteration):
         raise FileNotFoundError('no such data set')
     policy = NaNPolicy('raise' if args.nan == 'ignore' else args.nan)
     trainer = make_trainer(args, comm, fault, policy)
     if watchdog is not None:
         trainer.extend(watchdog)
+        trainer.extend(StragglerReport(watchdog), trigger=(60, 'iteration'))
     if args.slow:
         trainer.extend(lambda _: time.sleep(args.slow), name='slow')
     if args.snapshot:

@@ -61,6 +61,7 @@ def send_when_ready(*numbers, path='ready'):
         if wait_for(lambda: os.path.exists(path)):
             for number in numbers:
                 os.kill(os.getpid(), number)
+                time.sleep(0.1)  # a pending signal would not be delivered twice
 
     threading.Thread(target=send, daemon=True).start()
 
@@ -170,7 +171,9 @@ def test_the_lines_that_are_kept_are_bounded(capfd):
 def test_a_signal_is_forwarded_and_no_restart_follows(number):
     before = signal.getsignal(number)
     send_when_ready(number)
-    result = run(f'wait_for_signal([{int(number)}]); sys.exit(9)')
+    reports = []
+    result = run(f'wait_for_signal([{int(number)}]); sys.exit(9)', report=reports.append)
+    assert not reports
     assert result.status == 128 + number
     assert [start.status for start in result.starts] == [9]
     assert Path('got').read_text() == f'{int(number)} '
@@ -189,7 +192,7 @@ def test_a_job_that_succeeds_after_a_signal_has_succeeded():
     assert run('wait_for_signal([15])').status == 0
 
 
-def test_one_request_that_arrives_twice_is_forwarded_once(monkeypatch):
+def test_one_request_that_arrives_twice_is_forwarded_once():
     number = signal.SIGUSR1
     send_when_ready(number, number)
     run(f'wait_for_signal([{int(number)}]); time.sleep(0.3)')
@@ -222,8 +225,14 @@ def test_a_signal_between_two_starts_ends_the_job(monkeypatch):
         open('ready', 'w').close()
 
     send_when_ready(signal.SIGINT)
+    began = time.monotonic()
     result = run('sys.exit(1)', report=report)
+    assert time.monotonic() - began < WAIT_SECONDS
     assert result.status == 130 and len(result.starts) == len(reports) == 1
+
+
+def test_a_signal_to_the_group_of_the_caller_does_not_reach_the_job():
+    assert run('sys.exit(os.getsid(0) != os.getpid())').status == 0
 
 
 def test_an_ignored_signal_stays_ignored():
@@ -258,6 +267,12 @@ sys.exit(1)
 
     run(code, max_restarts=1, is_final=measure)
     assert at_start == [[False] * 2, [False] * 4]
+
+
+def test_processes_that_end_by_themselves_are_not_killed():
+    ending = 'import time; time.sleep(0.3); open("ended", "w").close()'
+    run(f"subprocess.Popen([sys.executable, '-S', '-c', {ending!r}])")
+    assert os.path.exists('ended')
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='the system kills the job on Linux only')

@@ -62,6 +62,10 @@ class JobStatus:
             if self.rank == 0 and all(last.get('finished') for last in self._heartbeats.values()):
                 self.has_finished = True
 
+    def read_samples(self) -> dict[int, list[list[int]]]:
+        """Return the samples of :class:`Watchdog` of each rank that has sent a heartbeat."""
+        return {rank: last['samples'] for rank, last in self._heartbeats.items() if last}
+
     def find_failure(self) -> str | None:
         """Return why the job has failed, or None.
 

@@ -16,6 +16,13 @@ from chainer_ssd.runtime.watchdog.communication_code import (
 )
 from chainer_ssd.runtime.watchdog.processor_time import family_time, thread_time
 
+PARTS = 'data', 'forward', 'backward', 'update', 'extensions'
+#: Beginnings of the files of Chainer that a stack holds during a part of an update.
+_FILES_OF_PART = (
+    ('backward', ('_backprop.py',)),
+    ('forward', ('link.py',)),
+    ('data', (f'iterators{os.sep}', f'dataset{os.sep}')),
+)
 MIN_LOAD = 0.05  # processors that threads and children use at least, if they are at work
 
 
@@ -95,6 +102,30 @@ class MainThread:
             'blocked': is_blocked,
             'place': place,
         }
+
+    def find_part(self) -> tuple[str, bool] | None:
+        """Return the part of an iteration that the thread is in, and whether it is blocked there.
+
+        None before a trainer runs. It costs less than :meth:`sample`.
+        """
+        if self.updater is None:
+            return None
+        update_code = getattr(getattr(self.updater, 'update', None), '__code__', None)
+        codes = []
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        while frame is not None:
+            codes.append(frame.f_code)
+            frame = frame.f_back
+        is_blocked = bool(codes) and is_in_directory(
+            codes[0].co_filename, self._communication_directories
+        )
+        if update_code not in codes:
+            return 'extensions', is_blocked
+        names = {code.co_filename.rpartition('chainer' + os.sep)[2] for code in codes}
+        for part, files in _FILES_OF_PART:
+            if any(name.startswith(files) for name in names):
+                return part, is_blocked
+        return 'update', is_blocked
 
     def _read_stack(self) -> list[_Call]:
         """Return the calls of the thread, the innermost first."""

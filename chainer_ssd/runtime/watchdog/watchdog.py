@@ -18,7 +18,7 @@ from chainer_ssd.distributed import Communicator
 from chainer_ssd.runtime.watchdog.data_workers import DataWorkers
 from chainer_ssd.runtime.watchdog.error_text import describe_error
 from chainer_ssd.runtime.watchdog.job_status import JobStatus
-from chainer_ssd.runtime.watchdog.main_thread import MainThread
+from chainer_ssd.runtime.watchdog.main_thread import PARTS, MainThread
 from chainer_ssd.runtime.watchdog.messenger import Messenger
 from chainer_ssd.runtime.watchdog.parent_death import end_workers_with_parent
 from chainer_ssd.runtime.watchdog.process_exit import exit_with_message
@@ -28,6 +28,7 @@ FORK_SECONDS = 0.01  # until multiprocessing has registered a child that was for
 COLLECT_SECONDS = 0.1  # in which messages arrive that are then read together
 MAX_TIMEOUT_SECONDS = 1e7
 MAX_HEARTBEATS_PER_SECOND = 200  # on rank 0, from all ranks together
+SAMPLE_SECONDS = 0.1  # between two looks at the part that an iteration is in
 MAX_STOPPED_WORKERS = 2  # in a message
 MAX_STILL_TIMEOUTS = 10  # how long a thread that computes may stay at one instruction
 
@@ -125,7 +126,8 @@ class Watchdog(Extension):
         self.interval = min(max(1, self.size / MAX_HEARTBEATS_PER_SECOND), timeout / 20)
         self._status = JobStatus(self.rank, self.size, timeout)
         self._failure: str | None = None
-        self._has_finished, self._next_heartbeat = False, 0.0
+        self._has_finished, self._next_heartbeat, self._next_sample = False, 0.0, 0.0
+        self._samples = {part: [0, 0] for part in PARTS}  # at work, blocked
         self._is_in_block = False
         self._outer_error: BaseException | None = None
         self._workers, self._has_forked = DataWorkers(), False
@@ -173,6 +175,20 @@ class Watchdog(Extension):
         trainer : chainer.training.Trainer
             The trainer.
         """
+
+    def read_samples(self) -> dict[int, list[list[int]]]:
+        """Return how often each rank was at work and how often it was blocked.
+
+        The watchdog's thread looks at the main thread ten times a second. The counts begin with the
+        training. Rank 0 has those of all ranks, which are up to one heartbeat old.
+
+        Returns
+        -------
+        dict of int to list
+            For each rank five pairs (at work, blocked in communication). The pairs stand for the
+            parts of an iteration: data, forward, backward, update, and the extensions after it.
+        """
+        return self._status.read_samples()
 
     def finalize(self) -> None:
         """End the job if the trainer ends by an exception."""
@@ -225,19 +241,29 @@ class Watchdog(Extension):
             self._has_forked = False
             time.sleep(FORK_SECONDS)
             self._check_workers()
+        if self.size > 1 and time.monotonic() >= self._next_sample:
+            self._next_sample = time.monotonic() + SAMPLE_SECONDS
+            found = self._main_thread.find_part()
+            if found is not None:
+                part, is_blocked = found
+                self._samples[part][is_blocked] += 1
         if time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + self.interval
             self._check_workers()
             heartbeat = {
                 **self._main_thread.sample(),
                 'finished': self._has_finished,
+                'samples': list(self._samples.values()),
                 'stopped_workers': self._workers.find_stopped()[:MAX_STOPPED_WORKERS],
             }
             self._messenger.send(heartbeat)
             self._status.add_message(self.rank, heartbeat)
         if self._failure:
             self._send_failure_and_exit(self._failure)
-        timeout = 0 if self._status.has_finished else self._next_heartbeat - time.monotonic()
+        next_time = self._next_heartbeat
+        if self.size > 1 and self._main_thread.updater is not None:
+            next_time = min(next_time, self._next_sample)
+        timeout = 0 if self._status.has_finished else next_time - time.monotonic()
         messages = self._messenger.receive(timeout)
         for rank, message in messages:
             self._status.add_message(rank, message)
