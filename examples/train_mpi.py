@@ -30,6 +30,7 @@ from chainer_ssd import (
     Watchdog,
     save_detector,
 )
+from chainer_ssd.links import MultiNodeBatchNormalization
 
 
 def create_updater(args, comm, model, shapes):
@@ -54,7 +55,7 @@ def train(args, comm, watchdog):
     np.random.seed(0)  # for the initial weights
     shapes = ShapesBboxDataset(1000, size=args.insize)
     test = ShapesBboxDataset(40, size=args.insize, seed=1)
-    norm = functools.partial(chainermn.links.MultiNodeBatchNormalization, comm=comm)
+    norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
     model = SSDMini(len(shapes.label_names), args.insize, norm)
     model.use_preset('evaluate')
 

@@ -126,8 +126,8 @@ def ssd_loss(
         Whether ``'hard_example'`` ranks by the unweighted sum of both losses. Caffe does, and so
         does Paddle's operator with ``LocLoss``. Default: by the confidence loss alone.
     index : integer array of shape (N, Np), or None
-        Matches that :func:`chainer_ssd.ssd_match` has computed. The loss then does not match, and
-        the options of the matching have no effect. Default: the loss matches.
+        Matches that :func:`chainer_ssd.functions.ssd_match` has computed. The loss then does not
+        match, and the options of the matching have no effect. Default: the loss matches.
     comm : chainermn.CommunicatorBase, chainer_ssd.distributed.PositiveCount or None
         Averages the normalizer over ranks. Then ChainerMN's averaged gradients equal the
         gradients of one process on the whole batch. With ``normalize=False`` the normalizer is

@@ -39,7 +39,7 @@ class SSDMini(SSD):
         Height and width of the input in pixels, a multiple of 32.
     norm : callable or None
         ``norm(channels)`` returns the normalization that follows a convolution. Over MPI use
-        ``functools.partial(chainermn.links.MultiNodeBatchNormalization, comm=comm)``. Its
+        ``functools.partial(chainer_ssd.links.MultiNodeBatchNormalization, comm=comm)``. Its
         weights load into a model with the default, and back. None: biases instead, so that the
         images of a batch do not influence each other.
     box_scale : float
