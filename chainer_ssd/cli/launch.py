@@ -79,7 +79,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--launcher-args',
         type=shlex.split,
-        default=[],
         metavar='ARGS',
         help='further options of the launcher in one string, such as --launcher-args=--mpi=pmix. '
         '(default: none)',
@@ -106,7 +105,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     with exit_in_one_line(parser):
         launcher = find_launcher_command(args.launcher, args.size)
         result = run_with_restarts(
-            TrainCommand([*launcher, *args.launcher_args], args.job, train_args),
+            TrainCommand([*launcher, *(args.launcher_args or ())], args.job, train_args),
             args.max_restarts,
             functools.partial(newest_snapshot, train_args.out),
             find_cause,
