@@ -260,7 +260,9 @@ RULES = {
     ),
     'file names of snapshots': Rule(
         find_snapshot_names,
-        {'runtime/snapshot/files.py': 2},  # the pattern for reading, and the name for writing
+        {
+            'runtime/snapshot/files.py': 4
+        },  # two kinds, each for reading and writing
         [
             "f'snapshot_{iteration:08d}_rank{rank}'",
             "re.compile(r'snapshot_(\\d+)_rank')",
