@@ -23,6 +23,7 @@ from chainer_ssd import (
     MatchTransform,
     MeanOverRanks,
     MultiboxTrainChain,
+    MultiNodeBatchNormalization,
     RandomTransformDataset,
     ShapesBboxDataset,
     Snapshot,
@@ -30,7 +31,6 @@ from chainer_ssd import (
     Watchdog,
     save_detector,
 )
-from chainer_ssd.links import MultiNodeBatchNormalization
 
 
 def create_updater(args, comm, model, shapes):

@@ -260,9 +260,7 @@ RULES = {
     ),
     'file names of snapshots': Rule(
         find_snapshot_names,
-        {
-            'runtime/snapshot/files.py': 4
-        },  # two kinds, each for reading and writing
+        {'runtime/snapshot/files.py': 4},  # two kinds, each for reading and writing
         [
             "f'snapshot_{iteration:08d}_rank{rank}'",
             "re.compile(r'snapshot_(\\d+)_rank')",
