@@ -180,6 +180,7 @@ def main():
     add('--iterations', type=int, default=12)
     add('--fault')
     add('--watchdog', type=float, default=0)
+    add('--watchdog-port', type=int, default=0)
     add('--workers', type=int, default=0)
     add('--snapshot', type=int, default=0)
     add('--resume', action='store_true')
@@ -192,7 +193,7 @@ def main():
     comm = chainermn.create_communicator('naive')
     os.makedirs(args.out, exist_ok=True)
     if args.watchdog:
-        with Watchdog(comm, args.watchdog) as watchdog:
+        with Watchdog(comm, args.watchdog, args.watchdog_port) as watchdog:
             train(args, comm, watchdog)
     else:
         train(args, comm, None)

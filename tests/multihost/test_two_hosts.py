@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.multihost.conftest import HOSTS, ip, pids
+
 ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / 'tests/distributed/job.py'
-HOSTS = {'1': '10.203.77.1', '2': '10.203.77.2'}
 TIMEOUT_SECONDS = 5  # of the watchdog
 DEADLINE_SECONDS = 60  # on a busy machine
 OPTIONS = (
@@ -36,53 +37,6 @@ pytestmark = [
         reason='network namespaces need root and iproute2',
     ),
 ]
-
-
-def ip(*args, host=None, check=True):
-    inside = ('netns', 'exec', f'chainer_ssd_{host}', 'ip') if host else ()
-    return subprocess.run(['ip', *inside, *args], check=check, capture_output=True).stdout
-
-
-@pytest.fixture
-def hosts():
-    """Make two hosts and the link between them, and delete them after the test."""
-    for host in HOSTS:
-        ip('netns', 'del', f'chainer_ssd_{host}', check=False)
-    for host in HOSTS:
-        ip('netns', 'add', f'chainer_ssd_{host}')
-    ip(
-        'link',
-        'add',
-        'eth0',
-        'netns',
-        'chainer_ssd_1',
-        'type',
-        'veth',
-        'peer',
-        'name',
-        'eth0',
-        'netns',
-        'chainer_ssd_2',
-    )
-    for host, address in HOSTS.items():
-        ip('addr', 'add', f'{address}/24', 'dev', 'eth0', host=host)
-        ip('link', 'set', 'eth0', 'up', host=host)
-        ip('link', 'set', 'lo', 'up', host=host)
-    for host in HOSTS:  # the kernel needs up to a second, and MPI needs a link that is up
-        while b'state UP' not in ip('link', 'show', 'eth0', host=host):
-            time.sleep(0.05)
-    yield HOSTS
-    for host in HOSTS:
-        for pid in pids(host):
-            os.kill(pid, signal.SIGKILL)
-        ip('netns', 'del', f'chainer_ssd_{host}')
-
-
-def pids(host):
-    found = subprocess.run(
-        ['ip', 'netns', 'pids', f'chainer_ssd_{host}'], capture_output=True, text=True, check=True
-    ).stdout
-    return [int(pid) for pid in found.split()]
 
 
 def start(out, *options):
