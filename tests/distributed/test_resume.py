@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.distributed.processes import find_ranks
+from tests.distributed.processes import find_processes, find_ranks
 
 JOB = Path(__file__).with_name('job.py')
 OPTIONS = '--iterations', 30, '--snapshot', 3, '--workers', 1, '--watchdog', 20
@@ -156,3 +156,90 @@ def test_resumed_on_other_numbers_of_ranks(start_mpiexec, straight_runs, tmp_pat
     assert largest_difference(weights(tmp_path), straight_runs[2]) <= 10 * rounding
     # Files of ranks that no longer exist are deleted with their generations.
     assert len(list(tmp_path.glob('snapshot_*.npz'))) == 3 * 4
+
+
+N_KILL = 5  # in each of the runs below
+LONG = '--iterations', 60, '--snapshot', 3, '--watchdog', 20
+
+
+def kill_at_random(start_mpiexec, rng, n, out, *options):
+    """Start a job, and kill a part of it at a random moment. Return whether it was killed."""
+    process = start_mpiexec(n, JOB, out, *LONG, *options, '--slow', 0.05, '--resume')
+    end = time.monotonic() + 60
+    while len(find_ranks(out)) < n and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(rng.uniform(1.0, 3.5))  # the start takes a part of it
+    ranks, processes = find_ranks(out), find_processes(out)
+    workers = sorted(set(processes) - set(ranks))
+    kind = rng.choice(['rank', 'all', 'worker'])
+    victims = {'rank': ranks[:], 'all': ranks, 'worker': workers or ranks}[kind]
+    if kind != 'all' and victims:
+        victims = [rng.choice(victims)]
+    for pid in victims:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    printed = process.communicate(timeout=60)[0]
+    if process.returncode == 0:
+        assert 'done after 60 iterations' in printed
+        return False
+    assert victims, printed
+    return True
+
+
+def finish(start_mpiexec, n, out, *options):
+    process = start_mpiexec(n, JOB, out, *LONG, *options, '--resume')
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 0 and 'done after 60 iterations' in printed, printed
+    return weights(out)
+
+
+@pytest.fixture(scope='session')
+def long_runs(tmp_path_factory, start_mpiexec):
+    """Weights of runs that nobody has killed, by number of ranks and options."""
+    known = {}
+
+    def run(n, *options):
+        if (n, options) not in known:
+            out = tmp_path_factory.mktemp(f'long{n}')
+            known[n, options] = finish(start_mpiexec, n, out, *options)
+        return known[n, options]
+
+    return run
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(10))
+def test_killed_many_times_the_weights_are_the_same(start_mpiexec, long_runs, tmp_path, seed):
+    rng, n = random.Random(1000 + seed), 2 + seed % 2
+    expected = long_runs(n, '--workers', 1)
+    n_killed = 0
+    while n_killed < N_KILL:
+        if not kill_at_random(start_mpiexec, rng, n, tmp_path, '--workers', 1):
+            break  # it was done before
+        n_killed += 1
+    finish(start_mpiexec, n, tmp_path, '--workers', 1)
+    print(f'{n_killed} kills')
+    check_equal(tmp_path, expected)
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(5))
+def test_killed_and_resumed_on_other_numbers_of_ranks(start_mpiexec, long_runs, tmp_path, seed):
+    rng = random.Random(2000 + seed)
+
+    def options(n):
+        return '--plain', '--batchsize', GLOBAL_BATCH // n
+
+    rounding = largest_difference(long_runs(3, *options(3)), long_runs(2, *options(2)))
+    n_killed, sizes = 0, rng.sample([1, 2, 3, 4], 4)
+    for n in sizes:
+        n_killed += kill_at_random(start_mpiexec, rng, n, tmp_path, *options(n))
+    found = finish(start_mpiexec, sizes[0], tmp_path, *options(sizes[0]))
+    difference = largest_difference(found, long_runs(2, *options(2)))
+    print(f'{n_killed} kills, ranks {sizes}: {difference:.2g}, rounding {rounding:.2g}')
+    assert 0 < rounding < 1e-3
+    assert difference <= 10 * rounding
