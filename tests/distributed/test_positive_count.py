@@ -1,6 +1,7 @@
 import copy
 import pickle
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import chainer
@@ -204,3 +205,9 @@ def test_errors_name_the_rank():
     gt_mb_labels[1, 4] = 3
     with pytest.raises(ValueError, match=r'^rank 1: gt_mb_labels\[1, 4\] = 3'):
         multibox_loss(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, 3, Communicator())
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize('n', [2, 3])
+def test_thousands_of_counts_and_a_copied_chain_over_mpi(mpiexec, n):
+    assert 'counted and copied' in mpiexec(n, Path(__file__).with_name('count_often.py'))

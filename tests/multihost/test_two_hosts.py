@@ -153,6 +153,23 @@ def test_living_ranks_end_and_the_run_resumes(hosts, tmp_path, break_, living):
     assert found == expected
 
 
+def test_the_host_of_rank_0_is_lost_and_the_run_resumes(hosts, tmp_path):
+    _, expected = train(tmp_path / 'uninterrupted')
+    out = tmp_path / 'broken'
+    out.mkdir()
+    process = start(out, *OPTIONS, '--slow', '0.2')
+    wait_until(lambda: list(out.glob('*06_committed.json')))
+    for pid in pids('1'):  # the launcher as well
+        os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=20)
+    assert process.returncode
+    wait_until(lambda: not pids('2'))
+    assert not pids('2')
+    printed, found = train(out, '--resume')
+    assert int(re.search(r'resumed from (\d+)', printed)[1]) >= 6
+    assert found == expected
+
+
 def is_rank(pid):
     try:
         parts = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
