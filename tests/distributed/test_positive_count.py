@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chainer_ssd import MultiboxTrainChain, multibox_loss
-from chainer_ssd.distributed import PositiveCount, RanksOutOfStepError
+from chainer_ssd.distributed import PositiveCount, RanksOutOfStepError, rank_sum
 
 
 class Communicator:
@@ -54,6 +54,12 @@ def test_without_mpi_the_count_is_summed_as_an_object(local, mean):
     assert comm.counts == [local]
 
 
+@pytest.fixture
+def without_mpi(monkeypatch):
+    """MPI must not start in the process of the tests."""
+    monkeypatch.setattr(rank_sum, '_attribute_key', lambda: 0)
+
+
 class MPICommunicator:
     """``comm.mpi_comm`` of one rank that counts the sums of each duplicate."""
 
@@ -76,7 +82,7 @@ class MPICommunicator:
         return SimpleNamespace(Wait=lambda: None, Test=lambda: True)
 
 
-def test_all_counts_of_a_communicator_have_one_private_duplicate():
+def test_all_counts_of_a_communicator_have_one_private_duplicate(without_mpi):
     # A collective call on the user's communicator could pair with the user's own one.
     comm = SimpleNamespace(rank=0, size=1, mpi_comm=MPICommunicator())
     assert [PositiveCount(comm).mean(n) for n in range(5)] == [0, 1, 2, 3, 4]
@@ -85,7 +91,7 @@ def test_all_counts_of_a_communicator_have_one_private_duplicate():
     assert comm.mpi_comm.n_call == 0
 
 
-def test_counts_that_nobody_asks_for_are_completed():
+def test_counts_that_nobody_asks_for_are_completed(without_mpi):
     comm = SimpleNamespace(rank=0, size=1, mpi_comm=MPICommunicator())
     requests = [PositiveCount(comm).request(n) for n in range(20)]
     assert len(comm.mpi_comm.attribute.pending) == 8
