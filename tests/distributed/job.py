@@ -6,6 +6,7 @@ Dropout uses NumPy's global random state, and the model's own noise uses Python'
 """
 
 import argparse
+import ctypes
 import os
 import random
 import signal
@@ -91,6 +92,11 @@ class Fault:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.is_due('thread', iteration) and iteration == self.iteration:
             threading.Thread(target=lambda: 1 / 0, name='reader').start()
+        if self.is_due('poll', iteration):
+            while True:
+                time.sleep(0.05)
+        if self.is_due('gil', iteration):  # a call outside of Python that holds its lock
+            ctypes.PyDLL(None).sleep(3600)
         if self.is_due('sleep', iteration):
             time.sleep(3600)
         if self.is_due('object', iteration):  # an extension that only this rank runs

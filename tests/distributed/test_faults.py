@@ -126,6 +126,24 @@ def test_mpi_that_blocks_busily_in_a_users_call_is_no_work(mpiexec, tmp_path):
 
 @pytest.mark.mpi
 @pytest.mark.slow
+def test_a_loop_that_polls_counts_as_blocked_after_ten_timeouts(mpiexec, tmp_path):
+    began = time.monotonic()
+    printed = mpiexec(2, JOB, tmp_path, '--fault', 'poll@1@5', '--watchdog', 2, expect='fails')
+    assert re.search(r'no progress for \d+ s: rank 1 after iteration 5 in __call__', printed)
+    assert 20 < time.monotonic() - began < 40  # ten timeouts and one
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_a_call_that_holds_pythons_lock_counts_as_frozen_after_one_timeout(mpiexec, tmp_path):
+    began = time.monotonic()
+    printed = mpiexec(2, JOB, tmp_path, '--fault', 'gil@1@5', '--watchdog', 4, expect='fails')
+    assert re.search(r'rank 1 has sent no heartbeat for \d+ s', printed)
+    assert 4 < time.monotonic() - began < 20
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
 def test_a_long_evaluation_is_no_fault(mpiexec, tmp_path):
     printed = mpiexec(2, JOB, tmp_path, '--fault', 'pause@1@5', '--watchdog', 4)
     assert 'done after 12 iterations' in printed and 'watchdog' not in printed
