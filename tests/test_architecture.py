@@ -305,3 +305,45 @@ def test_the_other_tests_can_fail():
         (Path('links/b.py'), 'from chainer_ssd.links.a import y'),
     ]
     assert find_circle(import_graph(sources))
+
+
+def find_mpi_imports(path):
+    """Return the modules of the tests that a file imports, and whether one of them starts MPI."""
+    tree = ast.parse(path.read_text())
+    is_test = path.name.startswith('test_')
+    modules = {
+        name
+        for node in (ast.walk(tree) if is_test else tree.body)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or '']
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    starts_mpi = any(name.split('.')[0] in ('chainermn', 'mpi4py') for name in modules)
+    return {name for name in modules if name.startswith('tests.')}, starts_mpi
+
+
+def starts_mpi(path, root):
+    modules, found = find_mpi_imports(path)
+    files = [root.joinpath(*name.split('.')[1:]).with_suffix('.py') for name in modules]
+    return found or any(find_mpi_imports(file)[1] for file in files if file.is_file())
+
+
+def test_mpi_does_not_start_in_the_process_of_the_tests():
+    """A process of MPI that starts others and ends jobs may be ended itself, without a word."""
+    root = Path(__file__).parent
+    files = [*root.rglob('test_*.py'), *root.rglob('conftest.py')]
+    assert [str(path) for path in files if starts_mpi(path, root)] == []
+
+
+def test_the_search_for_mpi_can_fail(tmp_path):
+    (tmp_path / 'job.py').write_text('import chainermn')
+    direct, indirect = tmp_path / 'test_a.py', tmp_path / 'test_b.py'
+    direct.write_text('def test():\n    from mpi4py import MPI')
+    indirect.write_text('from tests.job import main')
+    assert starts_mpi(direct, tmp_path) and starts_mpi(indirect, tmp_path)
+    direct.write_text('import chainer')
+    assert not starts_mpi(direct, tmp_path)
