@@ -73,7 +73,7 @@ class JobStatus:
         counts as a short one.
         """
         now = time.monotonic()
-        # With 1,024 ranks, 200 messages a second arrive. A check at each would be too many.
+        # With many ranks, 100 messages a second arrive. A check at each would be too many.
         is_due = now >= self._last_check + self._check_seconds
         if self._failure or self.has_finished or not is_due:
             return self._failure
