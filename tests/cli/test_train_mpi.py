@@ -18,9 +18,13 @@ TINY = ('--insize', 32, '--batchsize', 1, '--communicator', 'naive')
 
 
 def log_of(out):
-    """Returns the log without its times, which differ from run to run."""
+    """Returns the log without its times and waits, which differ from run to run."""
     return [
-        {name: value for name, value in entry.items() if 'time' not in name}
+        {
+            name: value
+            for name, value in entry.items()
+            if 'time' not in name and not name.startswith('straggler/')
+        }
         for entry in json.loads((out / 'log').read_text())
     ]
 
