@@ -262,7 +262,7 @@ def test_the_rules_are_documented():
         ('functions/a.py', 'from .multibox_loss import select'),
         ('functions/a.py', 'from chainer_ssd.runtime import Snapshot'),
         ('links/a.py', 'from chainer_ssd.functions._fused import node'),
-        ('links/a.py', 'from chainer_ssd.functions.objective import _select'),
+        ('links/a.py', 'from chainer_ssd.functions.multibox_objective import _select'),
         ('links/a.py', 'from chainer_ssd.runtime.snapshot import Snapshot'),
         ('extensions/a.py', 'from chainer_ssd.links import SSDMini'),
         ('runtime/a.py', 'from chainer_ssd.images import read_image'),

@@ -186,7 +186,7 @@ class Rule(NamedTuple):
 RULES = {
     'number of hard negatives': Rule(
         find_mining_counts,
-        {'functions/objective.py': 1},
+        {'functions/parts/mining.py': 1},
         [
             'min(math.ceil(k * n), n_negative)',
             'xp.minimum(xp.ceil(self.k * n_positive), n_negative)',

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import chainer
 import numpy as np
 from chainer.backends import cuda
 
 from chainer_ssd._array import Array
 from chainer_ssd.distributed import Communicator
 from chainer_ssd.extensions._vis_report import VisReport
-from chainer_ssd.functions import background_loss, n_hard_negative
-from chainer_ssd.ops import hard_negative_mining
+from chainer_ssd.functions import Batch, background_loss
+from chainer_ssd.ops import encode
 from chainer_ssd.visualizations import draw_match
 
 
@@ -36,7 +37,7 @@ class MatchVisReport(VisReport):
         before :class:`chainer_ssd.EncodeTransform`. Over
         :class:`chainer_ssd.RandomTransformDataset`, every call draws the same augmented images.
     chain : MultiboxTrainChain
-        ``chain.model`` with its ``coder``, and the mining ratio ``chain.k``.
+        ``chain.model`` with its ``coder``, and ``chain.objective`` with its mining.
     label_names : sequence of str, optional
         Names of the classes, in the order of the labels.
     filename, comm
@@ -82,21 +83,28 @@ class MatchVisReport(VisReport):
         """
         img, bbox, label, index = example
         model, coder = self.chain.model, self.chain.model.coder
-        _, mb_confs = model(model.device.send(np.asarray(img, np.float32)[None]))
-        conf_loss = cuda.to_cpu(background_loss(mb_confs.array))
-        # Mining depends on the sign of the label only, so 1 stands for every class.
-        mb_labels = np.select([index >= 0, index == -1], [1, 0], -1)[None]
-        hard_negative = hard_negative_mining(
-            conf_loss, mb_labels > 0, n_hard_negative(mb_labels, self.chain.k), mb_labels < 0
+        output = model(model.device.send(np.asarray(img, np.float32)[None]))
+        mb_locs, mb_confs = (chainer.as_variable(cuda.to_cpu(x.array)) for x in output)
+        default_bbox = cuda.to_cpu(coder.default_bbox)
+        mb_loc, mb_label = encode(default_bbox, bbox, label, index, coder.variance)
+        objective = self.chain.objective
+        batch = Batch(
+            mb_locs,
+            mb_confs,
+            mb_loc[None],
+            mb_label[None],
+            objective.localization,
+            objective.confidence,
         )
+        _, negative = objective.mining(batch)
         return draw_match(
             img,
             bbox,
             label,
             index,
-            cuda.to_cpu(coder.default_bbox),
+            default_bbox,
             coder.scale,
-            hard_negative[0],
-            conf_loss[0],
+            negative[0],
+            background_loss(mb_confs.array)[0],
             self.label_names,
         )

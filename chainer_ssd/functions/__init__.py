@@ -2,13 +2,52 @@
 
 from chainer_ssd.functions.batch_normalization_over_ranks import batch_normalization_over_ranks
 from chainer_ssd.functions.multibox_loss import multibox_loss
-from chainer_ssd.functions.objective import background_loss, hard_negative_limit, n_hard_negative
+from chainer_ssd.functions.multibox_objective import MultiboxObjective, SelectedLosses
+from chainer_ssd.functions.parts import (
+    L2,
+    AllNegatives,
+    Batch,
+    Boxes,
+    FocalLoss,
+    HardExample,
+    HardNegative,
+    Images,
+    IoULoss,
+    MatchesAfterMining,
+    Positives,
+    PositivesOfImages,
+    RandomNegative,
+    SigmoidCrossEntropy,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+    background_loss,
+    hard_negative_limit,
+    n_hard_negative,
+)
 from chainer_ssd.functions.ssd_loss import ssd_loss
 from chainer_ssd.functions.ssd_match import ssd_match
 from chainer_ssd.functions.ssd_pytorch import MultiBoxLoss
 
 __all__ = [
+    'L2',
+    'AllNegatives',
+    'Batch',
+    'Boxes',
+    'FocalLoss',
+    'HardExample',
+    'HardNegative',
+    'Images',
+    'IoULoss',
+    'MatchesAfterMining',
     'MultiBoxLoss',
+    'MultiboxObjective',
+    'Positives',
+    'PositivesOfImages',
+    'RandomNegative',
+    'SelectedLosses',
+    'SigmoidCrossEntropy',
+    'SmoothL1',
+    'SoftmaxCrossEntropy',
     'background_loss',
     'batch_normalization_over_ranks',
     'hard_negative_limit',

@@ -142,6 +142,78 @@ def check_targets(gt_mb_locs: Array, gt_mb_labels: Array, n_class: int, comm: An
     return not_background
 
 
+def check_shares(gt_mb_locs: Array, gt_mb_labels: Array, n_class: int, comm: Any) -> None:
+    """Raise if targets with the share of each class are invalid.
+
+    Parameters
+    ----------
+    gt_mb_locs : array of shape (B, K, 4)
+        Offsets of boxes with a foreground share must be finite.
+    gt_mb_labels : array of shape (B, K, C)
+        Shares must be finite and at least 0.
+    n_class : int
+        Number of classes C.
+    comm : communicator or None
+        Its rank is named in messages.
+    """
+    where = rank_prefix(comm)
+    if gt_mb_locs.dtype.kind != 'f' or gt_mb_labels.dtype.kind != 'f':
+        raise TypeError(
+            f'{where}gt_mb_locs has dtype {gt_mb_locs.dtype}, gt_mb_labels of shape '
+            f'{gt_mb_labels.shape} {gt_mb_labels.dtype}: expected floats'
+        )
+    if gt_mb_labels.shape[2] != n_class:
+        raise ValueError(
+            f'{where}gt_mb_labels has shape {gt_mb_labels.shape}: expected (B, K), or the share of '
+            f'each class (B, K, {n_class})'
+        )
+    if gt_mb_locs.shape != (*gt_mb_labels.shape[:2], 4):
+        raise ValueError(
+            f'{where}gt_mb_locs has shape {gt_mb_locs.shape}, gt_mb_labels {gt_mb_labels.shape}: '
+            'expected (B, K, 4) and (B, K, C)'
+        )
+    xp = get_array_module(gt_mb_locs)
+    if not checks_values(xp):
+        return
+    valid = (xp.isfinite(gt_mb_labels) & (gt_mb_labels >= 0)).all(axis=2)
+    _raise_for_box(f'{where}gt_mb_labels', gt_mb_labels, valid, 'finite shares >= 0')
+    positive = (gt_mb_labels[:, :, 1:] > 0).any(axis=2)
+    valid = xp.isfinite(gt_mb_locs).all(axis=2) | ~positive
+    _raise_for_box(f'{where}gt_mb_locs', gt_mb_locs, valid, 'finite offsets')
+
+
+def check_box_weight(box_weight: Any, shape: tuple[int, int], comm: Any) -> Array:
+    """Return the weights of boxes as an array, or raise if they are invalid.
+
+    Parameters
+    ----------
+    box_weight : array
+        Finite numbers of at least 0.
+    shape : tuple of int
+        (B, K).
+    comm : communicator or None
+        Its rank is named in messages.
+    """
+    name = f'{rank_prefix(comm)}box_weight'
+    box_weight = as_target(box_weight, name)
+    if box_weight.shape != shape:
+        raise ValueError(f'{name} has shape {box_weight.shape}: expected (B, K) = {shape}')
+    xp = get_array_module(box_weight)
+    if checks_values(xp):
+        valid = xp.isfinite(box_weight) & (box_weight >= 0)
+        _raise_for_box(name, box_weight, valid, 'a finite number >= 0')
+    return box_weight
+
+
+def _raise_for_box(name: str, values: Array, valid: Array, expected: str) -> None:
+    """Raise for the first box (B, K) that is not valid, with its values."""
+    if not valid.all():
+        image, box = (int(i[0]) for i in get_array_module(valid).nonzero(~valid))
+        raise ValueError(
+            f'{name}[{image}, {box}] = {values[image, box].tolist()}: expected {expected}'
+        )
+
+
 def _check_finite(name: str, array: Array, comm: Any) -> None:
     """Raise if predictions hold NaN or inf: names the first such image and their number there."""
     xp = get_array_module(array)

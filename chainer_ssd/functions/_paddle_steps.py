@@ -1,11 +1,9 @@
-"""The steps of PaddlePaddle's ``ssd_loss`` before the loss: match, encode and mine."""
+"""The steps of PaddlePaddle's ``ssd_loss`` before the loss: match and encode."""
 
 from __future__ import annotations
 
 import numbers
-from typing import Any, NamedTuple
-
-import chainer
+from typing import Any
 
 from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._options import short_repr
@@ -24,27 +22,7 @@ from chainer_ssd.functions._targets import (
     encode_batch,
     match_batch,
 )
-from chainer_ssd.functions.objective import (
-    as_rows,
-    huber_loss,
-    select_rows,
-    softmax_cross_entropy,
-)
-from chainer_ssd.ops import (
-    corner_to_center,
-    hard_example_mining,
-    hard_negative_mining,
-    swap_xy,
-)
-
-
-class SelectedBoxes(NamedTuple):
-    """Masks (N, Np) of the boxes that contribute to the loss."""
-
-    #: Matched boxes that remain after mining.
-    positive: Any
-    #: Boxes with background as their target.
-    hard_negative: Any
+from chainer_ssd.ops import corner_to_center, swap_xy
 
 
 def make_targets(
@@ -153,47 +131,3 @@ def _check_variance(variance: Array, prior: Array, where: str) -> None:
         rows = variance.reshape(-1, 4)
         valid = (rows > 0).all(axis=1) & xp.isfinite(rows).all(axis=1)
         raise_for_row(f'{where}prior_box_var', rows, valid, 'finite positive numbers')
-
-
-def select_boxes(
-    location: Array,
-    confidence: Array,
-    targets: Targets,
-    column: Array,
-    mining_type: str,
-    neg_pos_ratio: float,
-    sample_size: int | None,
-    mine_with_loc_loss: bool,
-) -> SelectedBoxes:
-    """Return the boxes that contribute to the loss of a batch.
-
-    Parameters
-    ----------
-    location, confidence : float arrays
-        Predictions of :func:`chainer_ssd.ssd_loss`.
-    targets : Targets
-        Result of :func:`make_targets`.
-    column : integer array of shape (N, Np)
-        Target column of ``confidence`` for each box.
-    mining_type, neg_pos_ratio, sample_size, mine_with_loc_loss
-        As :func:`chainer_ssd.ssd_loss` takes them.
-    """
-    xp = get_array_module(location)
-    positive, ignored = targets.mb_labels > 0, targets.mb_labels < 0
-    with chainer.no_backprop_mode():
-        rows = as_rows(confidence)
-        rows = chainer.as_variable(rows.astype(xp.promote_types(rows.dtype, 'f'), copy=False))
-        loss = softmax_cross_entropy(rows, column.ravel()).array.reshape(column.shape)
-        if mine_with_loc_loss:
-            loc = select_rows(chainer.as_variable(location), positive)
-            loss[positive] += huber_loss(loc, targets.mb_locs[positive]).array
-
-    if mining_type == 'hard_example':
-        assert sample_size is not None
-        loss[ignored] = -xp.inf
-        selected = hard_example_mining(loss, sample_size) & ~ignored
-        return SelectedBoxes(positive & selected, selected & ~positive)
-    # floor(ratio · n_i) in float32. The minimum prevents an overflow in the conversion to int.
-    ratio = xp.float32(min(neg_pos_ratio, column.shape[1]))
-    n_negative = xp.floor(ratio * positive.sum(axis=1).astype('f')).astype('l')
-    return SelectedBoxes(positive, hard_negative_mining(loss, positive, n_negative, ignored))

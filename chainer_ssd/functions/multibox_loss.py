@@ -1,25 +1,16 @@
-"""The SSD training objective in ChainerCV's interface, and its definition."""
+"""The SSD training objective in ChainerCV's interface."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import chainer
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
-from chainer_ssd.functions._argument_checks import (
-    as_target,
-    as_variable,
-    check_communicator,
-    check_predictions,
-    check_targets,
-)
-from chainer_ssd.functions._fused.dispatch import node_serves
-from chainer_ssd.functions._fused.node import FusedMultiboxLoss
-from chainer_ssd.functions._normalizer import choose_normalizer
-from chainer_ssd.functions.objective import background_loss, n_hard_negative, selected_losses
-from chainer_ssd.ops import hard_negative_mining
+from chainer_ssd.functions.multibox_objective import MultiboxObjective
+from chainer_ssd.functions.parts import HardNegative
 
 
 def multibox_loss(
@@ -94,28 +85,11 @@ def multibox_loss(
     >>> round(float(conf_loss.array), 4)  # 1 positive and 3 negatives, each log 3
     4.3944
     """
-    mb_locs, mb_confs = as_variable(mb_locs, 'mb_locs'), as_variable(mb_confs, 'mb_confs')
-    gt_mb_locs = as_target(gt_mb_locs, 'gt_mb_locs')
-    gt_mb_labels = as_target(gt_mb_labels, 'gt_mb_labels')
-    check_ratio('k', k)
-    check_communicator(comm)
-    check_predictions(mb_locs.array, mb_confs.array, gt_mb_labels.shape, comm)
-    count = choose_normalizer(comm, normalizer)
-    not_background = check_targets(gt_mb_locs, gt_mb_labels, mb_confs.shape[2], comm)
+    objective = _objective(float(check_ratio('k', k)))
+    return objective(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, comm, normalizer=normalizer)
 
-    with chainer.using_device(chainer.backend.get_device_from_array(gt_mb_labels)):
-        if node_serves(mb_locs.array, mb_confs.array, gt_mb_locs, gt_mb_labels):
-            return FusedMultiboxLoss(gt_mb_locs, gt_mb_labels, not_background, k, count).apply(
-                (mb_locs, mb_confs)
-            )
-        # The definition. The node computes the same.
-        positive, ignored = gt_mb_labels > 0, gt_mb_labels < 0
-        hard_negative = hard_negative_mining(
-            background_loss(mb_confs.array), positive, n_hard_negative(gt_mb_labels, k), ignored
-        )
-        # Without positives no row is selected, and the sums are 0.
-        n_positive = positive.sum()
-        divisor = float(n_positive if count is None else count(n_positive)) or 1.0
-        return selected_losses(
-            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, positive, hard_negative, divisor
-        )
+
+@functools.lru_cache(maxsize=16)
+def _objective(k: float) -> MultiboxObjective:
+    """Return the objective, whose construction takes longer than a small loss may."""
+    return MultiboxObjective(mining=HardNegative(k))

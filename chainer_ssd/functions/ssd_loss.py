@@ -13,7 +13,6 @@ from chainer_ssd._options import (
     check_choice,
     check_flag,
     check_fraction,
-    check_integer,
     check_ratio,
 )
 from chainer_ssd.functions._argument_checks import (
@@ -22,8 +21,9 @@ from chainer_ssd.functions._argument_checks import (
     check_predictions,
 )
 from chainer_ssd.functions._normalizer import choose_normalizer
-from chainer_ssd.functions._paddle_steps import SelectedBoxes, make_targets, select_boxes
-from chainer_ssd.functions.objective import huber_loss, select_rows, softmax_cross_entropy
+from chainer_ssd.functions._paddle_steps import make_targets
+from chainer_ssd.functions.multibox_objective import MultiboxObjective
+from chainer_ssd.functions.parts import Batch, HardExample, HardNegative, MatchesAfterMining
 
 
 def ssd_loss(
@@ -182,12 +182,16 @@ def ssd_loss(
     check_flag('normalize', normalize)
     if normalizer is not None and not normalize:
         raise ValueError('normalizer has no effect with normalize=False: expected one of them')
+    if not normalize:
+        normalizer = 1.0 if comm is None else 1.0 / comm.size
     count = choose_normalizer(comm, normalizer)
     check_flag('mine_with_loc_loss', mine_with_loc_loss)
+    mining: Any = HardNegative(neg_pos_ratio, 'floor', by='own class')
     if mining_type == 'hard_example':
         if sample_size is None:
             raise ValueError("sample_size = None: mining_type='hard_example' needs an integer >= 1")
-        check_integer('sample_size', sample_size, 1)
+        mining = HardExample(sample_size, mine_with_loc_loss)
+    objective = MultiboxObjective(mining=mining, normalizer=MatchesAfterMining())
     has_band = neg_overlap_mode == 'caffe' and mining_type == 'max_negative'
     if neg_overlap != 0.5 and not has_band:
         warnings.warn(
@@ -223,38 +227,30 @@ def ssd_loss(
             index,
             stacklevel=2,
         )
-        column = (targets.mb_labels + background_label) % n_class
-        boxes = select_boxes(
-            location.array,
-            confidence.array,
-            targets,
-            column,
-            mining_type,
-            neg_pos_ratio,
-            sample_size,
-            mine_with_loc_loss,
+        # Background first, as the labels of the targets.
+        logits = confidence
+        if background_label:
+            parts = confidence[:, :, background_label:], confidence[:, :, :background_label]
+            logits = F.concat(parts, axis=2)
+        batch = Batch(
+            location,
+            logits,
+            targets.mb_locs,
+            targets.mb_labels,
+            objective.localization,
+            objective.confidence,
         )
-        if normalize:
-            n_positive = boxes.positive.sum()
-            divisor = float(n_positive if count is None else count(n_positive))
-        else:
-            divisor = 1.0 if comm is None else 1.0 / comm.size
-        if divisor == 0:  # no rank has a match, but 'hard_example' may select negatives
-            divisor, boxes = 1.0, SelectedBoxes(boxes.positive, boxes.hard_negative & False)
-
-        selected = boxes.positive | boxes.hard_negative
-        conf_loss = softmax_cross_entropy(select_rows(confidence, selected), column[selected])
-        loc = select_rows(location, boxes.positive)
-        loc_loss = huber_loss(loc, targets.mb_locs[boxes.positive])
-        xp = get_array_module(column)
-        loss = xp.zeros(column.size, loc.dtype)
+        positive, negative, divisor = objective.select(batch, count)
+        selected = positive | negative
+        xp = get_array_module(positive)
+        loss = xp.zeros(positive.size, xp.promote_types(location.dtype, 'f'))
         for weight, mask, rows in (
-            (conf_loss_weight, selected, conf_loss),
-            (loc_loss_weight, boxes.positive, loc_loss),
+            (conf_loss_weight, selected, batch.confidence_rows(selected)),
+            (loc_loss_weight, positive, batch.localization_rows(positive)),
         ):
             loss = F.scatter_add(loss, xp.flatnonzero(mask), float(weight) / divisor * rows)
         if reduce == 'no':
-            return F.reshape(loss, (column.size, 1))
+            return F.reshape(loss, (positive.size, 1))
         if reduce == 'image':
-            return F.sum(F.reshape(loss, column.shape), axis=1, keepdims=True)
+            return F.sum(F.reshape(loss, positive.shape), axis=1, keepdims=True)
         return F.sum(loss)

@@ -9,7 +9,7 @@ import chainer.functions as F
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
-from chainer_ssd.functions import multibox_loss, n_hard_negative
+from chainer_ssd.functions import HardNegative, MultiboxObjective
 from chainer_ssd.links._count_before_model import communicates, counting, create_count
 
 
@@ -32,6 +32,10 @@ class MultiboxTrainChain(chainer.Chain):
         chain sends the number before the model runs, so ranks do not block each other between the
         forward and the backward pass. It also compares the numbers of updates of the ranks, and
         all raise the same error if they differ. Default: one process.
+    objective : chainer_ssd.functions.MultiboxObjective or None
+        Replaces ``k`` and the parts of the loss. If its divisor is not the number of positives,
+        the ranks block each other in the loss. ``n_hard_negative`` is reported only if its mining
+        is ``HardNegative``. Default: ``MultiboxObjective(mining=HardNegative(k))``.
 
     Attributes
     ----------
@@ -41,16 +45,27 @@ class MultiboxTrainChain(chainer.Chain):
     Raises
     ------
     ValueError
-        If ``alpha`` or ``k`` is negative, NaN or inf.
+        If ``alpha`` or ``k`` is negative, NaN or inf. If ``objective`` does not reduce by
+        ``'mean'``, or is given with a ``k`` other than the default.
     """
 
     def __init__(
-        self, model: chainer.Link, alpha: float = 1, k: float = 3, comm: Any = None
+        self,
+        model: chainer.Link,
+        alpha: float = 1,
+        k: float = 3,
+        comm: Any = None,
+        objective: MultiboxObjective | None = None,
     ) -> None:
         check_ratio('alpha', alpha)
-        check_ratio('k', k)
+        if objective is None:
+            objective = MultiboxObjective(mining=HardNegative(k))
+        elif k != 3:
+            raise ValueError(f'k = {k!r} has no effect with objective: expected one of them')
+        elif objective.reduce != 'mean':
+            raise ValueError(f"objective has reduce = {objective.reduce!r}: expected 'mean'")
         super().__init__()
-        self.alpha, self.k = alpha, k
+        self.alpha, self.objective = alpha, objective
         self.comm = create_count(comm, self)
         with self.init_scope():
             self.model = model
@@ -90,34 +105,31 @@ class MultiboxTrainChain(chainer.Chain):
             On every rank, if the ranks are at different iterations or in different modes.
         """
         n_positive = (gt_mb_labels > 0).sum()
-        with counting(self.comm, n_positive, self.model, imgs, normalizer) as count:
+        # Another divisor may depend on the predictions. The loss then counts.
+        count = self.comm if self.objective.divides_by_positives else None
+        with counting(count, n_positive, self.model, imgs, normalizer) as divisor:
             if len(imgs) or communicates(self.model):
                 mb_locs, mb_confs = self.model(imgs)
             else:
                 mb_locs = self.xp.zeros_like(gt_mb_locs)
                 mb_confs = mb_locs[:, :, :1]
-        loc_loss, conf_loss = multibox_loss(
-            mb_locs,
-            mb_confs,
-            gt_mb_locs,
-            gt_mb_labels,
-            self.k,
-            self.comm,
-            normalizer=count,
+        loc_loss, conf_loss = self.objective(
+            mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, self.comm, normalizer=divisor
         )
         loss = self.alpha * loc_loss + conf_loss
         if not len(imgs):
             loss = sum((_connected_zero(param, loss.dtype) for param in self.params()), loss)
-        chainer.report(
-            {
-                'loss': loss,
-                'loss/loc': loc_loss,
-                'loss/conf': conf_loss,
-                'n_positive': n_positive,
-                'n_hard_negative': n_hard_negative(gt_mb_labels, self.k).sum(),
-            },
-            self,
-        )
+        observation = {
+            'loss': loss,
+            'loss/loc': loc_loss,
+            'loss/conf': conf_loss,
+            'n_positive': n_positive,
+        }
+        if isinstance(self.objective.mining, HardNegative):
+            n_negative = (gt_mb_labels == 0).sum(axis=1)
+            limit = self.objective.mining.count((gt_mb_labels > 0).sum(axis=1), n_negative)
+            observation['n_hard_negative'] = limit.sum()
+        chainer.report(observation, self)
         return loss
 
 

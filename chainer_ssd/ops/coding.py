@@ -22,7 +22,7 @@ from chainer_ssd._validation import (
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
 #: A decoded side is at most 1e6 times that of its default box, so that exp cannot overflow.
-_MAX_LOG_RATIO = math.log(1e6)
+MAX_LOG_RATIO = math.log(1e6)
 
 
 def encode(
@@ -99,7 +99,7 @@ class Encoder:
 
     def __init__(self, default_bbox: Array, variance: Array | Sequence[float] = (0.1, 0.2)) -> None:
         self.default_bbox = check_default_bbox(default_bbox)
-        self.variance = _as_variance(variance, self.default_bbox)
+        self.variance = check_variance(variance, self.default_bbox)
 
     def __call__(
         self, bbox: Array, label: Array | Sequence[int], index: Array
@@ -207,14 +207,32 @@ def decode(
         rows = mb_loc.reshape(-1, 4)
         raise_for_row('mb_loc', rows, xp.isfinite(rows).all(axis=1), 'finite offsets')
     # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
-    loc = mb_loc * _as_variance(variance, default_bbox)
+    loc = mb_loc * check_variance(variance, default_bbox)
     center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
-    size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], _MAX_LOG_RATIO))
+    size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], MAX_LOG_RATIO))
     return center_to_corner(xp.concatenate((center, size), axis=-1))
 
 
-def _as_variance(variance: Array | Sequence[float], default_bbox: Array) -> Array:
-    """Return variances of shape (4,) or (K, 4) in the dtype of the default boxes."""
+def check_variance(variance: Array | Sequence[float], default_bbox: Array) -> Array:
+    """Return variances as an array, or raise if they are invalid.
+
+    Parameters
+    ----------
+    variance : sequence of 2 or 4 floats, or array of shape (K, 4)
+        As :func:`encode` takes it.
+    default_bbox : float array of shape (K, 4)
+        The default boxes.
+
+    Returns
+    -------
+    float array of shape (4,) or (K, 4)
+        In the dtype of the default boxes.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one, or a variance is not a finite positive number.
+    """
     xp = get_array_module(default_bbox, variance)
     variance = xp.asarray(as_array(variance, 'variance'), default_bbox.dtype)
     if variance.shape not in ((2,), (4,), default_bbox.shape):

@@ -10,7 +10,18 @@ import chainer
 import chainer.functions as F
 import numpy as np
 
-from chainer_ssd import MultiBoxLoss, ssd_loss
+from chainer_ssd import MultiBoxLoss, encode, ssd_loss
+from chainer_ssd.functions import (
+    AllNegatives,
+    FocalLoss,
+    HardExample,
+    MatchesAfterMining,
+    MultiboxObjective,
+    PositivesOfImages,
+    SoftmaxCrossEntropy,
+    ssd_match,
+)
+from chainer_ssd.ops import corner_to_center, swap_xy
 
 N_BOX, N_CLASS = 24, 4
 PRIOR = np.array([(x, y, x + w, y + 3) for x in range(3) for y in range(4) for w in (2, 4)], 'f')
@@ -68,6 +79,23 @@ def ssd_pytorch(model, x, bboxes, labels, comm):
     return loss_l + loss_c
 
 
+def objective_of(**parts):
+    objective = MultiboxObjective(**parts)
+
+    def loss(model, x, bboxes, labels, comm):
+        mb_locs, mb_confs = model(x)
+        shape = mb_confs.shape[:2]
+        gt_mb_locs, gt_mb_labels = np.zeros((*shape, 4), 'f'), np.zeros(shape, 'i')
+        default_bbox = corner_to_center(swap_xy(PRIOR))
+        for i, index in enumerate(ssd_match(bboxes, PRIOR) if bboxes else []):
+            gt_mb_locs[i], gt_mb_labels[i] = encode(
+                default_bbox, swap_xy(bboxes[i]), labels[i], index
+            )
+        return sum(objective(mb_locs, mb_confs, gt_mb_locs, gt_mb_labels, comm))
+
+    return loss
+
+
 LOSSES = {
     'ssd_loss': paddle(),
     'ssd_loss, bipartite, band': paddle(
@@ -80,6 +108,16 @@ LOSSES = {
         normalize=False, loc_loss_weight=2.5, conf_loss_weight=0.4, neg_pos_ratio=1.5
     ),
     'MultiBoxLoss': ssd_pytorch,
+    'objective, weights, smoothing': objective_of(
+        confidence=SoftmaxCrossEntropy([1, 2, 3, 1], label_smoothing=0.1)
+    ),
+    'objective, focal loss of all boxes': objective_of(
+        confidence=FocalLoss(), mining=AllNegatives()
+    ),
+    'objective, hard examples': objective_of(
+        mining=HardExample(6), normalizer=MatchesAfterMining()
+    ),
+    'objective, positives of images': objective_of(normalizer=PositivesOfImages()),
 }
 
 # Numbers of ground truths of each rank's images. Further ranks repeat the list.

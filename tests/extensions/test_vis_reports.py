@@ -18,7 +18,7 @@ from chainer_ssd import (
     SSDMini,
 )
 from chainer_ssd.extensions import DetectionVisReport, MatchVisReport
-from chainer_ssd.functions.objective import background_loss
+from chainer_ssd.functions import background_loss
 from chainer_ssd.visualizations import draw_detection
 from tests import reference
 
@@ -131,7 +131,8 @@ class Model(chainer.Chain):
 
     def forward(self, imgs):
         self.modes.append((chainer.config.train, chainer.config.enable_backprop))
-        return None, chainer.Variable(self.mb_conf[None])
+        mb_locs = np.zeros((1, len(self.mb_conf), 4), 'f')
+        return chainer.Variable(mb_locs), chainer.Variable(self.mb_conf[None])
 
     def predict(self, imgs):
         self.modes.append((chainer.config.train, chainer.config.enable_backprop))

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from chainer_ssd import MultiBoxLoss, encode, match, multibox_loss, ssd_loss
-from chainer_ssd.functions._paddle_steps import make_targets, select_boxes
+from chainer_ssd.functions import (
+    Batch,
+    HardExample,
+    HardNegative,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+)
+from chainer_ssd.functions._paddle_steps import make_targets
 from chainer_ssd.ops import corner_to_center, swap_xy
 from tests.conftest import GOLDEN
 from tests.helpers import assert_close, to_numpy
@@ -144,19 +151,20 @@ def run_mining(
         neg_overlap,
         None,
     )
-    column = (targets.mb_labels + background_label) % conf.shape[2]
-    boxes = select_boxes(
-        golden['in.loc'],
-        conf,
-        targets,
-        column,
-        mining_type,
-        neg_pos_ratio,
-        sample_size,
-        mine_with_loc_loss,
+    mining = HardNegative(neg_pos_ratio, 'floor', by='own class')
+    if mining_type == 'hard_example':
+        mining = HardExample(sample_size, mine_with_loc_loss)
+    batch = Batch(
+        chainer.Variable(golden['in.loc']),
+        chainer.Variable(np.roll(conf, -background_label, axis=2)),
+        targets.mb_locs,
+        targets.mb_labels,
+        SmoothL1(),
+        SoftmaxCrossEntropy(),
     )
+    positive, negative = mining(batch)
     index = np.maximum(targets.index, -1)
-    return index, np.where(boxes.positive, index, -1), boxes.hard_negative, targets
+    return index, np.where(positive, index, -1), negative, targets
 
 
 def check_gradients(golden, peer, loc_grad, conf_grad):

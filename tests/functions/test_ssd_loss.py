@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd import encode, match, multibox_loss, ssd_loss
-from chainer_ssd.functions._paddle_steps import make_targets, select_boxes
+from chainer_ssd.functions import (
+    Batch,
+    HardExample,
+    HardNegative,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+)
+from chainer_ssd.functions._paddle_steps import make_targets
 from chainer_ssd.ops import corner_to_center, swap_xy
 from tests.functions import reference_interfaces as reference
 from tests.helpers import assert_close, to_numpy
@@ -162,18 +169,21 @@ def test_equals_the_reference(seed, lens, n_box, n_class, options):
             None,
         )
     assert targets.index.tolist() == matches
-    column = (targets.mb_labels + options['background_label']) % n_class
-    boxes = select_boxes(
-        location,
-        confidence,
-        targets,
-        column,
-        options['mining_type'],
-        options['neg_pos_ratio'],
-        options['sample_size'],
-        options['mine_with_loc_loss'],
+    mining = HardNegative(options['neg_pos_ratio'], 'floor', by='own class')
+    if options['mining_type'] == 'hard_example':
+        mining = HardExample(options['sample_size'], options['mine_with_loc_loss'])
+    logits = np.roll(confidence, -options['background_label'], axis=2)
+    boxes = mining(
+        Batch(
+            chainer.Variable(location),
+            chainer.Variable(logits),
+            targets.mb_locs,
+            targets.mb_labels,
+            SmoothL1(),
+            SoftmaxCrossEntropy(),
+        )
     )
-    for masks, sets in ((boxes.positive, positives), (boxes.hard_negative, negatives)):
+    for masks, sets in zip(boxes, (positives, negatives)):
         assert [set(np.flatnonzero(mask)) for mask in masks] == sets
 
 

@@ -5,6 +5,15 @@ import numpy as np
 import pytest
 
 from chainer_ssd import MultiboxTrainChain, multibox_loss
+from chainer_ssd.functions import (
+    AllNegatives,
+    FocalLoss,
+    HardNegative,
+    MultiboxObjective,
+    Positives,
+    SoftmaxCrossEntropy,
+)
+from tests.distributed.threads import run_ranks
 
 
 class Model(chainer.Chain):
@@ -92,3 +101,60 @@ def test_trains_with_a_chainer_updater(tmp_path):
     assert {'main/loss/loc', 'main/loss/conf', 'main/n_positive', 'main/n_hard_negative'} <= set(
         log.log[0]
     )
+
+
+def test_trains_with_any_objective():
+    model = Model()
+    imgs, gt_mb_locs, gt_mb_labels = batch()
+    objective = MultiboxObjective(confidence=FocalLoss(), mining=AllNegatives())
+    loc_loss, conf_loss = objective(*model(imgs), gt_mb_locs, gt_mb_labels)
+    chain = MultiboxTrainChain(model, 0.5, objective=objective)
+    reporter = chainer.Reporter()
+    reporter.add_observer('main', chain)
+    with reporter:
+        loss = chain(imgs, gt_mb_locs, gt_mb_labels)
+    np.testing.assert_allclose(loss.array, 0.5 * loc_loss.array + conf_loss.array, rtol=1e-6)
+    assert reporter.observation.keys() == {
+        'main/loss',
+        'main/loss/loc',
+        'main/loss/conf',
+        'main/n_positive',
+    }
+
+
+@pytest.mark.parametrize('minimum', [0, 1])
+def test_any_objective_equals_the_whole_batch_over_ranks(minimum):
+    imgs, gt_mb_locs, gt_mb_labels = batch(5)
+    objective = MultiboxObjective(
+        confidence=SoftmaxCrossEntropy([1, 2, 1, 1, 3]),
+        mining=HardNegative(2, by='own class'),
+        normalizer=Positives(minimum),
+    )
+    model = Model()
+    whole = MultiboxTrainChain(model.copy('copy'), objective=objective)
+    whole.cleargrads()
+    whole(imgs, gt_mb_locs, gt_mb_labels).backward()
+    bounds = [0, 0, 1, 5]  # the first rank has no image
+
+    def program(comm):
+        part = slice(bounds[comm.rank], bounds[comm.rank + 1])
+        chain = MultiboxTrainChain(model.copy('copy'), comm=comm, objective=objective)
+        chain.cleargrads()
+        chain(imgs[part], gt_mb_locs[part], gt_mb_labels[part]).backward()
+        return chain.model.conv.W.grad / 3
+
+    np.testing.assert_allclose(
+        sum(run_ranks(3, program)), whole.model.conv.W.grad, rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'objective': MultiboxObjective(reduce='sum')}, "reduce = 'sum'"),
+        ({'objective': MultiboxObjective(), 'k': 2}, 'k = 2 has no effect'),
+    ],
+)
+def test_an_objective_that_does_not_fit_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        MultiboxTrainChain(Model(), **options)

@@ -17,13 +17,15 @@ if not hasattr(chainer.global_config, 'use_fused_multibox'):
     chainer.global_config.use_fused_multibox = 'auto'
 
 
-def node_serves(*arrays: Array) -> bool:
+def node_serves(*arrays: Array, is_plain: bool = True) -> bool:
     """Return whether the node computes the loss of these arrays, and not the definition.
 
     Parameters
     ----------
     *arrays : arrays
         Predictions first, then targets.
+    is_plain : bool
+        Whether the losses are those of the paper. The CUDA kernels compute no others.
 
     Returns
     -------
@@ -44,6 +46,7 @@ def node_serves(*arrays: Array) -> bool:
         return True
     return (
         KERNELS_TESTED_ON_GPU
+        and is_plain
         and all(isinstance(array, chainer.backends.cuda.ndarray) for array in arrays)
         and kernels.can_run(*arrays)
     )

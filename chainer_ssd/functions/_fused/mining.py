@@ -11,7 +11,9 @@ from chainer_ssd.functions._fused.foreground_odds import (
     exact_odds,
     rows_per_block,
 )
-from chainer_ssd.functions.objective import as_rows, background_loss, hard_negative_limit
+from chainer_ssd.functions.parts.batch import as_rows
+from chainer_ssd.functions.parts.confidence import background_loss
+from chainer_ssd.functions.parts.mining import hard_negative_limit
 from chainer_ssd.ops import hard_negative_mining
 
 #: Largest number of boxes in a group whose maximum bounds the odds. See "Candidates".

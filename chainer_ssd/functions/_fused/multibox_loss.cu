@@ -148,7 +148,7 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
     }
     n_positive = block_sum(n_positive, scratch);
     n_negative = block_sum(n_negative, scratch);
-    // The same as hard_negative_limit in functions/objective.py.
+    // The same as hard_negative_limit in functions/parts/mining.py.
     double limit = ceil(k * n_positive);
     int n_hard = limit < n_negative ? (int)limit : n_negative;
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import chainer
+import chainer.functions as F
 import numpy as np
 
 from chainer_ssd._array import Array
 from chainer_ssd.functions._fused import kernels
 from chainer_ssd.functions._fused.memory import zeros
 from chainer_ssd.functions._fused.mining import select_hard_negatives
-from chainer_ssd.functions.objective import as_rows, selected_losses
+from chainer_ssd.functions.parts.batch import as_rows, select_rows
+from chainer_ssd.functions.parts.confidence import SoftmaxCrossEntropy
+from chainer_ssd.functions.parts.localization import SmoothL1
 
 
 class FusedMultiboxLoss(chainer.FunctionNode):
@@ -29,6 +32,8 @@ class FusedMultiboxLoss(chainer.FunctionNode):
     count : callable or None
         Returns the divisor of the losses for a number of positives, and is called once. None: the
         number itself.
+    localization, confidence : SmoothL1, SoftmaxCrossEntropy
+        The losses of rows.
     """
 
     def __init__(
@@ -38,7 +43,10 @@ class FusedMultiboxLoss(chainer.FunctionNode):
         not_background: Array,
         k: float,
         count: Callable[[Any], Any] | None,
+        localization: SmoothL1,
+        confidence: SoftmaxCrossEntropy,
     ) -> None:
+        self.localization, self.confidence = localization, confidence
         self.gt_mb_locs, self.gt_mb_labels = gt_mb_locs, gt_mb_labels
         self.not_background, self.k, self.count = not_background, k, count
 
@@ -57,7 +65,7 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             # Without positives no row is selected, and the sums are 0.
             n_positive = len(self.positive)
             self.normalizer = dtype((self.count(n_positive) if self.count else n_positive) or 1)
-            loc_loss = self._huber_loss(mb_locs, dtype) / self.normalizer
+            loc_loss = self._smooth_l1(mb_locs, dtype) / self.normalizer
             conf_loss = self._softmax_cross_entropy(mb_confs, dtype) / self.normalizer
         return np.asarray(loc_loss, dtype), np.asarray(conf_loss, dtype)
 
@@ -85,28 +93,47 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             self.normalizer = xp.asarray(normalizer)
         return losses[0], losses[1]
 
-    def _huber_loss(self, mb_locs: Array, dtype: Any) -> Any:
-        # The sum of objective.huber_loss over positives, and its gradient h:
-        # h · (d − h / 2),  h = clip(d, −1, 1).
+    def _smooth_l1(self, mb_locs: Array, dtype: Any) -> Any:
+        # The sum of SmoothL1 over positives, and its gradient h:
+        # β h · (d − h / 2),  h = clip(d, −1, 1),  d = (x − t) / β.
+        beta = dtype(self.localization.beta)
         d = as_rows(mb_locs).take(self.positive, axis=0).astype(dtype)
         d -= as_rows(self.gt_mb_locs).take(self.positive, axis=0).astype(dtype)
-        self.huber_gradient = d.clip(-1, 1)
-        return (self.huber_gradient * (d - self.huber_gradient / 2)).sum()
+        if beta != 1:
+            d /= beta
+        self.loc_gradient = d.clip(-1, 1)
+        return beta * (self.loc_gradient * (d - self.loc_gradient / 2)).sum()
 
     def _softmax_cross_entropy(self, mb_confs: Array, dtype: Any) -> Any:
-        # The sum of objective.softmax_cross_entropy over selected rows, and its gradient:
+        # The sum of SoftmaxCrossEntropy over selected rows, and its gradient:
         # −log softmax(x)_t = log Σ_c exp(x_c − m) − (x_t − m),  m = max_c x_c.
         # Classes come first, because reductions along the first axis are faster.
         x = as_rows(mb_confs).take(self.selected, axis=0).T.astype(dtype, order='C')
         x -= x.max(axis=0)
         target = self.gt_mb_labels.take(self.selected), np.arange(len(self.selected))
+        weights = self.confidence.weights(len(x), dtype)
+        if weights is not None:
+            return self._weighted_cross_entropy(x, target, *weights)
         x_t = x[target]
         total = np.exp(x, out=x).sum(axis=0)
         # softmax(x) − onehot(t)
         x /= total
         x[target] -= 1
-        self.softmax_gradient = x  # (C, number of selected rows)
+        self.conf_gradient = x  # (C, number of selected rows)
         return (np.log(total) - x_t).sum()
+
+    def _weighted_cross_entropy(self, x: Array, target: Any, shared: Array, own: Array) -> Any:
+        # −Σ_c v_c log p_c = V log Σ_c exp(x_c) − Σ_c v_c x_c,  V = Σ_c v_c.
+        # v = shared + own_t onehot(t), and the gradient is V softmax(x) − v.
+        own = own[target[0]]
+        weight = shared.sum() + own
+        linear = shared @ x + own * x[target]
+        total = np.exp(x, out=x).sum(axis=0)
+        x *= weight / total
+        x -= shared[:, None]
+        x[target] -= own
+        self.conf_gradient = x
+        return (weight * np.log(total) - linear).sum()
 
     def backward(
         self, indexes: tuple[int, ...], grad_outputs: tuple[Any, Any]
@@ -126,8 +153,8 @@ class FusedMultiboxLoss(chainer.FunctionNode):
 
     def _gradients_cpu(self, inputs: list[Array], grads: list[Array | None]) -> list[Array | None]:
         selected_gradients = (
-            (self.positive, self.huber_gradient),
-            (self.selected, self.softmax_gradient.T),
+            (self.positive, self.loc_gradient),
+            (self.selected, self.conf_gradient.T),
         )
         gradients = [None, None]
         with np.errstate(all='ignore'):
@@ -164,14 +191,11 @@ class FusedMultiboxLoss(chainer.FunctionNode):
         if isinstance(positive, np.ndarray):
             selected = np.zeros(positive.shape, bool)
             selected.ravel()[self.selected] = True
-        losses = selected_losses(
-            *inputs,
-            self.gt_mb_locs,
-            self.gt_mb_labels,
-            positive,
-            selected.astype(bool),
-            float(self.normalizer) or 1.0,
-        )
+        selected = selected.astype(bool)
+        loc_rows = self.localization(select_rows(inputs[0], positive), self.gt_mb_locs[positive])
+        conf_rows = self.confidence(select_rows(inputs[1], selected), self.gt_mb_labels[selected])
+        divisor = float(self.normalizer) or 1.0
+        losses = F.sum(loc_rows) / divisor, F.sum(conf_rows) / divisor
         return tuple(
             None
             if grads[i] is None
