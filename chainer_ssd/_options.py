@@ -50,6 +50,13 @@ def check_fraction(name: str, value: Any) -> Any:
     return value
 
 
+def check_part(name: str, value: Any) -> Any:
+    """Raise ``ValueError`` unless ``value`` is a number in (0, 1)."""
+    if not 0 < _as_float(value) < 1:
+        raise ValueError(f'{name} = {short_repr(value)}: expected a number in (0, 1)')
+    return value
+
+
 def check_integer(name: str, value: Any, minimum: int = 0, maximum: float = math.inf) -> int:
     """Return ``value`` as an int, or raise unless it is an integer from minimum to maximum.
 

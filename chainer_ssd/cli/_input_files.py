@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd.images import printable_name, read_image
+from chainer_ssd.images import IMAGE_SUFFIXES, printable_name, read_image
 
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 MAX_LISTED = 3
 MAX_PATH_LETTERS = 300

@@ -11,9 +11,9 @@ from typing import Any
 import chainer
 
 from chainer_ssd._files import read_json, write_json
+from chainer_ssd.cli._load_data import describe_data
 from chainer_ssd.cli._ranks import refusing_together
 from chainer_ssd.cli._result import RESULT_FILE
-from chainer_ssd.cli._training_data import describe_data
 from chainer_ssd.images import printable_name
 from chainer_ssd.runtime import (
     Snapshot,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
+from chainer_ssd._options import check_fraction, check_part, check_positive_number, check_ratio
 from chainer_ssd.cli._arguments import add_gpu_argument, integer, number
+from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT
 from chainer_ssd.cli._recipe import get_recipe
-from chainer_ssd.cli._training_data import AUGMENTATIONS, TEST_SPLIT, TRAIN_SPLIT
+from chainer_ssd.cli._training_data import AUGMENTATIONS
 from chainer_ssd.links.detector import MODELS
 
 N_SNAPSHOT, MAX_SNAPSHOT_INTERVAL = 10, 500
@@ -63,6 +64,21 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help='for voc: text file with one class name per line, in the order of the labels. Give it '
         'if a class is missing in the training list, or to fix the order. '
         '(default: the names in the training list, sorted)',
+    )
+    add(
+        '--val',
+        type=number(check_part),
+        metavar='X',
+        help='fraction of the training images to hold out, by their content. The model is chosen '
+        'on them. (default: none)',
+    )
+    add(
+        '--split-seed',
+        type=integer(0),
+        default=0,
+        metavar='N',
+        help='seed of the choice of the images that are held out. Change it to measure how much '
+        'the result depends on them. (default: %(default)s)',
     )
     add(
         '--on-bad-image',

@@ -14,7 +14,8 @@ import argparse
 from chainer_ssd._files import replace_file, write_json
 from chainer_ssd._options import check_fraction, check_positive_number
 from chainer_ssd.cli._arguments import exit_in_one_line, integer, number
-from chainer_ssd.cli._training_data import TEST_SPLIT, TRAIN_SPLIT, read_label_names
+from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT
+from chainer_ssd.datasets import read_label_names
 from chainer_ssd.inspection import inspect_voc, write_html
 from chainer_ssd.links import create_detector
 from chainer_ssd.links.detector import MODELS

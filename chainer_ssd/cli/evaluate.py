@@ -29,7 +29,7 @@ import chainer
 
 from chainer_ssd._files import write_json
 from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
-from chainer_ssd.cli._training_data import load_data
+from chainer_ssd.cli._load_data import load_shapes
 from chainer_ssd.datasets import VOCBboxDataset
 from chainer_ssd.evaluation import (
     detect_batches,
@@ -149,7 +149,9 @@ def load_test_set(
     if args.dataset == 'shapes':
         if args.split is not None:
             raise ValueError(f'--split {args.split} goes with --dataset voc')
-        _, test, names = load_data('shapes', args.root)
+        if args.root is not None:
+            raise ValueError(f'--root {args.root} goes with --dataset voc')
+        _, _, test, names = load_shapes()
         if tuple(names) != tuple(label_names):
             raise ValueError(
                 f'{args.result} detects {", ".join(map(printable_name, label_names[:20]))}: '

@@ -30,6 +30,7 @@ import chainer
 import numpy as np
 
 from chainer_ssd.cli._arguments import USER_ERRORS, exit_in_one_line, use_device
+from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT, load_data, print_classes
 from chainer_ssd.cli._ranks import (
     create_communicator,
     create_watchdog,
@@ -48,13 +49,9 @@ from chainer_ssd.cli._resume import (
 )
 from chainer_ssd.cli._train_arguments import add_train_arguments, fill_in_defaults
 from chainer_ssd.cli._training_data import (
-    TEST_SPLIT,
-    TRAIN_SPLIT,
     augment_dataset,
     count_default_workers,
     create_iterator,
-    load_data,
-    print_classes,
     select_readable,
 )
 from chainer_ssd.datasets import SkipUnreadable
@@ -93,9 +90,8 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         device = use_device(comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu)
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise ValueError(f'--out {args.out}: not a folder')
-        train, test, label_names = load_data(
-            args.dataset, args.root, args.train_split, args.test_split, args.label_names
-        )
+        data = load_data(args)
+        train, test, label_names = data.train, data.test, data.label_names
         model = create_model(args, comm, len(label_names))
         options = collect_options(args, model, label_names, train, test)
         facts.update(options)

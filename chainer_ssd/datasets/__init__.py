@@ -2,15 +2,19 @@
 
 from chainer_ssd.datasets._image_lookup import ImageFolder
 from chainer_ssd.datasets.annotation_problem import AnnotationProblem
+from chainer_ssd.datasets.bbox_subset import BboxSubset
 from chainer_ssd.datasets.class_names import (
     VOC_LABEL_NAMES,
     find_similar_names,
+    read_label_names,
     voc_bbox_label_names,
 )
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd.datasets.joined_bbox_dataset import JoinedBboxDataset
 from chainer_ssd.datasets.orientation import OrientationDecision, decide_orientation
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
 from chainer_ssd.datasets.skip_unreadable import SkipUnreadable
+from chainer_ssd.datasets.split_by_content import split_by_content
 from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject, read_voc_annotation
 from chainer_ssd.datasets.voc_bbox_dataset import VOCBboxDataset
 from chainer_ssd.datasets.voc_list import (
@@ -22,8 +26,10 @@ from chainer_ssd.datasets.voc_list import (
 
 __all__ = [
     'AnnotationProblem',
+    'BboxSubset',
     'COCOBboxDataset',
     'ImageFolder',
+    'JoinedBboxDataset',
     'OrientationDecision',
     'ShapesBboxDataset',
     'SkipUnreadable',
@@ -35,8 +41,10 @@ __all__ = [
     'decide_orientation',
     'find_similar_names',
     'find_voc_image',
+    'read_label_names',
     'read_voc_annotation',
     'read_voc_list',
+    'split_by_content',
     'voc_annotation_file',
     'voc_bbox_label_names',
 ]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 
 from chainer_ssd.datasets._messages import join_first, shorten
-
-#: Suffixes of the image files that a data set finds, in lower case.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp')
+from chainer_ssd.images import IMAGE_SUFFIXES
 
 
 class ImageFolder:

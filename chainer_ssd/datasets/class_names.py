@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 
+from chainer_ssd._files import read_bytes
 from chainer_ssd._options import check_label_names
 from chainer_ssd.datasets._messages import join_first, quote
 
@@ -33,8 +35,41 @@ VOC_LABEL_NAMES = (
     'tvmonitor',
 )
 
+_MAX_BYTES = 2**20
+
 #: ChainerCV's name of ``VOC_LABEL_NAMES``.
 voc_bbox_label_names = VOC_LABEL_NAMES
+
+
+def read_label_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the class names in a text file with one name per line.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, UTF-8. Empty lines do not count. At most 1 MiB.
+
+    Returns
+    -------
+    tuple of str
+        The names, in the order of the lines.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is not UTF-8, holds no name, or holds a name twice. The message names the file.
+    """
+    path = os.fspath(path)
+    try:
+        text = read_bytes(path, _MAX_BYTES).decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: expected UTF-8 text: {error.reason}') from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f'{path}: expected one class name per line')
+    return check_label_names(names, name=path)
 
 
 def choose_label_names(label_names: Sequence[str] | None, found: set[str]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from chainer_ssd.images.color import (
     change_hue_and_saturation,
     multiply_contrast,
 )
+from chainer_ssd.images.hash_pixels import hash_pixels
+from chainer_ssd.images.image_file import IMAGE_SUFFIXES
 from chainer_ssd.images.image_header import ImageHeader, read_header
 from chainer_ssd.images.opencv_threads import set_opencv_threads
 from chainer_ssd.images.pixels import (
@@ -22,6 +24,7 @@ from chainer_ssd.images.video import VideoReader, VideoWriter
 from chainer_ssd.images.write_image import encode_jpeg, image_format_of, write_image
 
 __all__ = [
+    'IMAGE_SUFFIXES',
     'ImageHeader',
     'VideoReader',
     'VideoWriter',
@@ -29,6 +32,7 @@ __all__ = [
     'change_hue_and_saturation',
     'encode_jpeg',
     'has_glyphs',
+    'hash_pixels',
     'image_format_of',
     'merge_planes',
     'multiply_contrast',

@@ -13,6 +13,11 @@ from chainer_ssd.images.printable_name import printable_name
 
 #: Pillow's formats that are read. Others start programs (EPS). MPO of phones counts as JPEG.
 FORMATS = 'JPEG', 'PNG', 'BMP', 'GIF', 'TIFF', 'WEBP'
+#: Suffixes of files in these formats, in lower case.
+IMAGE_SUFFIXES = (
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo', '.png', '.apng', '.bmp', '.gif', '.tif', '.tiff'),
+    '.webp',
+)
 #: Default for the largest image. Its pixels take 0.4 GB as uint8, and 1.6 GB as float32.
 MAX_PIXELS = 1 << 27
 

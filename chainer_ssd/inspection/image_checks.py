@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from chainer_ssd.datasets import decide_orientation
-from chainer_ssd.images import read_header, read_image
+from chainer_ssd.images import hash_pixels, read_header
 from chainer_ssd.inspection.finding import Finding, make_finding
 from chainer_ssd.inspection.records import ImageRecord
 
@@ -43,7 +42,7 @@ def check_images(
         try:
             sizes[record.image_file] = read_header(record.image_file).size
             if reads_pixels:
-                digests[record.image_file] = _hash_pixels(record.image_file)
+                digests[record.image_file] = hash_pixels(record.image_file)
             readable.append(record)
         except (MemoryError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
@@ -98,10 +97,3 @@ def _check_orientation(records: Sequence[ImageRecord], sizes: dict[str, Size]) -
         if size is not None and not is_unclear and tuple(size) != tuple(sizes[file]):
             text = f'(H, W) is {sizes[file]}, {tuple(size)} in its annotation'
             yield make_finding('wrong size', file, text, file)
-
-
-def _hash_pixels(file: str) -> str:
-    img = read_image(file, dtype=np.uint8)
-    digest = hashlib.sha256(str(img.shape).encode())
-    digest.update(np.ascontiguousarray(img).data)
-    return digest.hexdigest()

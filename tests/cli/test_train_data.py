@@ -145,6 +145,15 @@ def test_options_of_a_data_set_do_not_go_with_drawn_shapes(tmp_path, run_in_proc
     assert option in errors
 
 
+def test_images_that_are_held_out_are_not_trained_on(root, tmp_path, run_in_process):
+    out = tmp_path / 'out'
+    status, printed, errors = run_in_process(*arguments(root, out, '--val', 0.3))
+    assert status == 0, errors
+    assert 'training on 4 images' in printed
+    options = json.loads((out / 'options.json').read_text())
+    assert options['train_data']['images'] == 4 and options['test_data']['images'] == 3
+
+
 @pytest.mark.filterwarnings('ignore:the font has no glyph')
 @pytest.mark.parametrize('name', ['$x$', '$', '\\frac', '螺栓', 'a/b', 'x' * 3000, '\x1b[31mred'])
 def test_any_class_name_trains(root, tmp_path, run_in_process, name):
