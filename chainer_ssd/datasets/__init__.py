@@ -23,6 +23,9 @@ from chainer_ssd.datasets.voc_list import (
     read_voc_list,
     voc_annotation_file,
 )
+from chainer_ssd.datasets.xml_bbox_dataset import XMLBboxDataset
+from chainer_ssd.datasets.yolo_bbox_dataset import YOLOBboxDataset, read_yolo_image_size
+from chainer_ssd.datasets.yolo_labels import YOLOLabels, YOLOObject, read_yolo_labels
 
 __all__ = [
     'AnnotationProblem',
@@ -38,12 +41,18 @@ __all__ = [
     'VOCList',
     'VOCObject',
     'VOC_LABEL_NAMES',
+    'XMLBboxDataset',
+    'YOLOBboxDataset',
+    'YOLOLabels',
+    'YOLOObject',
     'decide_orientation',
     'find_similar_names',
     'find_voc_image',
     'read_label_names',
     'read_voc_annotation',
     'read_voc_list',
+    'read_yolo_image_size',
+    'read_yolo_labels',
     'split_by_content',
     'voc_annotation_file',
     'voc_bbox_label_names',

@@ -63,12 +63,14 @@ class BboxDataset(chainer.dataset.DatasetMixin):
         self._columns = columns
         self._start = np.searchsorted(image_index, np.arange(len(self.image_files) + 1))
 
-    def _decide_orientation(self, image_index: np.ndarray, bbox: np.ndarray, exif: str) -> None:
+    def _decide_orientation(
+        self, image_index: np.ndarray, bbox: np.ndarray, exif: str, stacklevel: int = 2
+    ) -> None:
         """Store which images are turned, from all valid boxes of the data set."""
         start = np.searchsorted(image_index, np.arange(len(self.image_files) + 1))
         bboxes = [bbox[a:b] for a, b in zip(start, start[1:])]
         decision = decide_orientation(self.image_files, self.image_sizes, bboxes, exif)
-        warn_about_orientation(decision, stacklevel=3)
+        warn_about_orientation(decision, stacklevel=stacklevel + 1)
         self.applies_orientation = decision.applies
 
     @property

@@ -28,7 +28,10 @@ def classify_boxes(bbox: np.ndarray) -> list[str | None]:
 
 
 def report_problems(
-    problems: Sequence[AnnotationProblem], on_invalid: str, names_images: bool = False
+    problems: Sequence[AnnotationProblem],
+    on_invalid: str,
+    names_images: bool = False,
+    stacklevel: int = 2,
 ) -> None:
     """Raise for the first object that a data set leaves out, or warn once for each reason.
 
@@ -40,6 +43,8 @@ def report_problems(
         'drop': one warning for invalid boxes, and one for unreadable boxes.
     names_images : bool
         True: warnings list the images instead of the annotation files, because COCO has one file.
+    stacklevel : int
+        As for :func:`warnings.warn`.
 
     Raises
     ------
@@ -53,7 +58,7 @@ def report_problems(
         warnings.warn(
             f'invalid boxes (inverted, without area or not finite) dropped: {len(invalid)}, in '
             + _join_files(invalid, names_images),
-            stacklevel=3,
+            stacklevel=stacklevel + 1,
         )
     unreadable = [each for each in problems if each.kind == 'unreadable_box']
     if unreadable:
@@ -61,14 +66,14 @@ def report_problems(
         warnings.warn(
             f'objects left out because their box cannot be read: {len(unreadable)}, '
             + join_first(items, 'more objects', max_items=10),
-            stacklevel=3,
+            stacklevel=stacklevel + 1,
         )
     repeated = [each for each in problems if each.kind == 'repeated']
     if repeated:
         warnings.warn(
             f'objects that stand twice, counted once: {len(repeated)}, first '
             + repeated[0].describe(),
-            stacklevel=3,
+            stacklevel=stacklevel + 1,
         )
 
 
@@ -76,8 +81,9 @@ def warn_about_implausible_boxes(
     bbox: np.ndarray,
     image_size: np.ndarray,
     image_index: np.ndarray,
-    files: Sequence[str],
+    files: Sequence[str | None],
     offset: int = 0,
+    stacklevel: int = 2,
 ) -> None:
     """Warn about valid boxes that seem to be in another format, once for each reason.
 
@@ -93,6 +99,8 @@ def warn_about_implausible_boxes(
         File of each image.
     offset : int
         What the files' coordinates are larger by: 1 for VOC.
+    stacklevel : int
+        As for :func:`warnings.warn`.
     """
     is_outside = ~fits_image(bbox, image_size)
     fits_swapped = fits_image(bbox, image_size[:, ::-1])
@@ -107,13 +115,26 @@ def warn_about_implausible_boxes(
         rows = np.flatnonzero(is_implausible)
         if rows.size:
             first = rows[0]
+            file = shorten(str(files[image_index[first]]), 300)
             box = ', '.join(f'{value:g}' for value in bbox[first] + offset)
             warnings.warn(
                 f'boxes that {reason}: {rows.size}, in {len(set(image_index[rows]))} files; first '
-                f'in {shorten(files[image_index[first]], 300)}: (y_min, x_min, y_max, x_max) = '
-                f'({box})',
-                stacklevel=3,
+                f'in {file}: (y_min, x_min, y_max, x_max) = ({box})',
+                stacklevel=stacklevel + 1,
             )
+
+
+def warn_about_missing_labels(
+    image_files: Sequence[str], label_files: Sequence[str | None], stacklevel: int = 2
+) -> None:
+    """Warn once about images without a label file, which count as background."""
+    missing = [image for image, file in zip(image_files, label_files) if file is None]
+    if missing:
+        warnings.warn(
+            f'images without a label file, which count as background: {len(missing)} of '
+            f'{len(image_files)}, first {shorten(missing[0], 300)}',
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _join_files(problems: Sequence[AnnotationProblem], names_images: bool) -> str:

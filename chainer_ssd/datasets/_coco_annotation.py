@@ -100,6 +100,24 @@ def read_image_size(image: JSONObject) -> tuple[float, float] | None:
     return to_size(to_number(image.get('height')), to_number(image.get('width')))
 
 
+def find_root_categories(
+    categories: Mapping[int, JSONObject], annotations: Sequence[JSONObject]
+) -> set[int]:
+    """Return the ids of categories that group others and are no class, as Roboflow writes them.
+
+    Such a category has the supercategory "none" and no annotation, and its name is the
+    supercategory of another one.
+    """
+    groups = [each.get('supercategory') for each in categories.values()]
+    candidates = {
+        key
+        for key, each in categories.items()
+        if each.get('supercategory') == 'none' and each.get('name') in groups
+    }
+    used = (each.get('category_id') for each in annotations)
+    return candidates.difference(key for key in used if is_integer(key)) if candidates else set()
+
+
 def assign_labels(
     label_names: Sequence[str] | None, categories: Mapping[int, JSONObject], file: str
 ) -> tuple[tuple[str, ...], dict[int, int]]:

@@ -49,7 +49,7 @@ class BboxSubset(chainer.dataset.DatasetMixin):
     2
     """
 
-    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Any, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
         self.indices = tuple(
             check_integer('an index', i, 0, max(len(dataset) - 1, 0)) for i in indices

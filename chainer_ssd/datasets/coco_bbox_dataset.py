@@ -15,6 +15,7 @@ from chainer_ssd.datasets._coco_annotation import (
     assign_labels,
     check_annotation,
     find_images,
+    find_root_categories,
     index_by_id,
     read_area,
     read_coco,
@@ -51,6 +52,8 @@ class COCOBboxDataset(BboxDataset):
     label_names : sequence of str, optional
         The classes, in the order of their labels. Default: the names of all categories, in the
         order of their ids. So sparse ids become 0, 1, 2, ... (COCO's ids go to 90 for 80 classes).
+        Roboflow's root category is no class: it has the supercategory "none" and no annotation, and
+        its name is the supercategory of the others.
     return_crowd : bool
         True: all objects, with the flag. False (default): without crowds.
     on_invalid : {'drop', 'raise'}
@@ -145,7 +148,9 @@ class COCOBboxDataset(BboxDataset):
         self.ids = list(images)
         names, paths = find_images(images, image_root, file)
         self._set_images(names, paths, [read_image_size(each) for each in images.values()], dtype)
-        self.label_names, label_of = assign_labels(label_names, categories, file)
+        roots = find_root_categories(categories, coco['annotations'])
+        classes = {key: each for key, each in categories.items() if key not in roots}
+        self.label_names, label_of = assign_labels(label_names, classes, file)
 
         annotations = dict(enumerate(coco['annotations']))
         for annotation in annotations.values():

@@ -9,22 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from chainer_ssd._options import check_choice, check_flag
-from chainer_ssd.datasets._bbox_dataset import BboxDataset, check_dtype, check_path
-from chainer_ssd.datasets._box_problems import report_problems, warn_about_implausible_boxes
+from chainer_ssd._options import check_flag
+from chainer_ssd.datasets._bbox_dataset import check_path
 from chainer_ssd.datasets._image_lookup import ImageFolder
 from chainer_ssd.datasets._messages import join_first, shorten
-from chainer_ssd.datasets._voc_objects import VOCObjects, join_objects
-from chainer_ssd.datasets.class_names import (
-    choose_label_names,
-    describe_unknown_name,
-    warn_about_label_names,
-)
-from chainer_ssd.datasets.voc_annotation import read_voc_annotation
 from chainer_ssd.datasets.voc_list import describe_wrong_name, read_voc_list, voc_annotation_file
+from chainer_ssd.datasets.xml_bbox_dataset import XMLBboxDataset
 
 
-class VOCBboxDataset(BboxDataset):
+class VOCBboxDataset(XMLBboxDataset):
     """Images and boxes of a folder in Pascal VOC's layout.
 
     Item i is ``(img, bbox, label)``, or ``(img, bbox, label, difficult)``:
@@ -40,10 +33,10 @@ class VOCBboxDataset(BboxDataset):
     Parameters
     ----------
     root : str or path
-        Folder that holds Annotations/, ImageSets/Main/ and JPEGImages/ (.jpg, .jpeg, .jfif, .png,
-        .bmp, .tif, .tiff, .webp).
+        Folder that holds Annotations/, ImageSets/Main/ and JPEGImages/, with images of any suffix
+        in ``chainer_ssd.images.IMAGE_SUFFIXES``, in any case.
     split : str
-        Name of the list to read: ImageSets/Main/<split>.txt, one image name per line.
+        Name of the list to read: ImageSets/Main/<split>.txt, see :func:`read_voc_list`.
     label_names : sequence of str, optional
         The classes, in the order of their labels. Default: the names in this split, sorted. If
         these are exactly the 20 of VOC, they get VOC's order. Pass the ``label_names`` of the
@@ -125,16 +118,13 @@ class VOCBboxDataset(BboxDataset):
         dtype: Any = np.float32,
         exif: str = 'auto',
     ) -> None:
-        check_choice('on_invalid', on_invalid, ('drop', 'raise'))
-        check_choice('exif', exif, ('auto', 'apply', 'ignore'))
         self.return_difficult = check_flag('return_difficult', return_difficult)
-        dtype = check_dtype(dtype)
         root = check_path('root', root)
         listed = read_voc_list(root, split)
         self.ids = list(listed.names)
         files = [voc_annotation_file(root, name) for name in self.ids]
         folder = ImageFolder(os.path.join(root, 'JPEGImages'))
-        image_files, annotations = [], []
+        image_files = []
         for name, file in zip(self.ids, files):
             if not os.path.lexists(file):
                 raise FileNotFoundError(
@@ -142,37 +132,12 @@ class VOCBboxDataset(BboxDataset):
                     f'names. {describe_wrong_name(root, name)}'
                 )
             image_files.append(folder.find(name))
-            annotations.append(read_voc_annotation(file, image_files[-1]))
-        self._set_images(
-            self.ids, image_files, [annotation.image_size for annotation in annotations], dtype
-        )
-
-        objects = join_objects(annotations, files, image_files)
-        self.label_names = choose_label_names(label_names, set(objects.file_of_name))
-        label = _to_label(objects, self.label_names)
-        self.problems = objects.problems
-        report_problems(self.problems, on_invalid)
         if listed.repeated:
             warnings.warn(
                 f'{shorten(listed.file, 300)}: images that stand more than once, counted once: '
                 f'{len(listed.repeated)}, {join_first(listed.repeated)}',
                 stacklevel=2,
             )
-        warn_about_label_names(self.label_names, root)
-        bbox, image_index = objects.bbox, objects.image_index
-        size = np.array([size or (np.nan, np.nan) for size in self.image_sizes])[image_index]
-        warn_about_implausible_boxes(bbox, size, image_index, files, offset=1)
-        self._decide_orientation(image_index, bbox, exif)
-
-        self.n_difficult = int(objects.is_difficult.sum())
-        kept = slice(None) if return_difficult else ~objects.is_difficult
-        columns = bbox[kept], label[kept], objects.is_difficult[kept]
-        self._set_annotations(image_index[kept], columns if return_difficult else columns[:2])
-
-
-def _to_label(objects: VOCObjects, label_names: tuple[str, ...]) -> np.ndarray:
-    label_of = {name: label for label, name in enumerate(label_names)}
-    for name, file in objects.file_of_name.items():
-        if name not in label_of:
-            raise ValueError(f'{shorten(file, 300)}: {describe_unknown_name(name, label_names)}')
-    return np.array([label_of[name] for name in objects.names], dtype=np.int32)
+        self._read_annotations(
+            self.ids, image_files, files, root, label_names, on_invalid, dtype, exif
+        )

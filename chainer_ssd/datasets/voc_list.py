@@ -14,12 +14,16 @@ from chainer_ssd._files import read_bytes
 from chainer_ssd.datasets._image_lookup import ImageFolder
 from chainer_ssd.datasets._inner_path import check_inner_path
 from chainer_ssd.datasets._messages import join_first, quote, shorten
+from chainer_ssd.images import IMAGE_SUFFIXES
 
 _LIST_FOLDER = os.path.join('ImageSets', 'Main')
 _MAX_BYTES = 64 * 2**20
 _MAX_NAMES_IN_MESSAGE = 10
 _LINE_END = re.compile('\r\n|\r|\n')
-_SUFFIX = re.compile(r'\.(jpe?g|png|bmp|tiff?|webp|gif|xml|txt)$', re.IGNORECASE)
+_SUFFIX = re.compile(
+    f'({"|".join(map(re.escape, (*IMAGE_SUFFIXES, ".xml", ".txt")))})$', re.IGNORECASE
+)
+_COLUMN = re.compile(r'(.*?)\s+([+-]?1|0)')
 
 
 class VOCList(NamedTuple):
@@ -49,7 +53,10 @@ def read_voc_list(root: str | os.PathLike[str], split: str) -> VOCList:
         Folder in Pascal VOC's layout.
     split : str
         Name of the list. The file is UTF-8, or UTF-16 with its mark. It has one image name per
-        line, without folder ``Annotations`` or suffix. At most 64 MiB.
+        line. A folder and a suffix, as in ``JPEGImages/a.jpg``, are taken off if only the name
+        without them has an annotation. VOC's lists of one class have a second column: 1 if the
+        image shows the class, 0 if only difficult objects of it, -1 if none. All their images
+        count. At most 64 MiB.
 
     Returns
     -------
@@ -79,12 +86,14 @@ def read_voc_list(root: str | os.PathLike[str], split: str) -> VOCList:
         ) from error
     names: dict[str, int] = {}
     repeated: dict[str, None] = {}
-    for number, line in enumerate(_LINE_END.split(text), 1):
-        name = line.strip()
-        if not name:
+    lines = [line.strip() for line in _LINE_END.split(text)]
+    has_column = _has_column(root, [line for line in lines if line])
+    for number, line in enumerate(lines, 1):
+        if not line:
             continue
+        name = line.rsplit(None, 1)[0] if has_column else line
         check_inner_path(name, f'{shorten(path, 300)}, line {number}: {quote(name)}', root)
-        name = os.path.normpath(name)
+        name = os.path.normpath(_find_annotated_name(root, name))
         if name in names:
             repeated[name] = None
         names.setdefault(name, number)
@@ -116,11 +125,11 @@ def describe_wrong_name(root: str, name: str) -> str:
     for form in ('NFC', 'NFD'):
         if os.path.exists(voc_annotation_file(root, unicodedata.normalize(form, name))):
             return f'The file of this name has Unicode form {form}. Expected the same form here'
-    column = re.fullmatch(r'(.*?)\s+(-1|0|1)', name)
+    column = _COLUMN.fullmatch(name)
     if column:
         return (
-            "It looks like a line of VOC's lists of one class, with a second column. Expected the "
-            f'name alone, {quote(column[1])}'
+            "It looks like a line of VOC's lists of one class, but not all lines have a second "
+            f'column. Expected the name alone, {quote(column[1])}'
         )
     if name.startswith('#'):
         return 'Comments are not allowed'
@@ -128,6 +137,22 @@ def describe_wrong_name(root: str, name: str) -> str:
     if _SUFFIX.search(name) or os.sep in name:
         return f'Expected the name without folder and suffix, {quote(_SUFFIX.sub("", last))}'
     return 'An image without objects has an annotation without <object>'
+
+
+def _has_column(root: str, lines: Sequence[str]) -> bool:
+    """Return whether a list has a second column of -1, 0 and 1."""
+    if not lines or not all(_COLUMN.fullmatch(line) for line in lines):
+        return False
+    return not os.path.lexists(voc_annotation_file(root, lines[0]))  # a name with a space
+
+
+def _find_annotated_name(root: str, name: str) -> str:
+    """Return a name without folder and suffix, if only that has an annotation."""
+    short = _SUFFIX.sub('', name)
+    for each in (name, short, short.replace('\\', '/').rsplit('/', 1)[-1]):
+        if os.path.lexists(voc_annotation_file(root, each)):
+            return each
+    return name
 
 
 def _decode(content: bytes, path: str) -> str:

@@ -305,12 +305,11 @@ def test_a_name_that_leads_out_of_the_root(tmp_path, name):
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ('a 1', "a second column. Expected the name alone, 'a'"),
-        ('a  -1', "a second column. Expected the name alone, 'a'"),
-        ('a\t0', "a second column. Expected the name alone, 'a'"),
-        ('a.jpg', "Expected the name without folder and suffix, 'a'"),
-        ('a.xml', "Expected the name without folder and suffix, 'a'"),
-        ('JPEGImages/a.JPG Annotations/a.xml', "without folder and suffix, 'a'"),
+        ('a\na 1', "not all lines have a second column. Expected the name alone, 'a'"),
+        ('a\na  -1', "not all lines have a second column. Expected the name alone, 'a'"),
+        ('z.jpg', "Expected the name without folder and suffix, 'z'"),
+        ('z.xml', "Expected the name without folder and suffix, 'z'"),
+        ('JPEGImages/z.JPG Annotations/z.xml', "without folder and suffix, 'z'"),
         ('# comment', 'Comments are not allowed'),
         ('x' * 4000, 'xxx...'),
     ],
@@ -322,6 +321,34 @@ def test_error_says_what_the_line_of_a_list_should_be(tmp_path, line, message):
         VOCBboxDataset(root, 'train')
     assert message in str(raised.value)
     assert 'train.txt' in str(raised.value) and len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a.jpg\nb.PNG\n',
+        'a.xml\r\nb.xml\r\n',
+        'JPEGImages/a.jpg\n./JPEGImages/b.png\n',
+        'VOC\\JPEGImages\\a.jpg\r\nb\r\n',
+        '\ufeffa\r\nb\r\n',
+        'a  1\nb -1\n',
+        'a\t0\r\nb 1\r\n',
+        'a.jpg 1\nb.jpg +1\n',
+        'JPEGImages/a.jpg Annotations/a.xml\nJPEGImages/b.jpg Annotations/b.xml\n',
+    ],
+)
+def test_lists_of_other_tools(tmp_path, text):
+    root = write(tmp_path, TWO)
+    (root / 'ImageSets/Main/train.txt').write_bytes(text.encode())
+    assert VOCBboxDataset(root, 'train').ids == ['a', 'b']
+
+
+def test_names_with_a_suffix_or_a_number_stay_as_they_are(tmp_path):
+    names = ['a', 'a.jpg', 'b 1', 'b 0']
+    root = write(tmp_path, {name: annotation([]) for name in names})
+    assert VOCBboxDataset(root, 'train').ids == names
+    (root / 'ImageSets/Main/train.txt').write_text('b 1\nb 0\n')
+    assert VOCBboxDataset(root, 'train').ids == ['b 1', 'b 0']
 
 
 def test_error_names_the_unicode_form_of_the_file(tmp_path):
