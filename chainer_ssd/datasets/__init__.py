@@ -10,6 +10,8 @@ from chainer_ssd.datasets.class_names import (
     voc_bbox_label_names,
 )
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd.datasets.find_dataset import FORMATS, find_dataset
+from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
 from chainer_ssd.datasets.joined_bbox_dataset import JoinedBboxDataset
 from chainer_ssd.datasets.orientation import OrientationDecision, decide_orientation
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
@@ -31,6 +33,9 @@ __all__ = [
     'AnnotationProblem',
     'BboxSubset',
     'COCOBboxDataset',
+    'FORMATS',
+    'FilePair',
+    'FoundDataset',
     'ImageFolder',
     'JoinedBboxDataset',
     'OrientationDecision',
@@ -46,6 +51,7 @@ __all__ = [
     'YOLOLabels',
     'YOLOObject',
     'decide_orientation',
+    'find_dataset',
     'find_similar_names',
     'find_voc_image',
     'read_label_names',

@@ -7,7 +7,7 @@ import glob
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from chainer_ssd._files import read_bytes
@@ -79,14 +79,13 @@ def read_voc_list(root: str | os.PathLike[str], split: str) -> VOCList:
     check_inner_path(split, f'split = {quote(split)}', os.path.join(root, _LIST_FOLDER))
     path = os.path.join(root, _LIST_FOLDER, f'{split}.txt')
     try:
-        text = _decode(read_bytes(path, _MAX_BYTES), path)
+        lines = read_list_lines(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f'{shorten(path, 300)}: no such list: {_describe_root(root)}'
         ) from error
     names: dict[str, int] = {}
     repeated: dict[str, None] = {}
-    lines = [line.strip() for line in _LINE_END.split(text)]
     has_column = _has_column(root, [line for line in lines if line])
     for number, line in enumerate(lines, 1):
         if not line:
@@ -137,6 +136,22 @@ def describe_wrong_name(root: str, name: str) -> str:
     if _SUFFIX.search(name) or os.sep in name:
         return f'Expected the name without folder and suffix, {quote(_SUFFIX.sub("", last))}'
     return 'An image without objects has an annotation without <object>'
+
+
+def read_list_lines(path: str) -> list[str]:
+    """Return the lines of a list, without white space at both ends. Some may be empty."""
+    return [line.strip() for line in _LINE_END.split(_decode(read_bytes(path, _MAX_BYTES), path))]
+
+
+def strip_list_line(line: str, names: Container[str]) -> str | None:
+    """Return the name in a line with folder, suffix or second column, None if it has none."""
+    column = _COLUMN.fullmatch(line)
+    for each in (line, column[1] if column else line):
+        short = _SUFFIX.sub('', each)
+        for name in (each, short, short.replace('\\', '/').rsplit('/', 1)[-1]):
+            if name in names:
+                return name
+    return None
 
 
 def _has_column(root: str, lines: Sequence[str]) -> bool:

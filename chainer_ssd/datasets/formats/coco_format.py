@@ -1,0 +1,207 @@
+"""COCO's JSON: one file, or one for each split, with the folder of its images."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainer_ssd._files import read_bytes
+from chainer_ssd.datasets._coco_annotation import index_by_id, read_coco
+from chainer_ssd.datasets._messages import join_first, quote, shorten
+from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd.datasets.formats.file_tree import (
+    ALL,
+    FileTree,
+    find_split_of_path,
+    find_split_of_stem,
+)
+from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
+
+_ROBOFLOW_FILE = '_annotations.coco.json'
+_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
+_N_SAMPLE = 20
+_MAX_BYTES = 8 * 2**30
+_MAX_FOLDERS = 1000
+
+
+class COCOFiles(NamedTuple):
+    """An annotation file and the folder of its images."""
+
+    annotation_file: str
+    image_root: str
+
+
+class COCOSplits(FoundDataset):
+    """Annotation files of COCO. The parts are :class:`COCOFiles`."""
+
+    format = 'coco'
+
+    def open(
+        self,
+        split: str,
+        label_names: Sequence[str] | None = None,
+        return_difficult: bool = False,
+        on_invalid: str = 'drop',
+        dtype: Any = np.float32,
+        exif: str = 'auto',
+    ) -> COCOBboxDataset:
+        """Return one split. Crowds take the place of difficult objects."""
+        file, image_root = self._get_part(split)
+        return COCOBboxDataset(
+            file,
+            image_root,
+            label_names,
+            return_crowd=return_difficult,
+            on_invalid=on_invalid,
+            dtype=dtype,
+            exif=exif,
+        )
+
+    def list_files(self, split: str) -> tuple[FilePair, ...]:
+        """Return the images of one split. An image that is missing has no file."""
+        file, image_root = self._get_part(split)
+        pairs = []
+        for image in index_by_id(read_coco(file)['images'], file, 'images').values():
+            name = str(image.get('file_name'))
+            path = os.path.join(image_root, name)
+            pairs.append(FilePair(name, path if os.path.isfile(path) else '', file))
+        return tuple(pairs)
+
+
+def find_coco(path: str, tree: FileTree) -> COCOSplits | None:
+    """Return the data set in COCO's format below a folder, None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If several files are of one split.
+    FileNotFoundError
+        If no folder holds the images of a file.
+    """
+    files = tree.with_suffix(['.json'])
+    for names in (
+        [file for file in files if file.rpartition('/')[2].casefold() == _ROBOFLOW_FILE],
+        [file for file in files if file.rpartition('/')[2].startswith('instances_')],
+        files,
+    ):
+        found = [file for file in names if is_coco(tree.path(file))]
+        if found:
+            break
+    else:
+        return None
+    splits: dict[str, list[str]] = {}
+    for file in found:
+        stem = os.path.splitext(file.rpartition('/')[2])[0]
+        split = find_split_of_stem(stem) or find_split_of_path(file) or ALL
+        splits.setdefault(split, []).append(file)
+    doubled = [files for files in splits.values() if len(files) > 1]
+    if doubled or (ALL in splits and len(splits) > 1):
+        raise ValueError(
+            f'{shorten(path, 300)}: several annotation files of one split: '
+            f'{join_first(doubled[0] if doubled else found)}. Give one of the files'
+        )
+    order = [split for split in ('train', 'val', 'test', 'trainval', ALL) if split in splits]
+    return COCOSplits(
+        path,
+        'one JSON file' if len(found) == 1 else 'a JSON file for each split',
+        {
+            split: COCOFiles(
+                tree.path(splits[split][0]), find_image_root(tree.path(splits[split][0]))
+            )
+            for split in order
+        },
+    )
+
+
+def open_coco_file(path: str) -> COCOSplits:
+    """Return the data set of one annotation file."""
+    return COCOSplits(path, 'one JSON file', {ALL: COCOFiles(path, find_image_root(path))})
+
+
+def is_coco(path: str) -> bool:
+    """Return whether a file holds the words that COCO's format needs."""
+    try:
+        content = read_bytes(path, _MAX_BYTES).replace(b'\0', b'')
+    except (OSError, ValueError):
+        return False
+    return all(key in content for key in _KEYS)
+
+
+def find_image_root(file: str) -> str:
+    """Return the folder that the names of a file's images are relative to.
+
+    It is the folder of the file or one near it that holds most of the first images.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no folder holds one of them.
+    """
+    content = read_bytes(file, _MAX_BYTES)
+    names = [
+        _to_text(match[1])
+        for match, _ in zip(_FILE_NAME.finditer(content.replace(b'\0', b'')), range(_N_SAMPLE))
+    ]
+    best, best_count = os.path.dirname(file) or '.', 0
+    for folder in _list_near_folders(os.path.dirname(file) or '.'):
+        count = sum(_exists(folder, name) for name in names)
+        if count > best_count:
+            best, best_count = folder, count
+        if count == len(names):
+            break
+    if names and not best_count:
+        raise FileNotFoundError(
+            f'{shorten(file, 300)}: its image {quote(names[0])} is in no folder near it'
+        )
+    return best
+
+
+def _exists(folder: str, name: str) -> bool:
+    if os.path.isabs(name):
+        return name.startswith(os.path.join(os.path.abspath(folder), '')) and os.path.isfile(name)
+    return any(
+        os.path.isfile(os.path.join(folder, each)) for each in {name, name.replace('\\', '/')}
+    )
+
+
+def _list_near_folders(folder: str) -> Iterator[str]:
+    """Yield a folder, the ones in it, its parent, and the ones in that, near ones first."""
+    yield folder
+    yield from _walk_folders(folder)
+    parent = os.path.dirname(os.path.abspath(folder))
+    yield parent
+    yield from _walk_folders(parent)
+
+
+def _walk_folders(folder: str) -> Iterator[str]:
+    level = [folder]
+    n_folder = 0
+    for _ in range(3):
+        level = [inner.path for each in level for inner in _scan_folders(each)]
+        for each in level:
+            n_folder += 1
+            if n_folder > _MAX_FOLDERS:
+                return
+            yield each
+
+
+def _scan_folders(folder: str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [each for each in entries if each.is_dir() and not each.name.startswith('.')]
+    except OSError:
+        return []
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _to_text(content: bytes) -> str:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode('utf-8', 'replace')

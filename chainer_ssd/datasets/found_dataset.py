@@ -1,0 +1,127 @@
+"""What :func:`find_dataset` finds: the base class of all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from chainer_ssd._options import check_choice
+
+
+class FilePair(NamedTuple):
+    """An image with its annotation file.
+
+    Attributes
+    ----------
+    name : str
+        Name of the image, for messages.
+    image_file : str
+        The image. Empty if there is none.
+    annotation_file : str or None
+        Its annotation. None if there is none.
+    """
+
+    name: str
+    image_file: str
+    annotation_file: str | None
+
+
+class FoundDataset:
+    """A data set on the disk, whose images are not opened yet.
+
+    Attributes
+    ----------
+    path : str
+        The folder or file that was given.
+    format : str
+        ``'voc'``, ``'coco'`` or ``'yolo'``.
+    layout : str
+        What was found, in words.
+    splits : tuple of str
+        Names of its splits: ``'train'``, ``'val'``, ``'test'``, ``'trainval'``, and other names of
+        lists. ``('all',)`` if it has none.
+    label_names : tuple of str or None
+        The classes that it declares. None if the names stand in the annotations alone.
+    """
+
+    format: ClassVar[str]
+
+    def __init__(
+        self,
+        path: str,
+        layout: str,
+        splits: Mapping[str, Any],
+        label_names: tuple[str, ...] | None = None,
+    ) -> None:
+        self.path, self.layout, self.label_names = path, layout, label_names
+        self._parts = dict(splits)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return tuple(self._parts)
+
+    def open(
+        self,
+        split: str,
+        label_names: Sequence[str] | None = None,
+        return_difficult: bool = False,
+        on_invalid: str = 'drop',
+        dtype: Any = np.float32,
+        exif: str = 'auto',
+    ) -> Any:
+        """Return one split as a data set.
+
+        Parameters
+        ----------
+        split : str
+            One of ``splits``, or for VOC any list in ImageSets/Main/.
+        label_names : sequence of str, optional
+            The classes, in the order of their labels. Default: those of the data set.
+        return_difficult : bool
+            True: items have a fourth element. It is True for VOC's difficult objects and COCO's
+            crowds, and False for all of YOLO's. Default: False.
+        on_invalid : {'drop', 'raise'}
+            What happens to an object without a valid box.
+        dtype : dtype
+            Of the images: float32 (default) or uint8.
+        exif : {'auto', 'apply', 'ignore'}
+            Whether images are turned as their EXIF orientation says.
+
+        Returns
+        -------
+        data set
+            A :class:`VOCBboxDataset`, :class:`XMLBboxDataset`, :class:`COCOBboxDataset` or
+            :class:`YOLOBboxDataset`.
+
+        Raises
+        ------
+        OSError, ValueError, TypeError, ImportError
+            As the data set's constructor. ``ValueError`` for an unknown split.
+        """
+        raise NotImplementedError
+
+    def list_files(self, split: str) -> tuple[FilePair, ...]:
+        """Return the files of one split.
+
+        Parameters
+        ----------
+        split : str
+            One of ``splits``.
+
+        Returns
+        -------
+        tuple of FilePair
+            One for each image. COCO's have the same annotation file.
+
+        Raises
+        ------
+        OSError, ValueError
+            If a list or an annotation file cannot be read.
+        """
+        raise NotImplementedError
+
+    def _get_part(self, split: str) -> Any:
+        return self._parts[check_choice(f'{self.path}: split', split, self.splits)]
