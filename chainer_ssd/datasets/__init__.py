@@ -10,6 +10,14 @@ from chainer_ssd.datasets.class_names import (
     voc_bbox_label_names,
 )
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd.datasets.data_splits import (
+    ChosenSplit,
+    DataSplits,
+    choose_splits,
+    open_datasets,
+    open_split,
+    open_stored_splits,
+)
 from chainer_ssd.datasets.find_dataset import FORMATS, find_dataset
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
 from chainer_ssd.datasets.joined_bbox_dataset import JoinedBboxDataset
@@ -33,6 +41,8 @@ __all__ = [
     'AnnotationProblem',
     'BboxSubset',
     'COCOBboxDataset',
+    'ChosenSplit',
+    'DataSplits',
     'FORMATS',
     'FilePair',
     'FoundDataset',
@@ -50,10 +60,14 @@ __all__ = [
     'YOLOBboxDataset',
     'YOLOLabels',
     'YOLOObject',
+    'choose_splits',
     'decide_orientation',
     'find_dataset',
     'find_similar_names',
     'find_voc_image',
+    'open_datasets',
+    'open_split',
+    'open_stored_splits',
     'read_label_names',
     'read_voc_annotation',
     'read_voc_list',

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from chainer_ssd._options import check_choice
+from chainer_ssd.datasets.voc_annotation import VOCAnnotation
 
 
 class FilePair(NamedTuple):
@@ -122,6 +123,44 @@ class FoundDataset:
             If a list or an annotation file cannot be read.
         """
         raise NotImplementedError
+
+    def read_annotations(self, split: str) -> Iterator[tuple[FilePair, VOCAnnotation]]:
+        """Yield each image of a split with its annotation, and do not stop at a fault.
+
+        VOC's files are read by :func:`read_voc_annotation` instead.
+
+        Parameters
+        ----------
+        split : str
+            One of ``splits``.
+
+        Yields
+        ------
+        tuple
+            The files of an image, and its objects in the form of VOC's. An object without a known
+            class has no name, and is among the ``problems``.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the file of a whole split cannot be read.
+        """
+        raise NotImplementedError
+
+    def find_list(self, split: str) -> str | None:
+        """Return the name of the list in ImageSets/Main/ that a split is.
+
+        Parameters
+        ----------
+        split : str
+            One of ``splits``, or the name of any list.
+
+        Returns
+        -------
+        str or None
+            None without such a list, and for all layouts but VOC's own.
+        """
+        return None
 
     def _get_part(self, split: str) -> Any:
         return self._parts[check_choice(f'{self.path}: split', split, self.splits)]

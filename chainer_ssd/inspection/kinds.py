@@ -81,6 +81,9 @@ KINDS: dict[str, Kind] = {
     ),
     'class without objects': Kind(WARNING, 'a class has no training object', 'Add objects.'),
     'class without test': Kind(NOTE, 'a class has no test object, so it has no AP', 'Add objects.'),
+    'image without labels': Kind(
+        WARNING, 'an image has no label file of YOLO', 'Nothing, if it has no object.'
+    ),
     'crowded image': Kind(
         WARNING, 'an image has more objects than default boxes', 'Cut it, or raise --insize.'
     ),

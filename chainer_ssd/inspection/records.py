@@ -11,6 +11,7 @@ import numpy as np
 from chainer_ssd._validation import is_valid_bbox
 from chainer_ssd.datasets import (
     AnnotationProblem,
+    FoundDataset,
     ImageFolder,
     VOCAnnotation,
     read_voc_annotation,
@@ -26,6 +27,7 @@ _KIND_OF_PROBLEM = {
     'not_finite': 'box not finite',
     'repeated': 'repeated box',
     'no_name': 'object without name',
+    'no_image': 'missing image',
     'bad_difficult': 'unreadable flag',
 }
 
@@ -92,30 +94,98 @@ def read_voc_records(
             fault = 'unreadable image' if is_special else 'several images'
             findings.append(make_finding(fault, path, str(error)))
         file = voc_annotation_file(root, name)
-        annotation, is_background = VOCAnnotation((), None, ()), False
-        try:
-            annotation = read_voc_annotation(file, image_file or name)
-            is_background = not annotation.objects and not annotation.problems
-        except FileNotFoundError:
-            findings.append(make_finding('missing annotation', file, 'no such file'))
-        except (OSError, ValueError) as error:
-            findings.append(make_finding('unreadable annotation', file, str(error)))
-        findings += map(_to_finding, annotation.problems)
-        objects = []
-        for row, each in _readable_objects(annotation):
-            kind = _find_invalid(each.bbox)
-            if kind is None:
-                objects.append(each)
-            else:
-                text = f'object {row} ({each.name}): (y_min, x_min, y_max, x_max) = {each.bbox}'
-                box = each.bbox if kind != 'box not finite' else None
-                findings.append(make_finding(kind, file, text, image_file, box))
+        records.append(_read_xml_record(name, image_file, file, findings))
+    return records, findings
+
+
+def read_records(found: FoundDataset, split: str) -> tuple[list[ImageRecord], list[Finding]]:
+    """Return the images of a split of any format, and the faults of its files.
+
+    Parameters
+    ----------
+    found : FoundDataset
+        The data set.
+    split : str
+        The split.
+
+    Returns
+    -------
+    records : list of ImageRecord
+        One for each image.
+    findings : list of Finding
+        Faults of annotations and boxes.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file of the whole split cannot be read.
+    """
+    list_name = found.find_list(split)
+    if list_name is not None:
+        return read_voc_records(found.path, list_name)
+    records: list[ImageRecord] = []
+    findings: list[Finding] = []
+    if found.format == 'voc':
+        for pair in found.list_files(split):
+            file = pair.annotation_file or ''
+            if not pair.image_file:
+                findings.append(make_finding('missing image', file, 'no image has its name'))
+            records.append(_read_xml_record(pair.name, pair.image_file, file, findings))
+        return records, findings
+    for pair, annotation in found.read_annotations(split):
+        file = pair.annotation_file or ''
+        is_background = not annotation.objects and not annotation.problems
+        objects = _check_objects(annotation, file, pair.image_file, findings)
+        if not pair.name:  # annotations of no image
+            continue
+        if not pair.image_file:
+            text = f'{pair.name} is not there'
+            findings.append(make_finding('missing image', file, text))
+        elif not file:
+            text = 'no label file, so it counts as background'
+            findings.append(make_finding('image without labels', pair.image_file, text))
         records.append(
             ImageRecord(
-                name, file, image_file, annotation.image_size, tuple(objects), is_background
+                pair.name,
+                file or pair.image_file,
+                pair.image_file,
+                annotation.image_size,
+                objects,
+                is_background and bool(file),
             )
         )
     return records, findings
+
+
+def _read_xml_record(name: str, image_file: str, file: str, findings: list[Finding]) -> ImageRecord:
+    """Return the record of one annotation file, and add its faults to ``findings``."""
+    annotation, is_background = VOCAnnotation((), None, ()), False
+    try:
+        annotation = read_voc_annotation(file, image_file or name)
+        is_background = not annotation.objects and not annotation.problems
+    except FileNotFoundError:
+        findings.append(make_finding('missing annotation', file, 'no such file'))
+    except (OSError, ValueError) as error:
+        findings.append(make_finding('unreadable annotation', file, str(error)))
+    objects = _check_objects(annotation, file, image_file, findings)
+    return ImageRecord(name, file, image_file, annotation.image_size, objects, is_background)
+
+
+def _check_objects(
+    annotation: VOCAnnotation, file: str, image_file: str, findings: list[Finding]
+) -> tuple[ObjectRecord, ...]:
+    """Return the objects with valid boxes, and add the other ones to ``findings``."""
+    findings += map(_to_finding, annotation.problems)
+    objects = []
+    for row, each in _readable_objects(annotation):
+        kind = _find_invalid(each.bbox)
+        if kind is None:
+            objects.append(each)
+        else:
+            text = f'object {row} ({each.name}): (y_min, x_min, y_max, x_max) = {each.bbox}'
+            box = each.bbox if kind != 'box not finite' else None
+            findings.append(make_finding(kind, file, text, image_file, box))
+    return tuple(objects)
 
 
 def _to_finding(problem: AnnotationProblem) -> Finding:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainer_ssd._files import read_bytes
-from chainer_ssd.datasets._coco_annotation import index_by_id, read_coco
+from chainer_ssd.datasets._coco_annotation import (
+    index_by_id,
+    is_integer,
+    read_coco,
+    read_image_size,
+)
+from chainer_ssd.datasets._coco_box import read_boxes
 from chainer_ssd.datasets._messages import join_first, quote, shorten
+from chainer_ssd.datasets.annotation_problem import AnnotationProblem
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
 from chainer_ssd.datasets.formats.file_tree import (
     ALL,
@@ -21,6 +28,7 @@ from chainer_ssd.datasets.formats.file_tree import (
     find_split_of_stem,
 )
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
+from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject
 
 _ROBOFLOW_FILE = '_annotations.coco.json'
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
@@ -72,6 +80,47 @@ class COCOSplits(FoundDataset):
             path = os.path.join(image_root, name)
             pairs.append(FilePair(name, path if os.path.isfile(path) else '', file))
         return tuple(pairs)
+
+    def read_annotations(self, split: str) -> Iterator[tuple[FilePair, VOCAnnotation]]:
+        """Yield each image with its annotation. Unknown categories are among the problems."""
+        file, image_root = self._get_part(split)
+        coco = read_coco(file)
+        categories = index_by_id(coco['categories'], file, 'categories')
+        by_image: dict[Any, dict[int, Any]] = {}
+        for row, each in enumerate(coco['annotations']):
+            key = each.get('image_id')
+            by_image.setdefault(key if is_integer(key) else None, {})[row] = each
+        for key, image in index_by_id(coco['images'], file, 'images').items():
+            name = str(image.get('file_name'))
+            path = os.path.join(image_root, name)
+            pair = FilePair(name, path if os.path.isfile(path) else '', file)
+            found = _read_objects(by_image.pop(key, {}), categories, key, name, file)
+            yield pair, VOCAnnotation(found[0], read_image_size(image), found[1])
+        for key, others in by_image.items():  # of no image
+            reason = f'there is no image with its image_id {quote(key)}'
+            problems = tuple(AnnotationProblem(file, '', row, 'no_image', reason) for row in others)
+            yield FilePair('', '', None), VOCAnnotation((), None, problems)
+
+
+def _read_objects(
+    annotations: dict[int, Any], categories: Mapping[int, Any], key: int, name: str, file: str
+) -> tuple[tuple[VOCObject, ...], tuple[AnnotationProblem, ...]]:
+    """Return the objects of one image that have a class, and the problems of all."""
+    boxes, found = read_boxes(annotations, {key: name}, file)
+    problems = list(found)
+    objects = []
+    for row, each in annotations.items():
+        category = each.get('category_id')
+        class_name = None
+        if is_integer(category) and category in categories:
+            class_name = categories[category].get('name')
+        if not isinstance(class_name, str) or not class_name.strip():
+            reason = f'no category with its category_id {quote(category)} has a name'
+            problems.append(AnnotationProblem(file, name, row, 'no_name', reason))
+        elif row in boxes:
+            bbox = tuple(boxes[row].tolist())
+            objects.append(VOCObject(class_name, bbox, each.get('iscrowd') == 1))
+    return tuple(objects), tuple(problems)
 
 
 def find_coco(path: str, tree: FileTree) -> COCOSplits | None:

@@ -67,6 +67,12 @@ class VOCLists(FoundDataset):
             pairs.append(FilePair(name, image, voc_annotation_file(self.path, name)))
         return tuple(pairs)
 
+    def find_list(self, split: str) -> str | None:
+        """Return the name of the list that a split is, None if there is none."""
+        name = self._parts.get(split, split)
+        path = os.path.join(self.path, 'ImageSets', 'Main', f'{name}.txt')
+        return name if os.path.basename(name) == name and os.path.isfile(path) else None
+
 
 class XMLFolders(FoundDataset):
     """XML files in any folders. The parts are lists of :class:`FilePair`."""

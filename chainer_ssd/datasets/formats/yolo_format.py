@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from chainer_ssd._options import check_label_names
 from chainer_ssd.datasets._messages import join_first, quote, shorten
+from chainer_ssd.datasets.annotation_problem import AnnotationProblem
 from chainer_ssd.datasets.class_names import read_label_names
 from chainer_ssd.datasets.formats.file_tree import (
     ALL,
@@ -24,8 +25,13 @@ from chainer_ssd.datasets.formats.voc_format import drop_unsplit
 from chainer_ssd.datasets.formats.yolo_yaml import YOLOConfig, read_yolo_yaml
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
 from chainer_ssd.datasets.joined_bbox_dataset import JoinedBboxDataset
+from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject
 from chainer_ssd.datasets.voc_list import read_list_lines
-from chainer_ssd.datasets.yolo_bbox_dataset import YOLOBboxDataset
+from chainer_ssd.datasets.yolo_bbox_dataset import (
+    YOLOBboxDataset,
+    describe_unknown_number,
+    read_yolo_image_size,
+)
 from chainer_ssd.datasets.yolo_labels import read_yolo_labels
 from chainer_ssd.images import IMAGE_SUFFIXES
 
@@ -75,6 +81,36 @@ class YOLOFiles(FoundDataset):
     def list_files(self, split: str) -> tuple[FilePair, ...]:
         """Return the files of one split."""
         return tuple(self._get_part(split))
+
+    def read_annotations(self, split: str) -> Iterator[tuple[FilePair, VOCAnnotation]]:
+        """Yield each image with its annotation. Unknown classes are among the problems."""
+        for pair in self._get_part(split):
+            yield pair, self._read_annotation(pair)
+
+    def _read_annotation(self, pair: FilePair) -> VOCAnnotation:
+        try:
+            size = read_yolo_image_size(pair.image_file)
+        except FileNotFoundError:
+            size = None
+        if pair.annotation_file is None:
+            return VOCAnnotation((), size, ())
+        found = read_yolo_labels(pair.annotation_file, size or (1, 1), pair.image_file)
+        objects, problems = [], list(found.problems)
+        for each in found.objects:
+            name = None
+            if self.label_names is None:
+                name = str(each.label)
+            elif 0 <= each.label < len(self.label_names):
+                name = self.label_names[each.label]
+            else:
+                reason = describe_unknown_number(each.label, self.label_names)
+                problems.append(
+                    AnnotationProblem(
+                        pair.annotation_file, pair.image_file, each.row, 'no_name', reason
+                    )
+                )
+            objects.append(VOCObject(name, each.bbox, False))
+        return VOCAnnotation(tuple(objects), size, tuple(problems))
 
 
 def find_yolo(path: str, tree: FileTree) -> YOLOFiles | None:
