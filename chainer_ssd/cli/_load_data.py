@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import chainer
 import numpy as np
 
+from chainer_ssd._options import check_part
+from chainer_ssd.cli._arguments import integer, number
 from chainer_ssd.datasets import (
+    FORMATS,
     BboxSubset,
+    DataSplits,
     ShapesBboxDataset,
     VOCBboxDataset,
+    open_datasets,
+    open_stored_splits,
     read_label_names,
     split_by_content,
 )
 from chainer_ssd.images import printable_name
+from chainer_ssd.runtime import snapshot_files
 
 SHAPES_INSIZE = 128
 N_SHAPES_TRAIN, N_SHAPES_TEST = 2000, 200
 TRAIN_SPLIT, TEST_SPLIT = 'trainval', 'test'
 MAX_PRINTED_CLASSES = 40
+SPLITS_FILE = 'data.json'
+#: Options that describe --data, and what they are without it.
+DATA_OPTIONS = ('format', 'classes', 'val_split', 'test_fraction')
 
 
 class TrainingData(NamedTuple):
@@ -37,12 +49,15 @@ class TrainingData(NamedTuple):
         To evaluate on.
     label_names : tuple of str
         The classes.
+    splits : DataSplits or None
+        How the images were chosen. None without ``--data``.
     """
 
     train: Any
     val: Any
     test: Any
     label_names: Sequence[str]
+    splits: DataSplits | None = None
 
 
 def load_data(args: argparse.Namespace) -> TrainingData:
@@ -53,11 +68,19 @@ def load_data(args: argparse.Namespace) -> TrainingData:
     ValueError
         If the options do not fit together, or no training image holds an object.
     """
+    if args.data:
+        return _load_found(args)
+    for name in DATA_OPTIONS:
+        if getattr(args, name) not in (None, 'auto'):
+            option = name.replace('_', '-')
+            raise ValueError(f'--{option} {getattr(args, name)} goes with --data')
     if args.dataset == 'shapes':
         for name in ('root', 'train_split', 'test_split', 'label_names'):
             if getattr(args, name) is not None:
                 option = name.replace('_', '-')
-                raise ValueError(f'--{option} {getattr(args, name)} goes with --dataset voc')
+                raise ValueError(
+                    f'--{option} {getattr(args, name)} goes with --dataset voc or with --data'
+                )
         data = load_shapes()
     else:
         data = _load_voc(args)
@@ -65,6 +88,125 @@ def load_data(args: argparse.Namespace) -> TrainingData:
         return data
     kept, held_out = split_by_content(data.train, args.val, args.split_seed)
     return data._replace(train=BboxSubset(data.train, kept), val=BboxSubset(data.train, held_out))
+
+
+def save_splits(out: str, data: TrainingData) -> None:
+    """Print what was found, and write which images are in which part."""
+    path = os.path.join(out, SPLITS_FILE)
+    if data.splits is None:
+        with contextlib.suppress(FileNotFoundError):  # of another training, with --overwrite
+            os.remove(path)
+        return
+    print(data.splits.describe())
+    data.splits.save(path)
+
+
+def _load_found(args: argparse.Namespace) -> TrainingData:
+    """Return the images of ``--data``: those of the training that is resumed, or new ones."""
+    if args.root is not None:
+        raise ValueError(f'--root {args.root} goes with --dataset voc, not with --data')
+    label_names = None if args.label_names is None else read_label_names(args.label_names)
+    classes = split_names(args.classes)
+    folder = args.out if args.resume == 'auto' else args.resume
+    file = None if folder is None else os.path.join(folder, SPLITS_FILE)
+    if file is not None and snapshot_files(folder) and os.path.isfile(file):
+        splits = open_stored_splits(file, args.data)
+        _check_stored(args, file, splits, classes)
+    else:
+        splits = open_datasets(
+            args.data,
+            args.format,
+            label_names,
+            classes,
+            args.train_split,
+            args.val_split,
+            args.test_split,
+            args.val,
+            args.test_fraction,
+            args.split_seed,
+        )
+    check_objects(splits.train, f'{", ".join(args.data)}: ', 'in the training images')
+    return TrainingData(splits.train, splits.val, splits.test, splits.label_names, splits)
+
+
+def _check_stored(
+    args: argparse.Namespace, file: str, splits: DataSplits, classes: Sequence[str] | None
+) -> None:
+    """Raise ``ValueError`` if the options ask for other images than those of the training."""
+    given = {'val': args.val, 'test_fraction': args.test_fraction, 'seed': args.split_seed}
+    given['classes'] = None if classes is None else list(classes)
+    for key, value in given.items():
+        if splits.options[key] != value:
+            raise ValueError(
+                f'{file}: the training that is resumed has {key} {splits.options[key]}, and '
+                f'{value} is given. A resumed training keeps its images'
+            )
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of ``--classes bolt,nut``."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(',') if name.strip())
+    if not names:
+        raise ValueError(f'--classes {text!r}: expected names with a comma between them')
+    return names
+
+
+def add_data_arguments(add: Callable[..., Any]) -> None:
+    """Add the options that name data in any format."""
+    add(
+        '--data',
+        action='append',
+        metavar='PATH',
+        help='your own data: a folder, a JSON file of COCO, or a data.yaml of YOLO. Give it '
+        'several times to take data sets together. (default: none)',
+    )
+    add(
+        '--format',
+        choices=FORMATS,
+        default='auto',
+        help='format of --data. Give it if a folder holds several. (default: %(default)s)',
+    )
+
+
+def add_split_arguments(add: Callable[..., Any]) -> None:
+    """Add the options that say which images and classes are used."""
+    add(
+        '--classes',
+        metavar='NAMES',
+        help='for --data: the classes to use, with commas between them. Objects of the others are '
+        'left out on purpose. (default: all)',
+    )
+    add(
+        '--val-split',
+        metavar='NAME',
+        help='for --data: the split that the model is chosen by. (default: val, if neither the '
+        'training nor the test images are its images)',
+    )
+    add(
+        '--val',
+        type=number(check_part),
+        metavar='X',
+        help='fraction of the training images to hold out, by their content. The model is chosen '
+        'by them, or if there are no other images to test on, they are the test images. '
+        '(default: none)',
+    )
+    add(
+        '--test-fraction',
+        type=number(check_part),
+        metavar='X',
+        help='for --data without a test split: fraction of the images to test on, by their '
+        'content. Give it with --val to hold out both. (default: that of --val, or 0.2)',
+    )
+    add(
+        '--split-seed',
+        type=integer(0),
+        default=0,
+        metavar='N',
+        help='seed of the choice of the images that are held out. Change it to measure how much '
+        'the result depends on them. (default: %(default)s)',
+    )
 
 
 def load_shapes() -> TrainingData:

@@ -31,6 +31,8 @@ UNRELATED_OPTIONS = (
     'command',
     'command_line',
     'root',
+    'data',
+    'format',
     'out',
     'overwrite',
     'resume',

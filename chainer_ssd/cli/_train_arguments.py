@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from chainer_ssd._options import check_fraction, check_part, check_positive_number, check_ratio
+from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
 from chainer_ssd.cli._arguments import add_gpu_argument, integer, number
-from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT
+from chainer_ssd.cli._load_data import (
+    TEST_SPLIT,
+    TRAIN_SPLIT,
+    add_data_arguments,
+    add_split_arguments,
+)
 from chainer_ssd.cli._recipe import get_recipe
 from chainer_ssd.cli._training_data import AUGMENTATIONS
 from chainer_ssd.links.detector import MODELS
@@ -24,6 +29,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def fill_in_defaults(args: argparse.Namespace) -> argparse.Namespace:
     """Set the options that were not given to the values of the model's recipe."""
+    if args.data:
+        if args.dataset is not None:
+            raise ValueError(f'--dataset {args.dataset} does not go with --data')
+        args.dataset = 'voc'  # own data in any format has the same recipe
+    args.dataset = args.dataset or 'shapes'
     recipe = get_recipe(args.model, args.dataset)
     args.augmentation = args.augmentation or recipe.augmentation
     args.batchsize = args.batchsize or recipe.batchsize
@@ -34,12 +44,12 @@ def fill_in_defaults(args: argparse.Namespace) -> argparse.Namespace:
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group('data').add_argument
+    add_data_arguments(add)
     add(
         '--dataset',
         choices=('shapes', 'voc'),
-        default='shapes',
-        help='shapes: images that the command draws. voc: your own data in the folder --root. '
-        '(default: %(default)s)',
+        help='shapes: images that the command draws. voc: your own data in the folder --root, in '
+        "Pascal VOC's own layout. (default: shapes, without --data)",
     )
     add(
         '--root',
@@ -49,37 +59,23 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--train-split',
         metavar='NAME',
-        help='for voc: the list in ImageSets/Main/ to train on. Change it if your list has another '
-        f'name. (default: {TRAIN_SPLIT})',
+        help='the list in ImageSets/Main/, or the split of --data, to train on. Change it if yours '
+        f'has another name. (default: {TRAIN_SPLIT}, for --data also train)',
     )
     add(
         '--test-split',
         metavar='NAME',
-        help='for voc: the list in ImageSets/Main/ to test on. Change it if your list has another '
-        f'name. (default: {TEST_SPLIT})',
+        help='the list in ImageSets/Main/, or the split of --data, to test on. Change it if yours '
+        f'has another name. (default: {TEST_SPLIT}, for --data also val)',
     )
     add(
         '--label-names',
         metavar='FILE',
-        help='for voc: text file with one class name per line, in the order of the labels. Give it '
-        'if a class is missing in the training list, or to fix the order. '
-        '(default: the names in the training list, sorted)',
+        help='for voc and --data: text file with one class name per line, in the order of the '
+        'labels. Give it if a class is missing in the training list, or to fix the order. '
+        '(default: the names in the data)',
     )
-    add(
-        '--val',
-        type=number(check_part),
-        metavar='X',
-        help='fraction of the training images to hold out, by their content. The model is chosen '
-        'on them. (default: none)',
-    )
-    add(
-        '--split-seed',
-        type=integer(0),
-        default=0,
-        metavar='N',
-        help='seed of the choice of the images that are held out. Change it to measure how much '
-        'the result depends on them. (default: %(default)s)',
-    )
+    add_split_arguments(add)
     add(
         '--on-bad-image',
         choices=('error', 'skip'),

@@ -1,7 +1,8 @@
 """Measure a detector that chainer-ssd train wrote.
 
     chainer-ssd evaluate result
-    chainer-ssd evaluate result --dataset voc --root path/to/BCCD --split test
+    chainer-ssd evaluate result --data path/to/bolts --split val
+    chainer-ssd evaluate result --dataset voc --root path/to/BCCD
 
 Prints the average precision (AP) of each class at an IoU of 0.5, as Pascal VOC computes it: the
 area under the curve, or with --use-07-metric the mean at 11 recalls. Beside it stands the score
@@ -27,10 +28,10 @@ from typing import Any
 
 import chainer
 
-from chainer_ssd._files import write_json
+from chainer_ssd._files import read_json, write_json
 from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
-from chainer_ssd.cli._load_data import load_shapes
-from chainer_ssd.datasets import VOCBboxDataset
+from chainer_ssd.cli._load_data import SPLITS_FILE, add_data_arguments, load_shapes
+from chainer_ssd.datasets import VOCBboxDataset, open_split, open_stored_splits
 from chainer_ssd.evaluation import (
     detect_batches,
     detect_dataset,
@@ -50,12 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``chainer-ssd evaluate``."""
     add = parser.add_argument
     add('result', help='folder that chainer-ssd train wrote (its --out)')
+    add_data_arguments(add)
     add(
         '--dataset',
         choices=('shapes', 'voc'),
-        default='shapes',
-        help='shapes: the drawn test images of chainer-ssd train. '
-        'voc: your own data in the folder --root. (default: %(default)s)',
+        help='shapes: the drawn test images of chainer-ssd train. voc: your own data in the folder '
+        "--root, in Pascal VOC's own layout. (default: the test images of a training with --data, "
+        'or else shapes)',
     )
     add(
         '--root',
@@ -65,8 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--split',
         metavar='NAME',
-        help='for voc: the list in ImageSets/Main/ to evaluate on. Use a list that neither the '
-        f'training nor your choice of options has used. (default: {DEFAULT_SPLIT})',
+        help='the list in ImageSets/Main/, or the split of --data, to evaluate on. Use one that '
+        'neither the training nor your choice of options has used. For data of the training, '
+        f'train, val and test are its own parts. (default: {DEFAULT_SPLIT})',
     )
     add(
         '--use-07-metric',
@@ -146,22 +149,54 @@ def load_test_set(
     ValueError
         If the options do not fit together, or the data set has other classes.
     """
-    if args.dataset == 'shapes':
+    stored = os.path.join(args.result, SPLITS_FILE)
+    if args.data or (args.dataset is None and args.root is None and os.path.isfile(stored)):
+        return load_found(args, label_names, stored)
+    if args.dataset is None or args.dataset == 'shapes':
         if args.split is not None:
-            raise ValueError(f'--split {args.split} goes with --dataset voc')
+            raise ValueError(f'--split {args.split} goes with --dataset voc or with --data')
         if args.root is not None:
             raise ValueError(f'--root {args.root} goes with --dataset voc')
-        _, _, test, names = load_shapes()
+        test, names = load_shapes().test, load_shapes().label_names
         if tuple(names) != tuple(label_names):
             raise ValueError(
                 f'{args.result} detects {", ".join(map(printable_name, label_names[:20]))}: '
-                'give the data that it was trained for, --dataset voc --root ...'
+                'give the data that it was trained for, --data ...'
             )
         return test
     if args.root is None:
         raise ValueError('--dataset voc needs --root')
     split = args.split or DEFAULT_SPLIT
     return VOCBboxDataset(args.root, split, label_names=label_names, return_difficult=True)
+
+
+def load_found(
+    args: argparse.Namespace, label_names: Sequence[str], stored: str
+) -> chainer.dataset.DatasetMixin:
+    """Return images of ``--data``, or of the data of the training."""
+    if args.root is not None or args.dataset is not None:
+        raise ValueError('--dataset and --root do not go with --data')
+    leaves_out_others = False
+    if os.path.isfile(stored):
+        chosen = read_json(stored)
+        leaves_out_others = chosen.get('classes') is not None
+        known = {os.path.realpath(each['path']) for each in chosen['data']}
+        if not args.data or known == set(map(os.path.realpath, args.data)):
+            splits = open_stored_splits(stored, None)
+            parts = {name: getattr(splits, name) for name in ('train', 'val', 'test')}
+            part = args.split or DEFAULT_SPLIT
+            if parts.get(part) is not None:
+                print(splits.describe())
+                return parts[part]
+            if not args.data:
+                there = [name for name, each in parts.items() if each is not None]
+                raise ValueError(f'--split {part}: {stored} has {", ".join(there)}')
+    test = open_split(args.data, args.format, args.split, label_names, leaves_out_others)
+    n_object = sum(len(test.get_annotation(i)[0]) for i in range(len(test)))
+    print(f'{", ".join(map(printable_name, args.data))}: {len(test)} images, {n_object} objects')
+    for name, count in test.n_left_out.items():
+        print(f'  objects of another class, left out on purpose: {count} {printable_name(name)}')
+    return test
 
 
 def print_table(summary: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""Train an SSD detector on drawn shapes, or on your own data in Pascal VOC's layout.
+"""Train an SSD detector on drawn shapes, or on your own data.
 
     chainer-ssd train --dataset shapes
-    chainer-ssd train --dataset voc --root path/to/BCCD
+    chainer-ssd train --data path/to/bolts
+    chainer-ssd train --data VOC2007 --data VOC2012 --model ssd300 --gpu 0
     mpiexec -n 2 python -m mpi4py -m chainer_ssd train --communicator naive --batchsize 4
 
 The folder --out then holds:
@@ -11,6 +12,7 @@ The folder --out then holds:
   - log, loss.png, map.png: every reported value, and the curves
   - detection_*.jpg, match_*.png: detections and matched default boxes
   - snapshot_*, options.json: what --resume continues from
+  - data.json: with --data, which images were trained and tested on
 
 After Ctrl-C, SIGTERM or SIGUSR1 a last snapshot is saved, and one line shows how to continue. Over
 MPI a signal to one process ends all, and --batchsize and --workers count for one process. The
@@ -30,7 +32,13 @@ import chainer
 import numpy as np
 
 from chainer_ssd.cli._arguments import USER_ERRORS, exit_in_one_line, use_device
-from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT, load_data, print_classes
+from chainer_ssd.cli._load_data import (
+    TEST_SPLIT,
+    TRAIN_SPLIT,
+    load_data,
+    print_classes,
+    save_splits,
+)
 from chainer_ssd.cli._ranks import (
     create_communicator,
     create_watchdog,
@@ -57,7 +65,7 @@ from chainer_ssd.cli._training_data import (
 from chainer_ssd.datasets import SkipUnreadable
 from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
-from chainer_ssd.inspection import inspect_voc
+from chainer_ssd.inspection import inspect_datasets, inspect_voc
 from chainer_ssd.links import MultiNodeBatchNormalization, create_detector, load_pretrained
 from chainer_ssd.runtime import AgreedError, Watchdog, lock_folder
 from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
@@ -73,8 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Train, evaluate, and write the result."""
-    args = fill_in_defaults(args)
     with exit_in_one_line(parser):
+        args = fill_in_defaults(args)
         comm = create_communicator(args.communicator, args.gpu, parser.prog)
     # A data worker may die at any moment. Over MPI the watchdog reports errors of any rank on all.
     errors = USER_ERRORS if comm is None else (AgreedError,)
@@ -127,8 +135,20 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         resume_training(trainer, args, options, comm)
         if not rank:
             save_options(args.out, options)
+            save_splits(args.out, data)
             print_classes(train, label_names)
-            if args.dataset == 'voc':
+            if data.splits is not None:
+                report = inspect_datasets(
+                    data.splits.found,
+                    model,
+                    data.splits.choices,
+                    data.splits.all_names,
+                    data.splits.options['classes'],
+                    args.iou_thresh,
+                    reads_pixels=False,
+                )
+                print(f'{report.to_short_text()}. chainer-ssd check lists them')
+            elif args.dataset == 'voc':
                 report = inspect_voc(
                     args.root,
                     model,
