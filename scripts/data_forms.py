@@ -58,7 +58,8 @@ def write_forms(root: str, out: str) -> None:
     numbered = ''.join(f'  {number}: {name}\n' for number, name in enumerate(names))
     write_text(
         os.path.join(out, 'yolo/data.yaml'),
-        f'path: ../yolo\ntrain: images/train\nval: images/val\ntest: images/test\nnames:\n{numbered}',
+        'path: ../yolo\ntrain: images/train\nval: images/val\ntest: images/test\n'
+        f'names:\n{numbered}',
     )
     write_text(
         os.path.join(out, 'roboflow_yolo/data.yaml'),

@@ -31,7 +31,12 @@ import chainer
 from chainer_ssd._files import read_json, write_json
 from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
 from chainer_ssd.cli._load_data import SPLITS_FILE, add_data_arguments, load_shapes
-from chainer_ssd.datasets import VOCBboxDataset, open_split, open_stored_splits
+from chainer_ssd.datasets import (
+    VOCBboxDataset,
+    find_dataset,
+    open_split,
+    open_stored_splits,
+)
 from chainer_ssd.evaluation import (
     detect_batches,
     detect_dataset,
@@ -181,7 +186,8 @@ def load_found(
         chosen = read_json(stored)
         leaves_out_others = chosen.get('classes') is not None
         known = {os.path.realpath(each['path']) for each in chosen['data']}
-        if not args.data or known == set(map(os.path.realpath, args.data)):
+        given = {os.path.realpath(find_dataset(path, args.format).path) for path in args.data or ()}
+        if not args.data or known == given:
             splits = open_stored_splits(stored, None)
             parts = {name: getattr(splits, name) for name in ('train', 'val', 'test')}
             part = args.split or DEFAULT_SPLIT

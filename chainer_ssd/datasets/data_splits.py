@@ -105,7 +105,7 @@ class DataSplits(NamedTuple):
             }
             for found, choice in zip(self.found, self.choices)
         ]
-        names = list(self.label_names)
+        names = list(self.all_names)
         write_json(file, {'version': _VERSION, 'data': data, 'label_names': names, **self.options})
 
     def _lines(self) -> Iterator[str]:

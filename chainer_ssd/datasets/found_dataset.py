@@ -57,7 +57,10 @@ class FoundDataset:
         label_names: tuple[str, ...] | None = None,
     ) -> None:
         self.path, self.layout, self.label_names = path, layout, label_names
-        self._parts = dict(splits)
+        rank = {split: i for i, split in enumerate(('train', 'val', 'test', 'trainval'))}
+        self._parts = {
+            split: splits[split] for split in sorted(splits, key=lambda s: (rank.get(s, 4), s))
+        }
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
 from chainer_ssd.datasets.formats.file_tree import (
     ALL,
     FileTree,
+    find_split,
     find_split_of_path,
     find_split_of_stem,
 )
@@ -155,22 +156,23 @@ def find_coco(path: str, tree: FileTree) -> COCOSplits | None:
             f'{shorten(path, 300)}: several annotation files of one split: '
             f'{join_first(doubled[0] if doubled else found)}. Give one of the files'
         )
-    order = [split for split in ('train', 'val', 'test', 'trainval', ALL) if split in splits]
     return COCOSplits(
         path,
         'one JSON file' if len(found) == 1 else 'a JSON file for each split',
         {
             split: COCOFiles(
-                tree.path(splits[split][0]), find_image_root(tree.path(splits[split][0]))
+                tree.path(splits[split][0]), find_image_root(tree.path(splits[split][0]), split)
             )
-            for split in order
+            for split in splits
         },
     )
 
 
 def open_coco_file(path: str) -> COCOSplits:
     """Return the data set of one annotation file."""
-    return COCOSplits(path, 'one JSON file', {ALL: COCOFiles(path, find_image_root(path))})
+    split = find_split_of_stem(os.path.splitext(os.path.basename(path))[0])
+    files = COCOFiles(path, find_image_root(path, split))
+    return COCOSplits(path, 'one JSON file', {ALL: files})
 
 
 def is_coco(path: str) -> bool:
@@ -182,10 +184,11 @@ def is_coco(path: str) -> bool:
     return all(key in content for key in _KEYS)
 
 
-def find_image_root(file: str) -> str:
+def find_image_root(file: str, split: str | None = None) -> str:
     """Return the folder that the names of a file's images are relative to.
 
-    It is the folder of the file or one near it that holds most of the first images.
+    It is the folder of the file or one near it that holds most of the first images. Of several, it
+    is one with the name of the split, such as val2017.
 
     Raises
     ------
@@ -198,7 +201,9 @@ def find_image_root(file: str) -> str:
         for match, _ in zip(_FILE_NAME.finditer(content.replace(b'\0', b'')), range(_N_SAMPLE))
     ]
     best, best_count = os.path.dirname(file) or '.', 0
-    for folder in _list_near_folders(os.path.dirname(file) or '.'):
+    folders = list(_list_near_folders(os.path.dirname(file) or '.'))
+    folders.sort(key=lambda folder: find_split(os.path.basename(folder)) != split)
+    for folder in folders:
         count = sum(_exists(folder, name) for name in names)
         if count > best_count:
             best, best_count = folder, count

@@ -180,7 +180,7 @@ def _find_folders(path: str, tree: FileTree) -> XMLFolders | None:
 
 
 def drop_unsplit(path: str, splits: dict[str, list[FilePair]]) -> dict[str, list[FilePair]]:
-    """Return the splits in their usual order, and warn about files that are in none of them."""
+    """Return the splits, and warn about files that are in none of them."""
     rest = splits.pop(ALL, None) if len(splits) > 1 else None
     if rest:
         warnings.warn(
@@ -188,8 +188,7 @@ def drop_unsplit(path: str, splits: dict[str, list[FilePair]]) -> dict[str, list
             f'{len(rest)}, {join_first((pair.image_file for pair in rest), max_items=5)}',
             stacklevel=5,
         )
-    order = ['train', 'val', 'test', 'trainval', ALL]
-    return {split: splits[split] for split in order if split in splits}
+    return splits
 
 
 def _split_by_lists(

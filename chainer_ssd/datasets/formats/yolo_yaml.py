@@ -10,6 +10,7 @@ from chainer_ssd._extras import require
 from chainer_ssd._files import read_bytes
 from chainer_ssd._options import check_label_names
 from chainer_ssd.datasets._messages import quote, shorten
+from chainer_ssd.datasets.formats.file_tree import find_split
 
 _MAX_BYTES = 2**20
 _SPLIT_KEYS = {'train': ('train',), 'val': ('val', 'valid', 'validation'), 'test': ('test',)}
@@ -84,13 +85,15 @@ def _read_names(file: str, names: Any) -> tuple[str, ...]:
         raise ValueError(f'{shorten(file, 300)}: names is {quote(names)}, expected a list of names')
     # YAML reads some names as other types, such as 1 and yes.
     return check_label_names(
-        [_to_name(name) for name in names], name=f'{shorten(file, 300)}: names'
+        [_to_name(name, file) for name in names], name=f'{shorten(file, 300)}: names'
     )
 
 
-def _to_name(name: Any) -> str:
+def _to_name(name: Any, file: str) -> str:
     if isinstance(name, bool):
         return 'yes' if name else 'no'
+    if not isinstance(name, (str, int, float)):
+        raise ValueError(f'{shorten(file, 300)}: names holds {quote(name)}, expected a name')
     return ' '.join(str(name).split())
 
 
@@ -108,5 +111,9 @@ def _find_place(file: str, base: Any, value: str) -> str | None:
         bases.insert(0, os.path.join(folder, base.replace('\\', '/')))
     parts = [part for part in re.split('/+', value) if part not in ('', '.', '..')]
     candidates = [os.path.join(each, value) for each in bases]
-    candidates += [os.path.join(folder, *parts[n:]) for n in range(len(parts)) if parts[n:]]
+    # The end must still name the split: ../test/images is not the folder images.
+    is_split = [find_split(os.path.splitext(part)[0]) is not None for part in parts]
+    candidates += [
+        os.path.join(folder, *parts[n:]) for n in range(len(parts)) if n == 0 or any(is_split[n:])
+    ]
     return next((os.path.normpath(each) for each in candidates if os.path.exists(each)), None)
