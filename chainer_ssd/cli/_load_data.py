@@ -22,6 +22,7 @@ from chainer_ssd.datasets import (
     open_datasets,
     open_stored_splits,
     read_label_names,
+    save_splits,
     split_by_content,
 )
 from chainer_ssd.images import printable_name
@@ -90,7 +91,7 @@ def load_data(args: argparse.Namespace) -> TrainingData:
     return data._replace(train=BboxSubset(data.train, kept), val=BboxSubset(data.train, held_out))
 
 
-def save_splits(out: str, data: TrainingData) -> None:
+def record_splits(out: str, data: TrainingData) -> None:
     """Print what was found, and write which images are in which part."""
     path = os.path.join(out, SPLITS_FILE)
     if data.splits is None:
@@ -98,7 +99,7 @@ def save_splits(out: str, data: TrainingData) -> None:
             os.remove(path)
         return
     print(data.splits.describe())
-    data.splits.save(path)
+    save_splits(data.splits, path)
 
 
 def _load_found(args: argparse.Namespace) -> TrainingData:

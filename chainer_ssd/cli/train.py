@@ -37,7 +37,7 @@ from chainer_ssd.cli._load_data import (
     TRAIN_SPLIT,
     load_data,
     print_classes,
-    save_splits,
+    record_splits,
 )
 from chainer_ssd.cli._ranks import (
     create_communicator,
@@ -135,7 +135,7 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         resume_training(trainer, args, options, comm)
         if not rank:
             save_options(args.out, options)
-            save_splits(args.out, data)
+            record_splits(args.out, data)
             print_classes(train, label_names)
             if data.splits is not None:
                 report = inspect_datasets(

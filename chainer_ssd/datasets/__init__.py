@@ -17,6 +17,7 @@ from chainer_ssd.datasets.data_splits import (
     open_datasets,
     open_split,
     open_stored_splits,
+    save_splits,
 )
 from chainer_ssd.datasets.find_dataset import FORMATS, find_dataset
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
@@ -73,6 +74,7 @@ __all__ = [
     'read_voc_list',
     'read_yolo_image_size',
     'read_yolo_labels',
+    'save_splits',
     'split_by_content',
     'voc_annotation_file',
     'voc_bbox_label_names',

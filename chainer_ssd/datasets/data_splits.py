@@ -81,33 +81,6 @@ class DataSplits(NamedTuple):
         """
         return '\n'.join(self._lines())
 
-    def save(self, file: str | os.PathLike[str]) -> None:
-        """Write which images are in which part, for :func:`open_stored_splits`.
-
-        Parameters
-        ----------
-        file : str or path
-            A JSON file. ``data`` holds an object for each data set with its ``path``, its
-            ``format``, and ``train``, ``val`` and ``test``. Each of these is null or holds
-            ``split`` and ``images``, which is null for all images of the split. ``label_names``
-            and the options follow.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        data = [
-            {
-                'path': os.path.abspath(found.path),
-                'format': found.format,
-                **{part: choice[part]._asdict() if part in choice else None for part in PARTS},
-            }
-            for found, choice in zip(self.found, self.choices)
-        ]
-        names = list(self.all_names)
-        write_json(file, {'version': _VERSION, 'data': data, 'label_names': names, **self.options})
-
     def _lines(self) -> Iterator[str]:
         for found in self.found:
             yield f'{shorten(found.path, 300)}: {found.format}, {found.layout}'
@@ -230,13 +203,43 @@ def open_datasets(
     return opened.collect(choices, options)
 
 
+def save_splits(data: DataSplits, file: str | os.PathLike[str]) -> None:
+    """Write which images are in which part, for :func:`open_stored_splits`.
+
+    Parameters
+    ----------
+    data : DataSplits
+        What :func:`open_datasets` returns.
+    file : str or path
+        A JSON file. ``data`` holds an object for each data set with its ``path``, its ``format``,
+        and ``train``, ``val`` and ``test``. Each of these is null or holds ``split`` and
+        ``images``, which is null for all images of the split. ``label_names`` and the options
+        follow.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    paths = [
+        {
+            'path': os.path.abspath(found.path),
+            'format': found.format,
+            **{part: choice[part]._asdict() if part in choice else None for part in PARTS},
+        }
+        for found, choice in zip(data.found, data.choices)
+    ]
+    names = list(data.all_names)
+    write_json(file, {'version': _VERSION, 'data': paths, 'label_names': names, **data.options})
+
+
 def open_stored_splits(
     file: str | os.PathLike[str],
     paths: Sequence[str | os.PathLike[str]] | None = None,
     dtype: Any = 'uint8',
     exif: str = 'auto',
 ) -> DataSplits:
-    """Return the images of a training that :meth:`DataSplits.save` has written down.
+    """Return the images of a training that :func:`save_splits` has written down.
 
     Images that were added to the data since then are in none of the parts, if some images were held
     out.
@@ -262,7 +265,7 @@ def open_stored_splits(
     OSError
         If a file cannot be opened.
     ValueError
-        If the file was not written by ``DataSplits.save``. If the number of data sets differs, or
+        If the file was not written by ``save_splits``. If the number of data sets differs, or
         an image is missing.
     """
     stored = _read_stored(os.fspath(file))

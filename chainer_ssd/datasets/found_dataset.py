@@ -30,21 +30,28 @@ class FilePair(NamedTuple):
 
 
 class FoundDataset:
-    """A data set on the disk, whose images are not opened yet.
+    """A data set on the disk, whose images are not opened yet. :func:`find_dataset` returns it.
+
+    Parameters
+    ----------
+    path : str
+        The folder or file.
+    layout : str
+        What was found, in words.
+    splits : mapping
+        The files of each split, in a form of the format's own.
+    label_names : tuple of str, optional
+        The classes that it declares. Default: the names stand in the annotations alone.
 
     Attributes
     ----------
-    path : str
-        The folder or file that was given.
+    path, layout, label_names
+        As given.
     format : str
         ``'voc'``, ``'coco'`` or ``'yolo'``.
-    layout : str
-        What was found, in words.
     splits : tuple of str
         Names of its splits: ``'train'``, ``'val'``, ``'test'``, ``'trainval'``, and other names of
         lists. ``('all',)`` if it has none.
-    label_names : tuple of str or None
-        The classes that it declares. None if the names stand in the annotations alone.
     """
 
     format: ClassVar[str]

@@ -12,6 +12,7 @@ from chainer_ssd.datasets import (
     open_datasets,
     open_split,
     open_stored_splits,
+    save_splits,
 )
 from tests.datasets.data_forms import NAMES, paint, write_drawn_forms
 from tests.datasets.data_forms import original_stem as stem_of
@@ -146,7 +147,7 @@ def test_a_class_of_the_test_split_alone_is_a_class(tmp_path):
 @pytest.mark.parametrize('form', ['flat', 'coco', 'yolo', 'yolo_flat'])
 def test_stored_splits_are_the_same(data, tmp_path, form):
     found = open_datasets([data[1] / form], classes=['nut'], val=0.2)
-    found.save(tmp_path / 'data.json')
+    save_splits(found, tmp_path / 'data.json')
     stored = open_stored_splits(tmp_path / 'data.json')
     for part in 'train', 'val', 'test':
         before, after = getattr(found, part), getattr(stored, part)
@@ -161,7 +162,7 @@ def test_stored_splits_are_the_same(data, tmp_path, form):
 def test_images_that_come_later_change_no_split(data, tmp_path):
     folder = shutil.copytree(data[1] / 'flat', tmp_path / 'flat')
     found = open_datasets([folder])
-    found.save(tmp_path / 'data.json')
+    save_splits(found, tmp_path / 'data.json')
     for i in range(5):
         paint(folder / f'new{i}.png', 8000 + i)
         (folder / f'new{i}.xml').write_text(annotation([]))
@@ -181,7 +182,7 @@ def test_images_that_come_later_change_no_split(data, tmp_path):
 )
 def test_files_that_hold_no_splits(data, tmp_path, change):
     file = tmp_path / 'data.json'
-    open_datasets([data[1] / 'flat']).save(file)
+    save_splits(open_datasets([data[1] / 'flat']), file)
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(ValueError, match='data.json: not a list of splits'):
         open_stored_splits(file)

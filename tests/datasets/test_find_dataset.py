@@ -193,6 +193,14 @@ def test_vocs_lists(tmp_path):
         find_dataset(tmp_path)
 
 
+def test_vocs_lists_with_other_names(tmp_path):
+    root = write(tmp_path, {'a': annotation(OBJECTS)}, 'Training')
+    (root / 'ImageSets/Main/fold_2.txt').write_text('a\n')
+    found = find_dataset(root)
+    assert found.splits == ('train', 'fold_2') and found.open('train').ids == ['a']
+    assert found.find_list('train') == 'Training'
+
+
 def test_a_coco_file_and_its_images(tmp_path):
     content = coco([(7, 2, [1, 2, 10, 20], 0)])
     file, images = write_coco(tmp_path / 'data', content)
@@ -272,6 +280,12 @@ def test_entries_that_do_not_exist(tmp_path):
         assert find_dataset(write_yolo(tmp_path / 'b', yaml)).splits == ('train', 'val')
 
 
+#: Each line refers to the one before ten times.
+LAUGHS = 'x0: &x0 [a]\n' + ''.join(
+    f'x{i}: &x{i} [{", ".join([f"*x{i - 1}"] * 10)}]\n' for i in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     ('yaml', 'message'),
     [
@@ -280,13 +294,24 @@ def test_entries_that_do_not_exist(tmp_path):
         ('names: [a, a]\n', 'expected each name once'),
         ('names: 3\n', 'names is 3, expected a list'),
         ('names: [a]\ntrain: 3\n', 'train is 3, expected a path'),
-        ('names: &x [*x]\n', r'names|YAML'),
+        ('names: [a]\ntrain: /\n', "train is '/', which holds this file"),
+        ('names: [a]\nval: ../..\n', "val is '../..', which holds this file"),
+        ('names: &x [*x]\n', 'names holds .*, expected a name'),
+        ('nc: 3\nnames: [a, b]\n', 'nc is 3, and there are 2 names'),
+        (LAUGHS + 'names: [*x9]\n', 'names holds .*, expected a name'),
+        (LAUGHS + 'names: *x9\ntrain: *x9\n', 'expected a path'),
         ('!!python/object/apply:os.system [ls]\n', 'no YAML'),
     ],
 )
 def test_wrong_data_yaml(tmp_path, yaml, message):
     with pytest.raises((ValueError, TypeError), match=message):
         find_dataset(write_yolo(tmp_path, yaml))
+
+
+def test_a_data_yaml_without_label_files_is_another_formats(forms, tmp_path):
+    folder = shutil.copytree(forms[1] / 'coco', tmp_path / 'coco')
+    (folder / 'data.yaml').write_text('train: images\nval: images\nnames: [bolt]\n')
+    assert find_dataset(folder).format == 'coco'
 
 
 def test_lists_of_images(tmp_path):

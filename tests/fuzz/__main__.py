@@ -22,6 +22,8 @@ PARSERS = (
     'VOC annotation',
     'VOC list',
     'COCO',
+    'YOLO labels',
+    'YOLO data.yaml',
     'image',
     'npz',
     'detector',

@@ -20,6 +20,7 @@ import numpy as np
 with atheris.instrument_imports(include=['chainer_ssd', 'PIL']):
     from chainer_ssd import COCOBboxDataset, SSDMini, VOCBboxDataset, load_detector, read_image
     from chainer_ssd._files import read_json, read_npz
+    from chainer_ssd.datasets import find_dataset
     from chainer_ssd.links import save_detector
     from chainer_ssd.runtime.snapshot.record import read_record, write_record
 
@@ -124,6 +125,52 @@ class COCOFile(Parser):
         COCOBboxDataset(file, self.folder)
 
 
+class YOLOFolder(Parser):
+    """A folder with data.yaml, one image and its label file."""
+
+    names = b'train: images\nval: images\nnames: [bolt, nut]\n'
+    labels = b'0 0.5 0.5 0.25 0.5\n1 .1 .2 .3 .4 .5 .6\r\n'
+
+    def write(self, names, labels):
+        for name, file, content in (
+            ('', 'data.yaml', names),
+            ('images', 'a.png', encode_png(np.zeros((6, 8, 3), np.uint8))),
+            ('labels', 'a.txt', labels),
+        ):
+            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name / file).write_bytes(content)
+        find_dataset(self.folder).open('train')
+
+
+class YOLOLabels(YOLOFolder):
+    words = ('nan', 'inf', '1e999', '-1', '0,5', '7', '1_0', '\u0660')
+    seeds = YOLOFolder.labels, b'', b'\xef\xbb\xbf0 1 1 1 1'
+
+    def read(self, data):
+        self.write(self.names, data)
+
+
+class YOLOConfig(YOLOFolder):
+    words = (
+        *('names:', 'train:', 'val:', 'path:', 'nc:', '../', '/', '[', ']', '{', '}', '&a', '*a'),
+        *(
+            '!!python/name:os',
+            '!!binary',
+            '!!timestamp',
+            '<<:',
+            '? ',
+            '~',
+            '1e999',
+            '|',
+            '2001-1-1',
+        ),
+    )
+    seeds = YOLOFolder.names, b'names: {0: a, 1: b}\npath: .\nnc: 2\ntrain: [images]\n'
+
+    def read(self, data):
+        self.write(data, self.labels)
+
+
 class Image(Parser):
     def __init__(self, folder):
         super().__init__(folder)
@@ -195,6 +242,8 @@ PARSERS = {
     'VOC annotation': VOCAnnotation,
     'VOC list': VOCList,
     'COCO': COCOFile,
+    'YOLO labels': YOLOLabels,
+    'YOLO data.yaml': YOLOConfig,
     'image': Image,
     'npz': Npz,
     'detector': Detector,

@@ -37,6 +37,7 @@ _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _N_SAMPLE = 20
 _MAX_BYTES = 8 * 2**30
 _MAX_FOLDERS = 1000
+_MAX_FILES = 100
 
 
 class COCOFiles(NamedTuple):
@@ -138,7 +139,8 @@ def find_coco(path: str, tree: FileTree) -> COCOSplits | None:
     for names in (
         [file for file in files if file.rpartition('/')[2].casefold() == _ROBOFLOW_FILE],
         [file for file in files if file.rpartition('/')[2].startswith('instances_')],
-        files,
+        # Formats with a file for each image, such as LabelMe's, are not COCO's.
+        files if len(files) <= _MAX_FILES else [],
     ):
         found = [file for file in names if is_coco(tree.path(file))]
         if found:
@@ -201,13 +203,12 @@ def find_image_root(file: str, split: str | None = None) -> str:
         for match, _ in zip(_FILE_NAME.finditer(content.replace(b'\0', b'')), range(_N_SAMPLE))
     ]
     best, best_count = os.path.dirname(file) or '.', 0
-    folders = list(_list_near_folders(os.path.dirname(file) or '.'))
-    folders.sort(key=lambda folder: find_split(os.path.basename(folder)) != split)
-    for folder in folders:
-        count = sum(_exists(folder, name) for name in names)
-        if count > best_count:
-            best, best_count = folder, count
-        if count == len(names):
+    for folders in _list_near_folders(os.path.dirname(file) or '.'):
+        for folder in sorted(folders, key=lambda f: find_split(os.path.basename(f)) != split):
+            count = sum(_exists(folder, name) for name in names)
+            if count > best_count:
+                best, best_count = folder, count
+        if best_count == len(names):
             break
     if names and not best_count:
         raise FileNotFoundError(
@@ -224,13 +225,12 @@ def _exists(folder: str, name: str) -> bool:
     )
 
 
-def _list_near_folders(folder: str) -> Iterator[str]:
-    """Yield a folder, the ones in it, its parent, and the ones in that, near ones first."""
-    yield folder
-    yield from _walk_folders(folder)
+def _list_near_folders(folder: str) -> Iterator[list[str]]:
+    """Yield a folder, then the ones in it, then its parent with the ones in that."""
+    yield [folder]
+    yield list(_walk_folders(folder))
     parent = os.path.dirname(os.path.abspath(folder))
-    yield parent
-    yield from _walk_folders(parent)
+    yield [parent, *_walk_folders(parent)]
 
 
 def _walk_folders(folder: str) -> Iterator[str]:

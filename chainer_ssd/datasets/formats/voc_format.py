@@ -146,7 +146,8 @@ def _find_lists(root: str) -> VOCLists | None:
     if len(lists) == 1 and find_split(lists[0]) is None:  # such as CVAT's default
         splits = {ALL: lists[0]}
     else:
-        splits = {name: name for name in lists}
+        splits = {find_split(name) or name: name for name in lists}
+        splits.update({name: name for name in lists if name in splits})
     return VOCLists(root, 'lists in ImageSets/Main', splits)
 
 

@@ -137,7 +137,9 @@ def find_yolo(path: str, tree: FileTree) -> YOLOFiles | None:
             )
         configs = named
     if configs:
-        return open_yolo_yaml(path, configs[0], tree)
+        found = open_yolo_yaml(path, configs[0], tree)
+        has_labels = any(pair.annotation_file for s in found.splits for pair in found.list_files(s))
+        return found if has_labels else None
     label_names = _find_class_file(path, tree)
     splits = _find_splits(path, tree)
     if splits is None or (label_names is None and not _are_labels(splits)):

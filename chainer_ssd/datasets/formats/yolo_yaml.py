@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from chainer_ssd._extras import require
 from chainer_ssd._files import read_bytes
-from chainer_ssd._options import check_label_names
-from chainer_ssd.datasets._messages import quote, shorten
+from chainer_ssd._options import check_label_names, short_repr
+from chainer_ssd.datasets._messages import shorten
 from chainer_ssd.datasets.formats.file_tree import find_split
 
-_MAX_BYTES = 2**20
+_MAX_BYTES = 2**18
 _SPLIT_KEYS = {'train': ('train',), 'val': ('val', 'valid', 'validation'), 'test': ('test',)}
 
 
@@ -63,26 +63,38 @@ def read_yolo_yaml(file: str) -> YOLOConfig | None:
         for value in values if isinstance(values, list) else [values]:
             if not isinstance(value, str):
                 raise ValueError(
-                    f'{shorten(file, 300)}: {split} is {quote(value)}, expected a path'
+                    f'{shorten(file, 300)}: {split} is {short_repr(value)}, expected a path'
                 )
             place = _find_place(file, config.get('path'), value)
+            if place is not None and _holds(place, file):
+                raise ValueError(
+                    f'{shorten(file, 300)}: {split} is {short_repr(value)}, which holds this file, '
+                    'expected a folder of images'
+                )
             if place is None:
                 missing[split] = value
             else:
                 places.setdefault(split, []).append(place)
-    return YOLOConfig(file, _read_names(file, config['names']), places, missing)
+    names = _read_names(file, config['names'])
+    if isinstance(config.get('nc'), int) and config['nc'] != len(names):
+        raise ValueError(
+            f'{shorten(file, 300)}: nc is {config["nc"]}, and there are {len(names)} names'
+        )
+    return YOLOConfig(file, names, places, missing)
 
 
 def _read_names(file: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise ValueError(
-                f'{shorten(file, 300)}: names have the numbers {quote(list(names))}, expected '
+                f'{shorten(file, 300)}: names have the numbers {short_repr(list(names))}, expected '
                 f'0 to {len(names) - 1}'
             )
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise ValueError(f'{shorten(file, 300)}: names is {quote(names)}, expected a list of names')
+        raise ValueError(
+            f'{shorten(file, 300)}: names is {short_repr(names)}, expected a list of names'
+        )
     # YAML reads some names as other types, such as 1 and yes.
     return check_label_names(
         [_to_name(name, file) for name in names], name=f'{shorten(file, 300)}: names'
@@ -93,8 +105,14 @@ def _to_name(name: Any, file: str) -> str:
     if isinstance(name, bool):
         return 'yes' if name else 'no'
     if not isinstance(name, (str, int, float)):
-        raise ValueError(f'{shorten(file, 300)}: names holds {quote(name)}, expected a name')
+        raise ValueError(f'{shorten(file, 300)}: names holds {short_repr(name)}, expected a name')
     return ' '.join(str(name).split())
+
+
+def _holds(place: str, file: str) -> bool:
+    """Return whether a folder lies above the folder of a file. Its walk could have no end."""
+    place, folder = os.path.realpath(place), os.path.dirname(os.path.realpath(file))
+    return place != folder and folder.startswith(os.path.join(place, ''))
 
 
 def _find_place(file: str, base: Any, value: str) -> str | None:
