@@ -57,6 +57,7 @@ def check_classes(
     train: Sequence[ImageRecord],
     test: Sequence[ImageRecord],
     source: str,
+    val: Sequence[ImageRecord] = (),
 ) -> Iterator[Finding]:
     """Yield the faults of class names.
 
@@ -68,9 +69,11 @@ def check_classes(
         The splits.
     source : str
         File for findings that belong to no other file.
+    val : sequence of ImageRecord
+        Images that a model is chosen by.
     """
     names = [count.name for count in counts]
-    for record in {each.name: each for each in (*train, *test)}.values():
+    for record in {each.name: each for each in (*train, *test, *val)}.values():
         for unknown in sorted({each.name for each in record.objects} - set(names)):
             text = f'{unknown} is not among the classes {", ".join(names)}'
             yield make_finding('unknown class', record.annotation_file, text, record.image_file)

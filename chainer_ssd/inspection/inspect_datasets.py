@@ -72,7 +72,7 @@ def inspect_datasets(
     for number, choice in enumerate(choices):
         for part, (split, images) in choice.items():
             if (number, split) not in read:
-                read[number, split], more = read_records(found[number], split)
+                read[number, split], more = _read_with_unique_names(found[number], split)
                 findings += more
             records = read[number, split]
             if images is not None:
@@ -80,17 +80,37 @@ def inspect_datasets(
             parts[part] += records
     # An image of two splits has one annotation with its faults.
     findings = list(dict.fromkeys(findings))
-    train, test = parts['train'] + parts['val'], parts['test']
     root = ', '.join(each.path for each in found)
+    everything = [record for records in parts.values() for record in records]
     if label_names is None:
-        label_names = _find_names(found, [*train, *test])
+        label_names = _find_names(found, everything)
     if classes is not None:
-        findings += _find_unknown(label_names, [*train, *test])
-        train, test = (_keep_classes(records, classes) for records in (train, test))
+        findings += _find_unknown(label_names, everything)
+        parts = {part: _keep_classes(records, classes) for part, records in parts.items()}
         label_names = classes
     return inspect_records(
-        root, found[0].path, train, test, findings, model, label_names, iou_thresh, reads_pixels
+        root,
+        found[0].path,
+        parts['train'],
+        parts['test'],
+        findings,
+        model,
+        label_names,
+        iou_thresh,
+        reads_pixels,
+        parts['val'],
     )
+
+
+def _read_with_unique_names(
+    found: FoundDataset, split: str
+) -> tuple[list[ImageRecord], list[Finding]]:
+    """Return the records of a split, whose names are those of no image in another folder."""
+    records, findings = read_records(found, split)
+    return [
+        record._replace(name=record.image_file or f'{record.annotation_file} {record.name}')
+        for record in records
+    ], findings
 
 
 def _select(path: str, records: Sequence[ImageRecord], images: Sequence[str]) -> list[ImageRecord]:

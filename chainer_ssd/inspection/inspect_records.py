@@ -27,6 +27,7 @@ def inspect_records(
     label_names: Sequence[str] | None,
     iou_thresh: float,
     reads_pixels: bool,
+    val: Sequence[ImageRecord] = (),
 ) -> Report:
     """Return the report on two splits.
 
@@ -42,18 +43,21 @@ def inspect_records(
         What was found while the files were read.
     model, label_names, iou_thresh, reads_pixels
         As for :func:`inspect_voc`.
+    val : sequence of ImageRecord
+        Images that a model is chosen by. They count in neither split, and have the same faults.
     """
     if label_names is None:
         label_names = sorted({each.name for record in train for each in record.objects})
     label_names = check_label_names(label_names)
-    sizes, digests = check_images([*train, *test], findings, reads_pixels)
+    others = [*test, *val]
+    sizes, digests = check_images([*train, *others], findings, reads_pixels)
     names = {record.name for record in train}
-    for record in (*train, *(each for each in test if each.name not in names)):
+    for record in (*train, *(each for each in others if each.name not in names)):
         size = sizes.get(record.image_file, record.annotated_size)
         findings += check_boxes(record, size, len(model.coder.default_bbox))
-    findings += find_equal_images(digests, train, test)
+    findings += find_equal_images(digests, train, others)
     counts = count_classes(train, test, label_names)
-    findings += check_classes(counts, train, test, source)
+    findings += check_classes(counts, train, test, source, val)
     order = list(KINDS)
     findings.sort(key=lambda finding: (order.index(finding.kind), finding.file))
     return Report(

@@ -129,7 +129,7 @@ def test_check_takes_any_format(forms, tmp_path, run_in_process, form):
     status, printed, errors = run_in_process('check', forms / form, '--insize', 32)
     assert status == 0, errors
     has_splits = form != 'flat'
-    numbers = (6, 3) if has_splits else (9, 0)
+    numbers = (4, 3) if has_splits else (9, 0)
     assert '{}: {} training images, {} test images'.format(forms / form, *numbers) in printed
     assert all(f'  {name}: ' in printed for name in LABEL_NAMES)
 
