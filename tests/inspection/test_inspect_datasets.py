@@ -91,12 +91,18 @@ def test_faults_of_a_coco_file(forms, model, tmp_path):
     annotations[3]['image_id'] = 99
     file.write_text(json.dumps(content))
     os.remove(folder / 'images' / content['images'][15]['file_name'])
+    content['images'][14]['file_name'] = '../images/../annotations/../../coco/images/a.png'
+    content['images'][13]['file_name'] = 'sub\\' + content['images'][13]['file_name']
+    (folder / 'images/sub').mkdir()
+    name = content['images'][13]['file_name']
+    os.rename(folder / 'images' / name[4:], folder / 'images/sub' / name[4:])
+    file.write_text(json.dumps(content))
     found = kinds(inspect_datasets([find_dataset(file)], model))
     assert found == {
         'box without area': 1,
         'unreadable box': 1,
         'object without name': 1,
-        'missing image': 2,
+        'missing image': 3,
     }
 
 

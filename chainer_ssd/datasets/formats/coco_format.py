@@ -12,6 +12,7 @@ import numpy as np
 
 from chainer_ssd._files import read_bytes
 from chainer_ssd.datasets._coco_annotation import (
+    find_images,
     index_by_id,
     is_integer,
     read_coco,
@@ -79,8 +80,7 @@ class COCOSplits(FoundDataset):
         pairs = []
         for image in index_by_id(read_coco(file)['images'], file, 'images').values():
             name = str(image.get('file_name'))
-            path = os.path.join(image_root, name)
-            pairs.append(FilePair(name, path if os.path.isfile(path) else '', file))
+            pairs.append(FilePair(name, _find_image(image, image_root, file), file))
         return tuple(pairs)
 
     def read_annotations(self, split: str) -> Iterator[tuple[FilePair, VOCAnnotation]]:
@@ -94,14 +94,21 @@ class COCOSplits(FoundDataset):
             by_image.setdefault(key if is_integer(key) else None, {})[row] = each
         for key, image in index_by_id(coco['images'], file, 'images').items():
             name = str(image.get('file_name'))
-            path = os.path.join(image_root, name)
-            pair = FilePair(name, path if os.path.isfile(path) else '', file)
+            pair = FilePair(name, _find_image(image, image_root, file), file)
             found = _read_objects(by_image.pop(key, {}), categories, key, name, file)
             yield pair, VOCAnnotation(found[0], read_image_size(image), found[1])
         for key, others in by_image.items():  # of no image
             reason = f'there is no image with its image_id {quote(key)}'
             problems = tuple(AnnotationProblem(file, '', row, 'no_image', reason) for row in others)
             yield FilePair('', '', None), VOCAnnotation((), None, problems)
+
+
+def _find_image(image: Mapping[str, Any], image_root: str, file: str) -> str:
+    """Return the file of an image, empty if it is missing or outside of the folder."""
+    try:
+        return find_images({image['id']: image}, image_root, file)[1][0]
+    except (OSError, ValueError):
+        return ''
 
 
 def _read_objects(

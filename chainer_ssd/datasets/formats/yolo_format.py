@@ -158,7 +158,7 @@ def open_yolo_yaml(path: str, config: YOLOConfig, tree: FileTree) -> YOLOFiles:
         )
     name = os.path.basename(config.file)
     splits = {
-        split: [pair for place in places for pair in _list_place(place)]
+        split: list(dict.fromkeys(pair for place in places for pair in _list_place(place)))
         for split, places in config.places.items()
     }
     if 'train' not in splits:  # the paths of another machine
