@@ -95,10 +95,11 @@ class DataSplits(NamedTuple):
             is_held_out = any(
                 choice[part].images is not None for choice in self.choices if part in choice
             )
-            how = f', held out by content, seed {self.options["seed"]}' if is_held_out else ''
             source = f'split {", ".join(splits)}' if set(splits) != {ALL} else 'no split of its own'
-            text = f'{len(dataset)} images, {n_object} objects ({source}'
-            yield f'  {part}: {text}{how if part != "train" else ""})'
+            if is_held_out and part != 'train':
+                of = '' if set(splits) == {ALL} else f'of {source} '
+                source = f'held out {of}by content, seed {self.options["seed"]}'
+            yield f'  {part}: {len(dataset)} images, {n_object} objects ({source})'
         for part in PARTS:
             left_out = _count_left_out(getattr(self, part))
             if left_out:
