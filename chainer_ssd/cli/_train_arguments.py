@@ -6,11 +6,10 @@ import argparse
 
 from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
 from chainer_ssd.cli._arguments import add_gpu_argument, integer, number
+from chainer_ssd.cli._data_arguments import add_data_arguments, add_split_arguments
 from chainer_ssd.cli._load_data import (
     TEST_SPLIT,
     TRAIN_SPLIT,
-    add_data_arguments,
-    add_split_arguments,
 )
 from chainer_ssd.cli._recipe import get_recipe
 from chainer_ssd.cli._training_data import AUGMENTATIONS

@@ -19,10 +19,10 @@ import chainer
 from chainer_ssd._files import replace_file, write_json
 from chainer_ssd._options import check_fraction, check_positive_number
 from chainer_ssd.cli._arguments import exit_in_one_line, integer, number
+from chainer_ssd.cli._data_arguments import add_data_arguments
 from chainer_ssd.cli._load_data import (
     TEST_SPLIT,
     TRAIN_SPLIT,
-    add_data_arguments,
     split_names,
 )
 from chainer_ssd.datasets import choose_splits, find_dataset, read_label_names

@@ -30,7 +30,8 @@ import chainer
 
 from chainer_ssd._files import read_json, write_json
 from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
-from chainer_ssd.cli._load_data import SPLITS_FILE, add_data_arguments, load_shapes
+from chainer_ssd.cli._data_arguments import add_data_arguments
+from chainer_ssd.cli._load_data import SPLITS_FILE, load_shapes
 from chainer_ssd.datasets import (
     VOCBboxDataset,
     find_dataset,

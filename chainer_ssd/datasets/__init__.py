@@ -3,6 +3,7 @@
 from chainer_ssd.datasets._image_lookup import ImageFolder
 from chainer_ssd.datasets.annotation_problem import AnnotationProblem
 from chainer_ssd.datasets.bbox_subset import BboxSubset
+from chainer_ssd.datasets.choose_splits import ChosenSplit, choose_splits
 from chainer_ssd.datasets.class_names import (
     VOC_LABEL_NAMES,
     find_similar_names,
@@ -10,22 +11,16 @@ from chainer_ssd.datasets.class_names import (
     voc_bbox_label_names,
 )
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
-from chainer_ssd.datasets.data_splits import (
-    ChosenSplit,
-    DataSplits,
-    choose_splits,
-    open_datasets,
-    open_split,
-    open_stored_splits,
-    save_splits,
-)
+from chainer_ssd.datasets.data_splits import DataSplits
 from chainer_ssd.datasets.find_dataset import FORMATS, find_dataset
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
 from chainer_ssd.datasets.joined_bbox_dataset import JoinedBboxDataset
+from chainer_ssd.datasets.open_datasets import open_datasets, open_split
 from chainer_ssd.datasets.orientation import OrientationDecision, decide_orientation
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
 from chainer_ssd.datasets.skip_unreadable import SkipUnreadable
 from chainer_ssd.datasets.split_by_content import split_by_content
+from chainer_ssd.datasets.stored_splits import open_stored_splits, save_splits
 from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject, read_voc_annotation
 from chainer_ssd.datasets.voc_bbox_dataset import VOCBboxDataset
 from chainer_ssd.datasets.voc_list import (
