@@ -22,6 +22,7 @@ from chainer_ssd.datasets.formats.file_tree import (
 )
 from chainer_ssd.datasets.formats.pairing import StemIndex
 from chainer_ssd.datasets.formats.voc_format import drop_unsplit
+from chainer_ssd.datasets.formats.yolo_place import list_place
 from chainer_ssd.datasets.formats.yolo_yaml import YOLOConfig, read_yolo_yaml
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
 from chainer_ssd.datasets.joined_bbox_dataset import JoinedBboxDataset
@@ -158,7 +159,7 @@ def open_yolo_yaml(path: str, config: YOLOConfig, tree: FileTree) -> YOLOFiles:
         )
     name = os.path.basename(config.file)
     splits = {
-        split: list(dict.fromkeys(pair for place in places for pair in _list_place(place)))
+        split: list(dict.fromkeys(pair for place in places for pair in list_place(place)))
         for split, places in config.places.items()
     }
     if 'train' not in splits:  # the paths of another machine
@@ -177,46 +178,6 @@ def _check_places(config: YOLOConfig, splits: Mapping[str, Sequence[FilePair]]) 
     for split, pairs in splits.items():
         if not pairs:
             raise ValueError(f'{shorten(config.file, 300)}: no image in its entry {split}')
-
-
-def _list_place(place: str) -> list[FilePair]:
-    """Return the images of a folder or of a list, with their label files."""
-    if os.path.isdir(place):
-        tree = FileTree(place)
-        images = sorted(tree.path(file) for file in tree.images)
-    else:
-        folder = os.path.dirname(place)
-        images = [_find_listed(folder, line, place) for line in read_list_lines(place) if line]
-    return [FilePair(image, image, _find_label_file(image)) for image in images]
-
-
-def _find_listed(folder: str, line: str, place: str) -> str:
-    """Return the image that a line of a list names, in the folder of the list or below it."""
-    parts = [part for part in line.replace('\\', '/').split('/') if part not in ('', '.')]
-    if '..' in parts:
-        raise ValueError(
-            f'{shorten(place, 300)}: {quote(line)} leads out of its folder, expected a name in it'
-        )
-    for n in range(len(parts)):
-        path = os.path.join(folder, *parts[n:])
-        if os.path.isfile(path):
-            return path
-    raise FileNotFoundError(f'{shorten(place, 300)}: no such image: {quote(line)}')
-
-
-def _find_label_file(image: str) -> str | None:
-    """Return the label file of an image, by the rule of YOLO's own loaders, then near it."""
-    folder, name = os.path.split(os.path.splitext(image)[0] + '.txt')
-    parts = folder.split(os.sep)
-    folders = [folder]
-    for n in reversed(range(len(parts))):
-        if parts[n].casefold() == 'images':
-            for labels in ('labels', 'Labels', 'LABELS'):
-                folders.insert(0, os.sep.join([*parts[:n], labels, *parts[n + 1 :]]))
-            break
-    folders += [os.path.join(folder, 'labels'), os.path.join(folder, '..', 'labels')]
-    paths = (os.path.join(each, name) for each in folders)
-    return next((os.path.normpath(path) for path in paths if os.path.isfile(path)), None)
 
 
 def _find_splits(path: str, tree: FileTree) -> dict[str, list[FilePair]] | None:
@@ -238,7 +199,7 @@ def _find_splits(path: str, tree: FileTree) -> dict[str, list[FilePair]] | None:
         for file in tree.with_suffix(['.txt']):
             split = find_split(stem_of(file))
             if split and any(map(_names_image, read_list_lines(tree.path(file)))):
-                listed[split] = _list_place(tree.path(file))
+                listed[split] = list_place(tree.path(file))
         return listed or splits
     return drop_unsplit(path, splits)
 
