@@ -28,7 +28,7 @@ from typing import Any
 
 import chainer
 
-from chainer_ssd._files import read_json, write_json
+from chainer_ssd._files import write_json
 from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
 from chainer_ssd.cli._data_arguments import add_data_arguments
 from chainer_ssd.cli._load_data import SPLITS_FILE, load_shapes
@@ -37,6 +37,7 @@ from chainer_ssd.datasets import (
     find_dataset,
     open_split,
     open_stored_splits,
+    read_stored_splits,
 )
 from chainer_ssd.evaluation import (
     detect_batches,
@@ -184,12 +185,14 @@ def load_found(
         raise ValueError('--dataset and --root do not go with --data')
     leaves_out_others = False
     if os.path.isfile(stored):
-        chosen = read_json(stored)
-        leaves_out_others = chosen.get('classes') is not None
+        chosen = read_stored_splits(stored)
+        leaves_out_others = chosen['classes'] is not None
         known = {os.path.realpath(each['path']) for each in chosen['data']}
         given = {os.path.realpath(find_dataset(path, args.format).path) for path in args.data or ()}
         if not args.data or known == given:
-            splits = open_stored_splits(stored, None)
+            splits = open_stored_splits(stored)
+            if tuple(splits.label_names) != tuple(label_names):
+                raise ValueError(f'{stored}: other classes than those of the detector beside it')
             parts = {name: getattr(splits, name) for name in ('train', 'val', 'test')}
             part = args.split or DEFAULT_SPLIT
             if parts.get(part) is not None:

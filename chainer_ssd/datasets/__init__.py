@@ -20,7 +20,7 @@ from chainer_ssd.datasets.orientation import OrientationDecision, decide_orienta
 from chainer_ssd.datasets.shapes_bbox_dataset import ShapesBboxDataset
 from chainer_ssd.datasets.skip_unreadable import SkipUnreadable
 from chainer_ssd.datasets.split_by_content import split_by_content
-from chainer_ssd.datasets.stored_splits import open_stored_splits, save_splits
+from chainer_ssd.datasets.stored_splits import open_stored_splits, read_stored_splits, save_splits
 from chainer_ssd.datasets.voc_annotation import VOCAnnotation, VOCObject, read_voc_annotation
 from chainer_ssd.datasets.voc_bbox_dataset import VOCBboxDataset
 from chainer_ssd.datasets.voc_list import (
@@ -65,6 +65,7 @@ __all__ = [
     'open_split',
     'open_stored_splits',
     'read_label_names',
+    'read_stored_splits',
     'read_voc_annotation',
     'read_voc_list',
     'read_yolo_image_size',

@@ -82,7 +82,7 @@ def open_stored_splits(
         If the file was not written by ``save_splits``. If the number of data sets differs, or
         an image is missing.
     """
-    stored = _read_stored(os.fspath(file))
+    stored = read_stored_splits(file)
     data = stored['data']
     if paths is not None and len(paths) != len(data):
         raise ValueError(
@@ -107,7 +107,26 @@ def open_stored_splits(
     return opened.collect(choices, options)
 
 
-def _read_stored(file: str) -> dict[str, Any]:
+def read_stored_splits(file: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of a file that :func:`save_splits` has written.
+
+    Parameters
+    ----------
+    file : str or path
+        The JSON file.
+
+    Returns
+    -------
+    dict
+        Its keys are described at :func:`save_splits`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it was not written by ``save_splits``.
+    """
     stored = read_json(file)
     try:
         for each in stored['data']:
@@ -122,6 +141,7 @@ def _read_stored(file: str) -> dict[str, Any]:
             raise ValueError(f'version {quote(stored["version"])}')
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f'{shorten(file, 300)}: not a list of splits that chainer-ssd train wrote: {error}'
+            f'{shorten(os.fspath(file), 300)}: not a list of splits that chainer-ssd train wrote: '
+            f'{error}'
         ) from error
     return stored

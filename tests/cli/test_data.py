@@ -106,6 +106,14 @@ def test_several_data_sets_and_classes(forms, voc_root, tmp_path, run_in_process
     assert status == 0 and 'left out on purpose' in printed, errors
 
 
+@pytest.mark.parametrize('content', ['[]', '{}', '{"data": 3}', 'x'])
+def test_a_broken_data_json_is_named(write_detector, tmp_path, run_in_process, content):
+    write_detector(tmp_path)
+    (tmp_path / 'data.json').write_text(content)
+    status, _, errors = run_in_process('evaluate', tmp_path)
+    assert status == 2 and errors.count('\n') == 1 and f'{tmp_path}/data.json: not a ' in errors
+
+
 def test_a_resumed_training_keeps_its_images(forms, tmp_path, run_in_process):
     data, out = shutil.copytree(forms / 'flat', tmp_path / 'flat'), tmp_path / 'out'
     options = ('--snapshot-interval', 2, '--val', 0.3)
