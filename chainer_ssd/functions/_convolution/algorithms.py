@@ -11,7 +11,7 @@ from chainer_ssd.functions._convolution import columns, pointwise, winograd
 from chainer_ssd.functions._convolution.geometry import Geometry
 
 #: Winograd's algorithm pays off with this many channels, and with this many tiles in the batch.
-MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_TILES = 16, 32
+MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_TILES = 16, 64
 
 #: It needs at most this fraction of the multiplications of the definition. At the edge of the
 #: output, tiles are incomplete.

@@ -21,6 +21,9 @@ from chainer_ssd.functions._convolution.blocks import (
 )
 from chainer_ssd.functions._convolution.geometry import Geometry
 
+#: Images with fewer pixels are multiplied together, because small products are slow.
+MIN_PIXELS = 128
+
 
 def forward(x: Array, W: Array, b: Array | None, y: Array, geometry: Geometry, dtype: Any) -> None:
     """Write the convolution to ``y``.
@@ -79,11 +82,10 @@ def gradients(
     shape = len(W), math.prod(W.shape[1:])
     total = None
     for block in _make_blocks(x, W, geometry, dtype):
-        grads = xp.ascontiguousarray(gy[block.images, :, block.rows], dtype)
-        grads = grads.reshape(*grads.shape[:2], -1)
+        grads = _as_matrices(gy[block.images, :, block.rows], dtype)
         if gW is not None:
             columns = _make_columns(x, block, W.shape, geometry, dtype)
-            total = add_products(grads, columns, total)
+            total = add_products(grads, columns.reshape(len(grads), -1, shape[1]), total)
         if gx is not None:
             columns = scratch(xp, 'columns', (len(grads), grads.shape[2], shape[1]), dtype)
             xp.matmul(grads.swapaxes(1, 2), weights, out=columns)
@@ -122,6 +124,17 @@ def add_products(a: Array, b: Array, total: Array | None) -> Array:
         else:
             total += product
     return total
+
+
+def _as_matrices(gy: Array, dtype: Any) -> Array:
+    """Return gradients as (images, OC, P), or small images side by side as (1, OC, P)."""
+    xp = get_array_module(gy)
+    n_image, n_out, height, width = gy.shape
+    if height * width >= MIN_PIXELS:
+        return xp.ascontiguousarray(gy, dtype).reshape(n_image, n_out, -1)
+    grads = scratch(xp, 'grads', (n_image, height, width, n_out), dtype)
+    xp.copyto(grads, gy.transpose(0, 2, 3, 1))
+    return grads.reshape(1, -1, n_out).swapaxes(1, 2)
 
 
 def _as_rows(W: Array, dtype: Any) -> Array:

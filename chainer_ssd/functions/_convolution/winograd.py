@@ -26,6 +26,9 @@ N_PRODUCT = 16
 #: A block has at least this many tiles if the batch has them. Fewer make slow products.
 MIN_TILES = 320
 
+#: Kernels (pairs of an input and an output channel) that are transformed at once.
+MAX_WEIGHTS_IN_CACHE = 8192
+
 
 def forward(x: Array, W: Array, b: Array | None, y: Array, geometry: Geometry, dtype: Any) -> None:
     """Write the convolution, see :func:`chainer_ssd.functions._convolution.columns.forward`."""
@@ -97,44 +100,53 @@ def _make_blocks(
 
 def _transform_weights(weights: Array, dtype: Any) -> Array:
     """Return G · w · Gᵀ of (3, 3, A, B) as (16, A, B)."""
-    # Rows of G: w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2
-    w = scratch(np, 'weights', weights.shape, dtype)
-    np.copyto(w, weights)
-    shape = weights.shape[2:]
-    half = scratch(np, 'half', (4, 3, *shape), dtype)
-    _apply_g(w, half)
-    factor = scratch(np, 'factor', (4, 4, *shape), dtype)
-    _apply_g(half.transpose(1, 0, 2, 3), factor.transpose(1, 0, 2, 3))
-    return factor.reshape(N_PRODUCT, *shape)
+    n_row, n_column = weights.shape[2:]
+    factor = scratch(np, 'factor', (4, 4, n_row, n_column), dtype)
+    for rows in _split_rows(n_row, n_column):
+        w = scratch(np, 'weights', (3, 3, rows.stop - rows.start, n_column), dtype)
+        # Rows of G: w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2
+        np.multiply(weights[:, :, rows], 0.25, out=w, casting='same_kind')
+        half = scratch(np, 'half', (4, *w.shape[1:]), dtype)
+        _apply_doubled_g(w, half)
+        _apply_doubled_g(half.swapaxes(0, 1), factor[:, :, rows].swapaxes(0, 1))
+    return factor.reshape(N_PRODUCT, n_row, n_column)
 
 
-def _apply_g(w: Array, out: Array) -> None:
-    np.copyto(out[0], w[0])
-    np.copyto(out[3], w[2])
+def _split_rows(n_row: int, n_column: int) -> list[slice]:
+    """Return ranges of rows of which a transform stays in the cache."""
+    step = max(MAX_WEIGHTS_IN_CACHE // n_column, 1)
+    return [slice(row, min(row + step, n_row)) for row in range(0, n_row, step)]
+
+
+def _apply_doubled_g(w: Array, out: Array) -> None:
+    np.multiply(w[0], 2, out=out[0])
+    np.multiply(w[2], 2, out=out[3])
     np.add(w[0], w[2], out=out[1])
     np.subtract(out[1], w[1], out=out[2])
     out[1] += w[1]
-    out[1:3] *= 0.5
 
 
 def _sum_weights(total: Array, gW: Array) -> None:
     """Write Gᵀ · total · G of (16, A, B) to (A, B, 3, 3)."""
-    shape = total.shape[1:]
-    total = total.reshape(4, 4, *shape)
-    half = scratch(np, 'half', (3, 4, *shape), total.dtype)
-    _apply_transposed_g(total, half)
-    w = scratch(np, 'weights', (3, 3, *shape), total.dtype)
-    _apply_transposed_g(half.transpose(1, 0, 2, 3), w.transpose(1, 0, 2, 3))
-    np.copyto(gW, w.transpose(2, 3, 0, 1), casting='same_kind')
+    n_row, n_column = total.shape[1:]
+    total = total.reshape(4, 4, n_row, n_column)
+    for rows in _split_rows(n_row, n_column):
+        half = scratch(np, 'half', (3, 4, rows.stop - rows.start, n_column), total.dtype)
+        _apply_doubled_transposed_g(total[:, :, rows], half)
+        w = scratch(np, 'weights', (3, *half.shape[:1], *half.shape[2:]), total.dtype)
+        _apply_doubled_transposed_g(half.swapaxes(0, 1), w.swapaxes(0, 1))
+        np.multiply(w.transpose(2, 3, 0, 1), 0.25, out=gW[rows], casting='same_kind')
 
 
-def _apply_transposed_g(u: Array, out: Array) -> None:
-    # u[3] has the opposite sign, see _spread_output
-    u[1:3] *= 0.5
-    np.add(u[1], u[2], out=out[0])
-    np.subtract(out[0], u[3], out=out[2])
-    out[0] += u[0]
+def _apply_doubled_transposed_g(u: Array, out: Array) -> None:
+    # Rows of 2 Gᵀ: 2 u0 + u1 + u2, u1 - u2, u1 + u2 + 2 u3. Here u[3] has the opposite sign, see
+    # _spread_output. Changes u.
     np.subtract(u[1], u[2], out=out[1])
+    u[1] += u[2]
+    u[0] *= 2
+    u[3] *= 2
+    np.add(u[0], u[1], out=out[0])
+    np.subtract(u[1], u[3], out=out[2])
 
 
 def _transform_input(x: Array, block: Block, tiles_x: int, geometry: Geometry, dtype: Any) -> Array:
