@@ -82,6 +82,7 @@ def block_size(request, monkeypatch):
         monkeypatch.setattr(blocks, 'BLOCK_BYTES', 1)
         monkeypatch.setattr(winograd, 'BLOCK_BYTES', 1)
         monkeypatch.setattr(winograd, 'MIN_TILES', 6)
+        monkeypatch.setattr(columns, 'MIN_PIXELS_OF_BLOCK', 1)
 
 
 @each_layer
@@ -124,6 +125,7 @@ def test_equals_chainers_function(
         patch.setattr(blocks, 'BLOCK_BYTES', block_bytes)
         patch.setattr(winograd, 'BLOCK_BYTES', block_bytes)
         patch.setattr(winograd, 'MIN_TILES', 1)
+        patch.setattr(columns, 'MIN_PIXELS_OF_BLOCK', 1)
         patch.setattr(algorithms, 'MIN_WINOGRAD_TILES', 1)
         patch.setattr(algorithms, 'MIN_WINOGRAD_CHANNELS', 3)
         assert_equals_chainers(*arrays, stride=stride, pad=pad, dilate=dilate, groups=groups)

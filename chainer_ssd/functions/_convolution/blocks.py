@@ -13,6 +13,9 @@ from chainer_ssd._array import Array, get_array_module
 #: Intermediate results of one block on a CPU, in bytes.
 BLOCK_BYTES = 1 << 20
 
+#: Larger scratch arrays are not kept. Their products take much longer than the page faults.
+MAX_WARM_BYTES = 8 << 20
+
 #: NumPy's innermost loop is over channels. If it is short, one copy for each channel is faster.
 MIN_CHANNELS_IN_ONE_COPY = 8
 
@@ -175,6 +178,8 @@ def scratch(xp: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
     if xp is not np:
         return xp.empty(shape, dtype)
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > MAX_WARM_BYTES:
+        return np.empty(shape, dtype)
     buffer = _memory.buffers.get(name)
     if buffer is None or buffer.size < size:
         buffer = _memory.buffers[name] = np.empty(size, 'u1')

@@ -24,6 +24,10 @@ from chainer_ssd.functions._convolution.geometry import Geometry
 #: Images with fewer pixels are multiplied together, because small products are slow.
 MIN_PIXELS = 128
 
+#: A block has about this many pixels at least, if the batch has them. Sums over blocks would
+#: otherwise take longer than products.
+MIN_PIXELS_OF_BLOCK = 320
+
 
 def forward(x: Array, W: Array, b: Array | None, y: Array, geometry: Geometry, dtype: Any) -> None:
     """Write the convolution to ``y``.
@@ -148,8 +152,9 @@ def _as_rows(W: Array, dtype: Any) -> Array:
 
 def _make_blocks(x: Array, W: Array, geometry: Geometry, dtype: Any) -> list[Block]:
     height, width = geometry.out_size
-    row_bytes = width * math.prod(W.shape[1:]) * np.dtype(dtype).itemsize
-    return make_blocks(len(x), height, row_bytes, block_bytes(x))
+    pixel_bytes = math.prod(W.shape[1:]) * np.dtype(dtype).itemsize
+    limit = max(block_bytes(x), MIN_PIXELS_OF_BLOCK * pixel_bytes)
+    return make_blocks(len(x), height, width * pixel_bytes, limit)
 
 
 def _make_padded(

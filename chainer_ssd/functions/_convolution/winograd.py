@@ -59,8 +59,9 @@ def gradients(
     n_out, n_in = W.shape[:2]
     height, width = geometry.out_size
     tiles_y, tiles_x = -(-height // 2), -(-width // 2)
-    total: Any = None
     factor: Any = None
+    carry: Any = None
+    total: Any = None
     if gx is not None:
         factor = _transform_weights(W.transpose(2, 3, 0, 1), dtype)
     for block in _make_blocks(len(x), tiles_y, tiles_x, n_in + n_out, dtype):
@@ -71,7 +72,7 @@ def gradients(
         if gx is not None:
             product = scratch(np, 'patches', (*spread.shape[:2], n_in), dtype)
             np.matmul(spread, factor, out=product)
-            _add_input(product, gx, block, tiles_x, geometry)
+            carry = _add_input(product, gx, block, tiles_x, geometry, carry)
     if gW is not None:
         if total is None:
             gW[...] = 0
@@ -212,8 +213,13 @@ def _spread_output(gy: Array, block: Block, tiles_x: int, dtype: Any) -> Array:
     return spread.reshape(N_PRODUCT, -1, n_out)
 
 
-def _add_input(product: Array, gx: Array, block: Block, tiles_x: int, geometry: Geometry) -> None:
-    """Write B · m · Bᵀ of overlapping patches (16, tiles, C) to the block's rows of ``gx``."""
+def _add_input(
+    product: Array, gx: Array, block: Block, tiles_x: int, geometry: Geometry, carry: Array
+) -> Array:
+    """Write B · m · Bᵀ of overlapping patches (16, tiles, C) to the block's rows of ``gx``.
+
+    ``carry`` is what the call for the block above returned, the part of the rows in common.
+    """
     n_image, n_row, n_in = block.n_image, block.n_row, product.shape[-1]
     m = product.reshape(4, 4, n_image, n_row, tiles_x, n_in)
     half = scratch(np, 'half', (4, n_image, n_row + 1, 2, tiles_x, n_in), product.dtype)
@@ -226,13 +232,13 @@ def _add_input(product: Array, gx: Array, block: Block, tiles_x: int, geometry: 
     padded = padded.reshape(n_image, 2 * n_row + 2, 2 * tiles_x + 2, n_in)
 
     # The last two rows also have a part from the next block of the same images.
-    carry = scratch(np, 'carry', (n_image, 2, *padded.shape[2:]), product.dtype)
     if block.first_row:
         padded[:, :2] += carry
+    rest = padded[:, -2:].copy()
     if not block.is_last:
-        np.copyto(carry, padded[:, -2:])
         padded = padded[:, :-2]
     copy_cropped(padded, gx[block.images], 2 * block.first_row - geometry.ph, geometry.pw)
+    return rest
 
 
 def _apply_b(m: Array, even: Array, odd: Array) -> None:
