@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any, Callable
 
 import numpy as np
 
 from chainer_ssd._array import Array, get_array_module
 from chainer_ssd.functions._convolution import columns, pointwise, winograd
 from chainer_ssd.functions._convolution.geometry import Geometry
+from chainer_ssd.functions._convolution.threads import map_parts
 
 #: Winograd's algorithm pays off with this many channels, and with this many tiles in the batch.
 MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_TILES = 16, 64
@@ -23,15 +25,19 @@ def convolve(x: Array, W: Array, b: Array | None, geometry: Geometry) -> Array:
     y = get_array_module(x).empty((len(x), len(W), *geometry.out_size), x.dtype)
     dtype = np.result_type(x.dtype, W.dtype, np.float32)
     algorithm = choose_algorithm(x, W, geometry)
-    for inputs, outputs in _split_channels(W, geometry.groups):
-        algorithm.forward(
-            x[:, inputs],
-            W[outputs],
-            None if b is None else b[outputs],
-            y[:, outputs],
-            geometry,
-            dtype,
-        )
+
+    def convolve_part(images: slice) -> None:
+        for inputs, outputs in _split_channels(W, geometry.groups):
+            algorithm.forward(
+                x[images, inputs],
+                W[outputs],
+                None if b is None else b[outputs],
+                y[images, outputs],
+                geometry,
+                dtype,
+            )
+
+    _map_parts(convolve_part, x, W, geometry)
     return y
 
 
@@ -41,20 +47,35 @@ def compute_gradients(
     """Return the gradients of the input and of the kernels, None where they are not needed."""
     xp = get_array_module(x)
     gx = xp.zeros(x.shape, x.dtype) if needs_gx else None
-    gW = xp.empty(W.shape, W.dtype) if needs_gW else None
     dtype = np.result_type(x.dtype, W.dtype, np.float32)
     algorithm = choose_algorithm(x, W, geometry)
-    for inputs, outputs in _split_channels(W, geometry.groups):
-        algorithm.gradients(
-            x[:, inputs],
-            W[outputs],
-            gy[:, outputs],
-            None if gx is None else gx[:, inputs],
-            None if gW is None else gW[outputs],
-            geometry,
-            dtype,
-        )
-    return gx, gW
+
+    def compute_part(images: slice) -> Array | None:
+        gW = xp.empty(W.shape, dtype) if needs_gW else None
+        for inputs, outputs in _split_channels(W, geometry.groups):
+            algorithm.gradients(
+                x[images, inputs],
+                W[outputs],
+                gy[images, outputs],
+                None if gx is None else gx[images, inputs],
+                None if gW is None else gW[outputs],
+                geometry,
+                dtype,
+            )
+        return gW
+
+    gW, *others = _map_parts(compute_part, x, W, geometry)
+    for other in others:
+        if gW is not None:
+            gW += other
+    return gx, None if gW is None else gW.astype(W.dtype, copy=False)
+
+
+def _map_parts(function: Callable[[slice], Any], x: Array, W: Array, geometry: Geometry) -> Any:
+    if not isinstance(x, np.ndarray):
+        return [function(slice(0, len(x)))]
+    n_product = len(x) * geometry.out_size[0] * geometry.out_size[1] * W.size
+    return map_parts(function, len(x), n_product)
 
 
 def choose_algorithm(x: Array, W: Array, geometry: Geometry) -> ModuleType:
