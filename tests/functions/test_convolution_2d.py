@@ -150,9 +150,9 @@ def test_winograds_algorithm_for_all_sizes(size, pad):
 
 
 @each_layer
-def test_float16(x_shape, W_shape, options, algorithm):
-    arrays = make(x_shape, W_shape, 'e')
-    arrays[1] = (arrays[1] / W_shape[1]).astype('e')
+def test_float16(xp, x_shape, W_shape, options, algorithm):
+    arrays = make(x_shape, W_shape, 'e', xp=xp)
+    arrays[1] = xp.asarray((arrays[1] / W_shape[1]).astype('e'))
     assert_equals_chainers(*arrays, **options)
 
 
@@ -196,8 +196,8 @@ def test_gradient_that_is_broadcast():
 
 
 @each_layer
-def test_no_images(x_shape, W_shape, options, algorithm):
-    x, W, b = make((0, *x_shape[1:]), W_shape)
+def test_no_images(xp, x_shape, W_shape, options, algorithm):
+    x, W, b = make((0, *x_shape[1:]), W_shape, xp=xp)
     y, gx, gW, gb = assert_equals_chainers(x, W, b, **options)
     assert len(y) == len(gx) == 0 and not gW.any() and not gb.any()
 
