@@ -14,13 +14,12 @@ else:
 NAME = 'torch'
 
 
-def layer_functions(layers):
-    """Return a function for the layers of ``bench_convolution``, by name."""
+def layer_runs(layers):
+    """Return a generator function for the layers of ``bench_convolution``, by name."""
     if torch is None:
         return {}
 
     def run():
-        results = []
         for x, W, options, gy, is_first in layers:
             x, W = torch.from_numpy(x), torch.from_numpy(W).requires_grad_()
             x.requires_grad_(not is_first)
@@ -33,9 +32,7 @@ def layer_functions(layers):
             )
             y.backward(torch.from_numpy(gy))
             grads = [W.grad] if is_first else [W.grad, x.grad]
-            results.append([y.detach().numpy(), *(grad.numpy() for grad in grads)])
-            x.grad = None
-        return results
+            yield [y.detach().numpy(), *(grad.numpy() for grad in grads)]
 
     return {NAME: run}
 

@@ -1,5 +1,7 @@
 """Convolutions and whole steps: Chainer, this package, and torch (oneDNN)."""
 
+import collections
+
 import chainer
 import chainer.functions as F
 import numpy as np
@@ -32,12 +34,14 @@ def cases():
 
 def compare_layers(title, layers):
     """Return the case of the given layers, forward and backward."""
-    functions = {
-        REFERENCE: lambda: [run_layer(F.convolution_2d, *layer) for layer in layers],
-        OWN: lambda: [run_layer(convolution_2d, *layer) for layer in layers],
-        **_torch.layer_functions(layers),
+    runs = {
+        REFERENCE: lambda: (run_layer(F.convolution_2d, *layer) for layer in layers),
+        OWN: lambda: (run_layer(convolution_2d, *layer) for layer in layers),
+        **_torch.layer_runs(layers),
     }
-    check(functions)
+    check(runs)
+    # Results are dropped layer by layer, as in a training.
+    functions = {name: lambda run=run: collections.deque(run(), 0) for name, run in runs.items()}
     return Case(
         title=f'{title}: forward + backward', functions=functions, reference=REFERENCE, goal=GOAL
     )
@@ -80,12 +84,11 @@ def run_layer(function, x, W, options, gy, is_first):
     return [y.array, W.grad] + ([] if is_first else [x.grad])
 
 
-def check(functions):
-    """Assert that all functions return the same arrays up to rounding."""
-    expected = functions[REFERENCE]()
-    for name, function in functions.items():
-        for found, arrays in zip(function(), expected):
-            for a, b in zip(found, arrays):
+def check(runs):
+    """Assert that all runs yield the same arrays up to rounding."""
+    for name, run in runs.items():
+        for found, expected in zip(run(), runs[REFERENCE]()):
+            for a, b in zip(found, expected):
                 np.testing.assert_allclose(a, b, rtol=0, atol=5e-6 * abs(b).max(), err_msg=name)
 
 

@@ -115,8 +115,8 @@ def test_small_batches_use_one_thread(batch, n_product):
 
 
 def test_without_threadpoolctl(monkeypatch):
-    monkeypatch.setattr(threads, '_threads', threads._Threads())
     monkeypatch.setattr(threads.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(threads, '_threads', threads._Threads())
     assert threads.map_parts(lambda images: images, 8, 10**12) == [slice(0, 8)]
     assert chainer.config.use_blocked_convolution == 'auto'
     assert np.isfinite(convolution_2d(*make((8, 16, 12, 12), (16, 16, 3, 3))).array).all()

@@ -24,6 +24,7 @@ class _Threads:
         self.lock = threading.Lock()
         self.executor: Any = None
         self._controller: Any = None
+        self._is_installed = importlib.util.find_spec('threadpoolctl') is not None
 
     def find_blas(self) -> Any:
         """Return threadpoolctl's controller of the BLAS that NumPy uses, or None.
@@ -31,7 +32,7 @@ class _Threads:
         The number of threads of OpenBLAS with pthreads holds for all threads of the process. Other
         libraries are left as they are.
         """
-        if self._controller is None and importlib.util.find_spec('threadpoolctl') is not None:
+        if self._controller is None and self._is_installed:
             import threadpoolctl
 
             self._controller = threadpoolctl.ThreadpoolController().select(user_api='blas')
