@@ -70,6 +70,15 @@ def test_the_convolutions_agree():
 
 
 def test_a_step_without_a_loss_updates_the_model():
-    case = bench_convolution.compare_steps(lambda: SSDMini(3, 32), 32, 2)
+    models = []
+
+    def make():
+        models.append(SSDMini(3, 32))
+        return models[-1]
+
+    case = bench_convolution.compare_steps(make, 32, 2)
+    before = [model.heads[0].conv.b.array.copy() for model in models]
     for function in case.functions.values():
         function()
+    for model, b in zip(models, before):
+        assert (model.heads[0].conv.b.array != b).any()
