@@ -10,7 +10,7 @@ import numpy as np
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_choice
-from chainer_ssd.functions._convolution.node import BlockedConvolution2D
+from chainer_ssd.functions._convolution.node import Convolution2DFunction
 
 DTYPES = np.float16, np.float32, np.float64
 
@@ -93,7 +93,7 @@ def convolution_2d(
             x, W, b, stride, pad, cover_all, dilate=dilate, groups=groups, cudnn_fast=cudnn_fast
         )
     inputs = (x, W) if b is None else (x, W, b)
-    return BlockedConvolution2D(stride, pad, dilate=dilate, groups=groups).apply(inputs)[0]
+    return Convolution2DFunction(stride, pad, dilate=dilate, groups=groups).apply(inputs)[0]
 
 
 def _node_serves(groups: int, *inputs: Any) -> bool:

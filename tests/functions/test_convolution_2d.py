@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chainer_ssd.functions import convolution_2d
 from chainer_ssd.functions._convolution import algorithms, blocks, columns, pointwise, winograd
 from chainer_ssd.functions._convolution.geometry import Geometry
-from chainer_ssd.functions._convolution.node import BlockedConvolution2D
+from chainer_ssd.functions._convolution.node import Convolution2DFunction
 from tests.helpers import assert_close, to_numpy
 
 #: Relative to the largest magnitude of a tensor.
@@ -59,7 +59,7 @@ def run(function, *arrays, **options):
     """Return the output and the gradients of x, W and b, as NumPy arrays."""
     inputs = [chainer.Variable(array) for array in arrays]
     y = function(*inputs, **options)
-    assert isinstance(y.creator, BlockedConvolution2D) == (function is convolution_2d)
+    assert isinstance(y.creator, Convolution2DFunction) == (function is convolution_2d)
     y.grad = make_gradient(y)
     y.backward()
     return [to_numpy(array) for array in (y.array, *(x.grad for x in inputs))]
@@ -282,7 +282,7 @@ def test_gradients_and_double_backprop(x_shape, W_shape, options):
 
     def convolve(x, W, b):
         y = convolution_2d(x, W, b, **options)
-        assert isinstance(y.creator, BlockedConvolution2D)
+        assert isinstance(y.creator, Convolution2DFunction)
         return y
 
     y = convolve(*inputs).array
@@ -343,10 +343,10 @@ def test_batches_of_any_size_need_the_same_scratch_memory():
 def test_use_blocked_convolution():
     arrays = make((2, 16, 12, 12), (16, 16, 3, 3))
     assert chainer.config.use_blocked_convolution == 'auto'
-    assert isinstance(convolution_2d(*arrays).creator, BlockedConvolution2D)
+    assert isinstance(convolution_2d(*arrays).creator, Convolution2DFunction)
     with chainer.using_config('use_blocked_convolution', 'never'):
         y = convolution_2d(*arrays)
-        assert type(y.creator).__name__ == 'Convolution2DFunction'
+        assert not isinstance(y.creator, Convolution2DFunction)
         np.testing.assert_array_equal(y.array, F.convolution_2d(*arrays).array)
     with chainer.using_config('use_blocked_convolution', 'always'):
         with pytest.raises(ValueError, match="use_blocked_convolution = 'always': expected one of"):
@@ -363,7 +363,7 @@ def test_use_blocked_convolution():
 def test_what_chainers_function_computes(shapes, options):
     arrays = make(*shapes)
     y = convolution_2d(*arrays, stride=2, **options)
-    assert type(y.creator).__name__ == 'Convolution2DFunction'
+    assert not isinstance(y.creator, Convolution2DFunction)
     expected = F.convolution_2d(*arrays, stride=2, **options)
     np.testing.assert_array_equal(y.array, expected.array)
 
@@ -398,3 +398,14 @@ def test_integers_are_refused():
     x, W, _ = make((2, 3, 8, 8), (4, 3, 3, 3))
     with pytest.raises(chainer.utils.type_check.InvalidType):
         convolution_2d(x.astype('i'), W)
+
+
+def test_the_name_and_the_attributes_of_the_function_are_chainers():
+    x, W, b = make((2, 16, 12, 12), (16, 16, 3, 3))
+    options = {'stride': (1, 2), 'pad': (3, 1), 'dilate': (2, 1)}
+    own = convolution_2d(x, W, b, **options).creator
+    chainers = F.convolution_2d(x, W, b, **options).creator
+    assert type(own) is not type(chainers)
+    assert own.label == chainers.label
+    for name in 'sy', 'sx', 'ph', 'pw', 'dy', 'dx', 'groups', 'cover_all':
+        assert getattr(own, name) == getattr(chainers, name)

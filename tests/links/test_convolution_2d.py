@@ -9,7 +9,7 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from chainer_ssd.functions._convolution.node import BlockedConvolution2D
+from chainer_ssd.functions._convolution.node import Convolution2DFunction
 from chainer_ssd.links import SSD300, SSD512, Convolution2D, SSDMini, convert_convolutions
 from tests.helpers import assert_close
 
@@ -36,7 +36,7 @@ def test_equals_chainers_layer(args, options, tmp_path):
     chainer.serializers.save_npz(tmp_path / 'layer.npz', chainers)
     chainer.serializers.load_npz(tmp_path / 'layer.npz', own)  # the same names
     y, expected = own(x), chainers(x)
-    assert isinstance(y.creator, BlockedConvolution2D)
+    assert isinstance(y.creator, Convolution2DFunction)
     assert_close(y, expected, 3e-6)
     assert list(own.printable_specs) == list(chainers.printable_specs)
 

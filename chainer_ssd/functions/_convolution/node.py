@@ -7,15 +7,19 @@ from typing import Any
 import chainer
 import chainer.functions as F
 import numpy as np
-from chainer.functions.connection.convolution_2d import Convolution2DFunction, Convolution2DGradW
+from chainer.functions.connection import convolution_2d as chainers
 
 from chainer_ssd._array import Array
 from chainer_ssd.functions._convolution.algorithms import compute_gradients, convolve
 from chainer_ssd.functions._convolution.geometry import Geometry
 
 
-class BlockedConvolution2D(Convolution2DFunction):
-    """``x, W[, b]`` to ``y``. Arguments and errors are Chainer's."""
+class Convolution2DFunction(chainers.Convolution2DFunction):
+    """``x, W[, b]`` to ``y``. Arguments and errors are Chainer's.
+
+    Programs that distinguish functions by the names of their classes, such as exporters, find
+    Chainer's name and attributes.
+    """
 
     def forward(self, inputs: tuple[Array, ...]) -> tuple[Array]:
         self.retain_inputs((0, 1))
@@ -42,7 +46,7 @@ class BlockedConvolution2D(Convolution2DFunction):
 class _Gradients(chainer.FunctionNode):
     """``x, W, gy`` to the gradients of those of ``x, W, b`` that are needed."""
 
-    def __init__(self, convolution: BlockedConvolution2D, needed: tuple[int, ...]) -> None:
+    def __init__(self, convolution: Convolution2DFunction, needed: tuple[int, ...]) -> None:
         self.convolution, self.needed = convolution, needed
 
     def forward(self, inputs: tuple[Array, Array, Array]) -> tuple[Array, ...]:
@@ -70,7 +74,7 @@ class _Gradients(chainer.FunctionNode):
         )
         parts: list[list[chainer.Variable]] = [[], [], []]
         if ggx is not None:
-            parts[1] += Convolution2DGradW(c, W.shape, W.dtype, W.layout).apply((ggx, gy))
+            parts[1] += chainers.Convolution2DGradW(c, W.shape, W.dtype, W.layout).apply((ggx, gy))
             parts[2].append(F.convolution_2d(ggx, W, **options))
         if ggW is not None:
             parts[0].append(F.deconvolution_2d(gy, ggW, outsize=x.shape[2:], **options))
