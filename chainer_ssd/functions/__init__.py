@@ -1,6 +1,7 @@
 """The losses, and the parts of which they consist."""
 
 from chainer_ssd.functions.batch_normalization_over_ranks import batch_normalization_over_ranks
+from chainer_ssd.functions.convolution_2d import convolution_2d
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.functions.multibox_objective import MultiboxObjective, SelectedLosses
 from chainer_ssd.functions.parts import (
@@ -50,6 +51,7 @@ __all__ = [
     'SoftmaxCrossEntropy',
     'background_loss',
     'batch_normalization_over_ranks',
+    'convolution_2d',
     'hard_negative_limit',
     'multibox_loss',
     'n_hard_negative',

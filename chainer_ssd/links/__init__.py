@@ -1,5 +1,6 @@
 """Detectors, their training chains, and detectors as folders."""
 
+from chainer_ssd.links.convolution_2d import Convolution2D, convert_convolutions
 from chainer_ssd.links.detector import create_detector, load_detector, save_detector
 from chainer_ssd.links.multi_node_batch_normalization import MultiNodeBatchNormalization
 from chainer_ssd.links.multibox import Multibox
@@ -15,6 +16,7 @@ __all__ = [
     'SSD',
     'SSD300',
     'SSD512',
+    'Convolution2D',
     'GroundTruthConverter',
     'MultiNodeBatchNormalization',
     'Multibox',
@@ -22,6 +24,7 @@ __all__ = [
     'MultiboxTrainChain',
     'SSDLossChain',
     'SSDMini',
+    'convert_convolutions',
     'create_detector',
     'load_detector',
     'load_pretrained',

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import chainer
 import chainer.functions as F
-import chainer.links as L
 
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_integer
+from chainer_ssd.links.convolution_2d import Convolution2D
 
 
 class Multibox(chainer.Chain):
@@ -51,7 +51,7 @@ class Multibox(chainer.Chain):
             n_box = 2 + 2 * len(ratios)
             for convs, n_value in (self.loc, 4), (self.conf, n_class):
                 convs.append(
-                    L.Convolution2D(
+                    Convolution2D(
                         n_in,
                         n_box * n_value,
                         3,

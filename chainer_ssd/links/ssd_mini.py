@@ -10,6 +10,7 @@ import chainer.links as L
 import numpy as np
 
 from chainer_ssd._options import check_integer
+from chainer_ssd.links.convolution_2d import Convolution2D
 from chainer_ssd.links.multibox import rows_of_boxes
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.ssd import MAX_INSIZE, SSD
@@ -146,7 +147,7 @@ class _Convolution(chainer.Chain):
         super().__init__()
         self.activate = activate
         with self.init_scope():
-            self.conv = L.Convolution2D(
+            self.conv = Convolution2D(
                 n_in,
                 n_out,
                 ksize,
@@ -184,7 +185,7 @@ class _Head(chainer.Chain):
         super().__init__()
         self.n_part, self.n_value = n_part, 4 + n_class
         with self.init_scope():
-            self.conv = L.Convolution2D(
+            self.conv = Convolution2D(
                 n_in,
                 n_part**2 * _N_SHAPE * self.n_value,
                 1,

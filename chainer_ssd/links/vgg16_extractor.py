@@ -7,8 +7,9 @@ from typing import Any
 
 import chainer
 import chainer.functions as F
-import chainer.links as L
 import numpy as np
+
+from chainer_ssd.links.convolution_2d import Convolution2D
 
 #: VGG-16's blocks of 3 x 3 convolutions: (channels, number of convolutions)
 _BLOCKS = (64, 2), (128, 2), (256, 3), (512, 3), (512, 3)
@@ -46,18 +47,18 @@ class VGG16Extractor(chainer.Chain):
         n_in = 3
         for i, (n_out, n_conv) in enumerate(_BLOCKS, 1):
             for j in range(1, n_conv + 1):
-                self.add_link(f'conv{i}_{j}', L.Convolution2D(n_in, n_out, 3, pad=1))
+                self.add_link(f'conv{i}_{j}', Convolution2D(n_in, n_out, 3, pad=1))
                 n_in = n_out
         with self.init_scope():
             self.norm4 = Normalize(512, 20)
-            self.conv6 = L.Convolution2D(512, 1024, 3, pad=6, dilate=6)
-            self.conv7 = L.Convolution2D(1024, 1024, 1)
+            self.conv6 = Convolution2D(512, 1024, 3, pad=6, dilate=6)
+            self.conv7 = Convolution2D(1024, 1024, 1)
         self.channels = [512, 1024]
         initial: dict[str, Any] = {'initialW': chainer.initializers.LeCunUniform()}
         for i, (n_narrow, n_out, ksize, stride, pad) in enumerate(extras, 8):
-            self.add_link(f'conv{i}_1', L.Convolution2D(self.channels[-1], n_narrow, 1, **initial))
+            self.add_link(f'conv{i}_1', Convolution2D(self.channels[-1], n_narrow, 1, **initial))
             self.add_link(
-                f'conv{i}_2', L.Convolution2D(n_narrow, n_out, ksize, stride, pad, **initial)
+                f'conv{i}_2', Convolution2D(n_narrow, n_out, ksize, stride, pad, **initial)
             )
             self.channels.append(n_out)
 

@@ -5,7 +5,11 @@ import time
 import tracemalloc
 from typing import Any, Callable, NamedTuple, Optional
 
+from chainer_ssd.functions._convolution.blocks import clear_scratch
 from chainer_ssd.functions._fused import memory
+
+#: Processor time of all threads of this process. The wall time for several threads.
+clock = time.process_time
 
 
 class Case(NamedTuple):
@@ -78,6 +82,7 @@ def measure_peak_bytes(function):
         Bytes.
     """
     memory.clear()
+    clear_scratch()
     tracemalloc.start()
     try:
         result = function()
@@ -88,9 +93,9 @@ def measure_peak_bytes(function):
 
 
 def _measure_seconds(function):
-    start = time.process_time()  # all threads of this process
+    start = clock()
     result = function()
-    seconds = time.process_time() - start
+    seconds = clock() - start
     del result  # after the measurement, so that no function pays for it
     return seconds
 

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from tests.benchmarks import _report, _timing, bench_loss
+from chainer_ssd import SSDMini
+from chainer_ssd.functions import convolution_2d
+from tests.benchmarks import _report, _timing, bench_convolution, bench_loss
 
 
 def test_compare_distinguishes_slow_from_fast():
@@ -48,3 +50,35 @@ def test_the_plot_is_drawn(tmp_path):
     case = _timing.Case('a title', {'slow': lambda: sum(range(9999)), 'fast': int}, 'slow')
     _report.plot([(case, _timing.compare(case, 0))], tmp_path / 'plot.png')
     assert (tmp_path / 'plot.png').stat().st_size > 1000
+
+
+def test_the_convolutions_agree():
+    model = SSDMini(3, 32)
+    layers = bench_convolution.find_layers(model, (2, 3, 32, 32))
+    assert len(layers) == 18
+    case = bench_convolution.compare_layers('a title', layers)  # checks its functions
+    for function in case.functions.values():
+        function()
+
+    def run(scale=1):
+        for layer in layers:
+            results = bench_convolution.run_layer(convolution_2d, *layer)
+            yield [scale * array for array in results]
+
+    with pytest.raises(AssertionError, match='wrong'):
+        bench_convolution.check({bench_convolution.REFERENCE: run, 'wrong': lambda: run(2)})
+
+
+def test_a_step_without_a_loss_updates_the_model():
+    models = []
+
+    def make():
+        models.append(SSDMini(3, 32))
+        return models[-1]
+
+    case = bench_convolution.compare_steps(make, 32, 2)
+    before = [model.heads[0].conv.b.array.copy() for model in models]
+    for function in case.functions.values():
+        function()
+    for model, b in zip(models, before):
+        assert (model.heads[0].conv.b.array != b).any()
