@@ -28,7 +28,13 @@ from typing import Any
 import chainer
 
 from chainer_ssd._files import write_json
-from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
+from chainer_ssd.cli._arguments import (
+    add_gpu_argument,
+    add_limit_arguments,
+    exit_in_one_line,
+    limit_detections,
+    use_device,
+)
 from chainer_ssd.cli._training_data import load_data
 from chainer_ssd.datasets import VOCBboxDataset
 from chainer_ssd.evaluation import (
@@ -81,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what happens if an image cannot be read. skip: it is left out and named, and the '
         'figures are those of the other images. (default: %(default)s)',
     )
+    add_limit_arguments(add)
     add_gpu_argument(add)
     add(
         '--out',
@@ -96,6 +103,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         label_names = model.label_names
         model.to_device(use_device(args.gpu))
         model.use_preset('evaluate')
+        limit_detections(model, args)
         test = load_test_set(args, label_names)
         if not len(test):
             raise ValueError(f'no image in {args.split or DEFAULT_SPLIT}: nothing to evaluate')

@@ -29,7 +29,12 @@ from typing import Any
 import chainer
 import numpy as np
 
-from chainer_ssd.cli._arguments import USER_ERRORS, exit_in_one_line, use_device
+from chainer_ssd.cli._arguments import (
+    USER_ERRORS,
+    exit_in_one_line,
+    limit_detections,
+    use_device,
+)
 from chainer_ssd.cli._ranks import (
     create_communicator,
     create_watchdog,
@@ -179,6 +184,7 @@ def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chaine
             beginnings = sorted({name.split('/')[0] for name in kept})
             print(f'{args.pretrained}: {", ".join(beginnings)} start from initial weights')
     model.use_preset('evaluate')
+    limit_detections(model, args)
     return model
 
 
