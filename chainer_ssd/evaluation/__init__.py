@@ -20,12 +20,16 @@ from chainer_ssd.evaluation.find_suspicious_labels import (
     find_suspicious_labels,
 )
 from chainer_ssd.evaluation.readable_examples import readable_examples
-from chainer_ssd.evaluation.summarize_detections import summarize_detections
+from chainer_ssd.evaluation.summarize_detections import (
+    best_score_thresholds,
+    summarize_detections,
+)
 
 __all__ = [
     'COCO_AREAS',
     'DetectionError',
     'SuspiciousLabel',
+    'best_score_thresholds',
     'calc_detection_confusion_matrix',
     'calc_detection_voc_prec_rec',
     'check_dataset',

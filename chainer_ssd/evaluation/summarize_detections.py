@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,7 @@ def summarize_detections(
 def _summarize_areas(
     columns: Any, label_names: Sequence[str], use_07_metric: bool
 ) -> dict[str, dict[str, Any]]:
-    areas = eval_detection_voc_by_area(*columns, **{'use_07_metric': use_07_metric})
+    areas = eval_detection_voc_by_area(*[*columns, _IOU_THRESH, use_07_metric])
     return {
         area: {
             'map': none_if_nan(figures['map']),
@@ -163,7 +163,7 @@ def _summarize_areas(
 
 
 def _summarize_confusion(columns: Any, classes: dict[str, Any]) -> dict[str, Any]:
-    thresholds = best_thresholds(classes)
+    thresholds = best_score_thresholds({'classes': classes})
     options: Any = {'n_class': len(classes), 'score_thresh': thresholds}
     return {
         'iou_thresh': _IOU_THRESH,
@@ -173,9 +173,20 @@ def _summarize_confusion(columns: Any, classes: dict[str, Any]) -> dict[str, Any
     }
 
 
-def best_thresholds(classes: dict[str, Any]) -> list[float]:
-    """Return the score threshold with the best F1 of each class, or 0.5 where there is none."""
-    best = (each['best_f1'] for each in classes.values())
+def best_score_thresholds(summary: Mapping[str, Any]) -> list[float]:
+    """Return the score threshold of each class with the best F1, 0.5 where there is none.
+
+    Parameters
+    ----------
+    summary : mapping
+        What :func:`summarize_detections` returns.
+
+    Returns
+    -------
+    list of float
+        One for each class, in the order of the labels.
+    """
+    best = (each['best_f1'] for each in summary['classes'].values())
     return [_DEFAULT_SCORE if each is None else each['score_thresh'] for each in best]
 
 

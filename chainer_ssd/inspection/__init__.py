@@ -1,7 +1,14 @@
-"""The data set doctor: what is wrong with a data set before a training."""
+"""What is wrong with a data set before a training, and with a detector after it."""
 
 from chainer_ssd.inspection.class_checks import ClassCount
 from chainer_ssd.inspection.coverage import Coverage, measure_coverage
+from chainer_ssd.inspection.detector_page import write_detector_html
+from chainer_ssd.inspection.detector_report import (
+    DetectedImages,
+    DetectorReport,
+    detect_images_of,
+    inspect_detector,
+)
 from chainer_ssd.inspection.finding import Finding
 from chainer_ssd.inspection.html_page import write_html
 from chainer_ssd.inspection.inspect_voc import inspect_voc
@@ -12,10 +19,15 @@ __all__ = [
     'KINDS',
     'ClassCount',
     'Coverage',
+    'DetectedImages',
+    'DetectorReport',
     'Finding',
     'Kind',
     'Report',
+    'detect_images_of',
+    'inspect_detector',
     'inspect_voc',
     'measure_coverage',
+    'write_detector_html',
     'write_html',
 ]
