@@ -19,7 +19,7 @@ _SIDE, _QUALITY = 448, 75  # of an embedded image: longer side in pixels, JPEG
 _MIN_FOCUS = 24  # pixels of an embedded image. A smaller box gets a part of its image.
 _PART_SIDES, _THUMBNAIL_SIDES = 8, 2.2  # sides of the focus that a part and a thumbnail hold
 _THUMBNAIL_RATIO = 4 / 3
-_MAX_BOXES, _MAX_CAPTIONS, _MAX_MATCHED = 100, 12, 300
+_MAX_BOXES, _MAX_CAPTIONS, _MAX_MATCHED = 100, 12, 150
 _IOU_THRESH = 0.5  # of the matching
 
 
@@ -167,6 +167,7 @@ class CasePictures:
         corners = center_to_corner(default_bbox) * scale
         out, n_left = io.StringIO(), _MAX_MATCHED
         distance = np.abs(bbox - np.array(case.bbox)).sum(axis=1)
+        nearest = int(distance.argmin()) if len(distance) and case.is_ground_truth else -1
         for row in np.argsort(distance, kind='stable').tolist():  # the focus first
             boxes = corners[index == row][:n_left]
             n_left -= len(boxes)
@@ -174,10 +175,11 @@ class CasePictures:
                 f'M{x0:.0f} {y0:.0f}H{x1:.0f}V{y1:.0f}H{x0:.0f}z' for y0, x0, y1, x1 in boxes
             )
             color = css_color(int(case.images.columns[4][case.image][row]))
-            out.write(f'<path class="matched" d="{path}" stroke="{color}"/>')
+            css = 'matched' if nearest in (row, -1) else 'matched other'
+            out.write(f'<path class="{css}" d="{path}" stroke="{color}"/>')
         if not case.is_ground_truth:
             return 'default boxes matched to labels', out.getvalue()
-        n_box = int((index == int(distance.argmin())).sum())
+        n_box = int((index == nearest).sum())
         noun = 'default box' if n_box == 1 else 'default boxes'
         return f'{n_box} {noun} matched to this label', out.getvalue()
 

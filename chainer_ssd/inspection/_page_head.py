@@ -13,7 +13,7 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #e4e4e4; --paper: #fff;
   --panel: #eee; --bar: #4a7ab5; --cell: 74 122 181; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e2e2e2; --soft: #a2a2a2; --line: #3a3a3a;
-  --paper: #1b1b1b; --panel: #2a2a2a; --bar: #6d9bd3; --cell: 109 155 211; } }
+  --paper: #1b1b1b; --panel: #2a2a2a; --bar: #6d9bd3; --cell: 60 105 165; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   margin: 0 auto; max-width: 62rem; padding: 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }

@@ -17,9 +17,11 @@ from chainer_ssd.inspection._page_head import css_color, escape, page_head
 from chainer_ssd.inspection.detector_report import DetectorReport
 
 _MAX_ROWS, _MAX_CURVES, _MAX_MATRIX, _MAX_CONFUSIONS = 200, 12, 25, 30
+_MAX_OPACITY = 0.65  # of a cell, so that its number stays readable
 _MAX_POINTS = 400  # of a curve
 _MAX_TEXT_BYTES = 600_000  # of the page without its images
 _NAME_LETTERS = 40
+_MIN_IOU = 0.05  # that is worth a remark
 _LOSSES = ('main/loss', 'main/loss/loc', 'main/loss/conf')
 _MEAN_AP = 'validation/main/map'
 _KINDS = {
@@ -35,14 +37,17 @@ _STYLE = """
 .charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); }
 .matrix { width: auto; } .matrix td { text-align: right; padding: .3rem .6rem;
   background: rgb(var(--cell) / var(--a)); } .matrix th { padding: .3rem .6rem; }
-.matrix td.strong { color: #fff; } .matrix th, .matrix td { border: 1px solid var(--line); }
-.cases { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
+.matrix th, .matrix td { border: 1px solid var(--line); }
+.figures td:first-child { min-width: 5.5rem; }
+.cases { display: grid; gap: .8rem; grid-auto-flow: row dense;
+  grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
 .case[open] { grid-column: 1 / -1; border-top: 2px solid var(--line);
   border-bottom: 2px solid var(--line); padding: .6rem 0; }
 .case summary { cursor: pointer; list-style: none; font-size: .8rem; color: var(--soft);
   overflow-wrap: anywhere; } .case summary::-webkit-details-marker { display: none; }
-.case summary svg { display: block; border-radius: .3rem; max-width: 12rem;
+.case summary svg { display: block; border-radius: .3rem;
   background: var(--panel); }
+.case[open] summary svg { max-width: 12rem; }
 .case summary:focus-visible { outline: 2px solid var(--bar); }
 .views { display: grid; gap: .8rem; margin-top: .6rem;
   grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); }
@@ -50,7 +55,8 @@ _STYLE = """
 .store { position: absolute; width: 0; height: 0; }
 rect.box, rect.focus, rect.halo, path.matched { fill: none; vector-effect: non-scaling-stroke; }
 rect.box { stroke-width: 2; } rect.focus { stroke-width: 2.5; } rect.halo { stroke-width: 5; }
-path.matched { stroke-width: 1; } svg text.name { fill: #fff; stroke: #000; stroke-width: .2em;
+path.matched { stroke-width: 1.5; } path.other { opacity: .3; }
+svg text.name { fill: #fff; stroke: #000; stroke-width: .2em;
   paint-order: stroke; }
 nav { font-size: .9rem; margin: .6rem 0; } nav a { margin-right: .9rem; color: var(--bar); }
 """
@@ -174,7 +180,8 @@ def _logged(log: Sequence[Mapping[str, Any]], key: str, color: str) -> Curve:
 
 def _ap_table(report: DetectorReport, names: Sequence[str]) -> Iterator[str]:
     summary = report.summary
-    yield '<h2 id="ap">Average precision</h2><div class="scroll"><table><tr><th>class</th>'
+    yield '<h2 id="ap">Average precision</h2><div class="scroll"><table class="figures">'
+    yield '<tr><th>class</th>'
     columns = 'AP', 'objects', 'best F1', 'precision', 'recall', 'at score'
     areas = [area for area, each in summary['by_area'].items() if each['n_truth']]
     for column in (*columns, *(f'AP {area}' for area in areas)):
@@ -250,8 +257,7 @@ def _confusion(report: DetectorReport, names: Sequence[str]) -> Iterator[str]:
     for name, row, fractions in zip(all_names, matrix.tolist(), (matrix / sums).tolist()):
         yield f'<tr><th>{escape(name)}</th>'
         for count, fraction in zip(row, fractions):
-            strong = ' class="strong"' if fraction > 0.5 else ''
-            yield f'<td{strong} style="--a:{fraction:.2f}">{count or ""}</td>'
+            yield f'<td style="--a:{_MAX_OPACITY * fraction:.2f}">{count or ""}</td>'
         yield '</tr>'
     yield '</table></div><p class="soft">Row: the label. Column: the detection, at the score of'
     yield 'each class with the best F1. Last column: missed. Last row: false detections.</p>'
@@ -305,7 +311,7 @@ def _missed_cases(report: DetectorReport, names: Sequence[str]) -> Iterator[Case
         text = f'{names[each.label]}: {each.map_cost:.4f} of mAP'
         if each.other_label is not None:
             text += f', taken for {names[each.other_label]}'
-        elif each.iou:
+        elif each.iou >= _MIN_IOU:
             text += f', largest IoU {each.iou:.2f}'
         yield Case(report.test, each.image, each.bbox, each.label, True, text)
 
