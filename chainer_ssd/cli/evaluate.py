@@ -115,7 +115,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if not len(test):
             raise ValueError(f'no image in {args.split or DEFAULT_SPLIT}: nothing to evaluate')
         left_out: list[str] = []
-        images = detect(model, test, args.on_bad_image, left_out)
+        name = args.split or DEFAULT_SPLIT
+        images = detect(model, test, name, args.on_bad_image, left_out)
         report = inspect_detector(images, label_names, use_07_metric=args.use_07_metric)
         summary = report.summary
         summary['left_out'] = left_out
@@ -132,7 +133,11 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 
 def detect(
-    model: chainer.Link, test: Sequence[tuple], on_bad_image: str, left_out: list[str]
+    model: chainer.Link,
+    test: Sequence[tuple],
+    name: str,
+    on_bad_image: str,
+    left_out: list[str],
 ) -> DetectedImages:
     """Return the detections and ground truths of all images that can be read."""
 
@@ -141,7 +146,8 @@ def detect(
         left_out.append(printable_name(reason, MAX_REASON_LETTERS))
         print(f'left out: {left_out[-1]}', file=sys.stderr)
 
-    return detect_images_of(model, test, on_unreadable=skip if on_bad_image == 'skip' else None)
+    on_unreadable = skip if on_bad_image == 'skip' else None
+    return detect_images_of(model, test, name, on_unreadable=on_unreadable)
 
 
 def draw_figures(report: DetectorReport, out: str) -> None:

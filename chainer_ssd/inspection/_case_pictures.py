@@ -107,6 +107,9 @@ class CasePictures:
         key = self._keys.setdefault((id(case.images), case.image), f'i{len(self._keys)}')
         if key in self._windows and _is_large(case.bbox, self._windows[key]):
             return self._windows[key]
+        part_key = key + ''.join(f'-{side:.0f}' for side in case.bbox)
+        if part_key in self._windows:
+            return self._windows[part_key]
         try:
             img = np.asarray(case.images.dataset[case.images.positions[case.image]][0])
         except (MemoryError, OSError, ValueError):
@@ -114,7 +117,7 @@ class CasePictures:
         height, width = img.shape[1:]
         window = Window(key, (height, width), 0, 0, width, height)
         if not _is_large(case.bbox, window):
-            window = _cut_out(case.bbox, window, f'{key}-{len(self.embedded)}')
+            window = _cut_out(case.bbox, window, part_key)
         top, left = int(window.top), int(window.left)
         img = img[:, top : top + int(window.height), left : left + int(window.width)]
         zoom = min(1, _SIDE / max(img.shape[1:]))

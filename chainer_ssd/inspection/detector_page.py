@@ -136,7 +136,8 @@ def _overview(report: DetectorReport) -> Iterator[str]:
     summary = report.summary
     yield f'<p class="verdict note">mAP {_figure(summary["map"], 4)}</p>'
     metric = ', at the 11 recalls of VOC 2007' if summary['use_07_metric'] else ''
-    yield f'<p>{summary["n_image"]} images ({escape(report.test.name)}), at an IoU of 0.5{metric}.'
+    name = escape(printable_name(report.test.name, _NAME_LETTERS))
+    yield f'<p>{summary["n_image"]} images ({name}), at an IoU of 0.5{metric}.'
     yield f'{len(report.missed)} objects are missed and {len(report.false_detections)} detections'
     yield 'are false, at the score of each class with the best F1.</p>'
     links = {
@@ -341,7 +342,7 @@ def _suspicious_cases(report: DetectorReport, names: Sequence[str]) -> Iterator[
             if each.other_label is not None:
                 relation = 'detected as' if kind == 'swapped class' else 'beside'
                 text += f', {relation} {names[each.other_label]}'
-            text += f', {each.suspicion:.2f} ({images.name})'
+            text += f', {each.suspicion:.2f} ({printable_name(images.name, _NAME_LETTERS)})'
             is_ground_truth = each.row is not None
             queue.append(Case(images, each.image, each.bbox, each.label, is_ground_truth, text))
         queues.append(queue[::-1])

@@ -174,7 +174,7 @@ def detect_images_of(
 
     images = list(detect_batches(model, readable_examples(_Chosen(dataset, chosen), leave_out)))
     if not images:
-        raise ValueError(f'none of {len(chosen)} {name} images can be read')
+        raise ValueError(f'none of {len(chosen)} images can be read ({name})')
     positions = [position for position in chosen if position not in unreadable]
     return DetectedImages(name, dataset, positions, [list(column) for column in zip(*images)])
 

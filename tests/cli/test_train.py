@@ -53,6 +53,16 @@ def test_out_holds_the_model_and_the_result(finished_run, voc_root):
     assert [i for i in range(8) if 'validation/main/map' in log[i]] == [1, 3, 5, 7]
 
 
+def test_the_report_shows_the_final_figures(finished_run):
+    out, _ = finished_run
+    page = (out / 'report.html').read_text()
+    result = json.loads((out / 'result.json').read_text())
+    assert f'mAP {result["map"]:.4f}' in page and 'main/loss' in page
+    assert 'training' in page and len(page) < 3_000_000
+    labels = json.loads((out / 'suspicious_labels.json').read_text())
+    assert isinstance(labels, list)
+
+
 def test_the_diagnostics_are_logged_printed_and_in_the_result(finished_run):
     out, printed = finished_run
     log = json.loads((out / 'log').read_text())
