@@ -16,7 +16,7 @@ from chainer_ssd.evaluation._voc_counts import count_by_class
 from chainer_ssd.evaluation.calc_detection_confusion_matrix import (
     calc_detection_confusion_matrix,
 )
-from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
+from chainer_ssd.evaluation.eval_detection_coco import evaluate_with_pycocotools
 from chainer_ssd.evaluation.eval_detection_voc import average_precision, precision_and_recall
 from chainer_ssd.evaluation.eval_detection_voc_by_area import eval_detection_voc_by_area
 
@@ -140,7 +140,7 @@ def summarize_detections(
     if n_class <= _MAX_MATRIX_CLASSES:
         summary['confusion_matrix'] = _summarize_confusion(columns, classes)
     if importlib.util.find_spec('pycocotools') is not None:
-        coco = eval_detection_coco(*columns[:5], **{'gt_crowdeds': difficults})
+        coco = evaluate_with_pycocotools(columns[:5], None, difficults, has_only_all=True)
         summary['coco'] = {name: none_if_nan(coco[key]) for name, key in _COCO_KEYS.items()}
     return summary, (prec, rec)
 
