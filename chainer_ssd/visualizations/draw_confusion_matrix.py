@@ -17,6 +17,7 @@ from chainer_ssd.visualizations._captions import printable_names
 
 _DPI = 100
 _CELL, _MARGIN = 56, 150  # pixels of a cell, and of the space for the names
+_RIGHT = 85  # pixels beside the last column, whose name is slanted
 _FONT_SIZE = 14  # pixels
 _NAME_WIDTH = 110  # pixels
 _MAX_CLASSES = 60
@@ -76,9 +77,10 @@ def draw_confusion_matrix(matrix: Array, label_names: Sequence[str]) -> Array:
     Figure = require('matplotlib.figure', 'plot').Figure
     Canvas = require('matplotlib.backends.backend_agg', 'plot').FigureCanvasAgg
     side = _MARGIN + n * _CELL
-    figure = Figure((side / _DPI, side / _DPI), dpi=_DPI)
-    start, extent = (_MARGIN - 15) / side, n * _CELL / side
-    axes = figure.add_axes((start, 15 / side, extent, extent))
+    width = side + _RIGHT
+    figure = Figure((width / _DPI, side / _DPI), dpi=_DPI)
+    extent = n * _CELL
+    axes = figure.add_axes(((_MARGIN - 15) / width, 15 / side, extent / width, extent / side))
     axes.imshow(fractions, cmap='Blues', vmin=0, vmax=1)
     size = _FONT_SIZE * 72 / _DPI
     for row, column in np.argwhere(matrix).tolist():
@@ -92,8 +94,8 @@ def draw_confusion_matrix(matrix: Array, label_names: Sequence[str]) -> Array:
     axes.set_yticks(np.arange(n - 1) + 0.5, minor=True)
     axes.grid(which='minor', color='0.85')
     axes.tick_params(which='minor', length=0)
-    figure.text(8 / side, 1 - 24 / side, 'row: label', size=size, color='0.4')
-    figure.text(8 / side, 1 - 44 / side, 'column: detection', size=size, color='0.4')
+    figure.text(8 / width, 1 - 24 / side, 'row: label', size=size, color='0.4')
+    figure.text(8 / width, 1 - 44 / side, 'column: detection', size=size, color='0.4')
     canvas = Canvas(figure)
     canvas.draw()
     return to_image(np.array(canvas.buffer_rgba())[:, :, :3])

@@ -14,7 +14,7 @@ def cell(img, row, column):
 
 def test_cells_are_as_dark_as_their_fraction_of_the_row():
     img = draw_confusion_matrix(MATRIX, ['bolt', 'nut'])
-    assert img.dtype == np.uint8 and img.shape == (3, 318, 318)
+    assert img.dtype == np.uint8 and img.shape == (3, 318, 403)
     light = {(i, j): cell(img, i, j)[0] for i in range(3) for j in range(3)}
     assert light[0, 0] < light[2, 0] + 30  # 0.8 and 0.75
     assert light[0, 0] < light[0, 2] < light[0, 1]
@@ -33,7 +33,7 @@ def test_each_count_is_drawn():
 def test_hostile_names_are_drawn_as_text():
     with pytest.warns(UserWarning, match='no glyph'):
         img = draw_confusion_matrix(MATRIX, ['$\\frac{' + 'x' * 10_000, '\U000f0000'])
-    assert img.shape == (3, 318, 318)
+    assert img.shape == (3, 318, 403)
 
 
 @pytest.mark.parametrize(
