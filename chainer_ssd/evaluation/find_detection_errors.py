@@ -31,7 +31,7 @@ class DetectionError(NamedTuple):
     score : float
         Score of the false detection. 0 for a missed ground truth.
     iou : float
-        The largest IoU of the missed ground truth with any detection, or of the false detection
+        The largest IoU of the missed ground truth with a detection, or of the false detection
         with the ground truth that its kind refers to.
     other_label : int or None
         Class of the detection that takes the missed ground truth for another class, or of the
