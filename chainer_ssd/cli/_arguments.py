@@ -17,6 +17,8 @@ from chainer_ssd.images import printable_name
 USER_ERRORS = ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, ValueError
 MAX_ERROR_LETTERS, MAX_VALUE_LETTERS = 2000, 100
 MAX_INTEGER = 2**31 - 1  # larger numbers of images or iterations are mistakes
+#: Limits of the paper: boxes of a class before the suppression, detections of an image after it.
+NMS_TOP_K, KEEP_TOP_K = 400, 200
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130  # as shells report Ctrl-C: 128 + SIGINT
 
@@ -105,6 +107,31 @@ def add_gpu_argument(add: Callable[..., Any], note: str = '') -> None:
         help='number of the CUDA device, -1 for the CPU. A GPU needs CuPy. '
         f'{note}(default: %(default)s)',
     )
+
+
+def add_limit_arguments(add: Callable[..., Any]) -> None:
+    """Add ``--nms-top-k`` and ``--keep-top-k``."""
+    add(
+        '--nms-top-k',
+        type=integer(0),
+        default=NMS_TOP_K,
+        metavar='N',
+        help='boxes of a class in an image that enter the non-maximum suppression, those of the '
+        'highest scores. 0: no limit, for comparison with ChainerCV. (default: %(default)s)',
+    )
+    add(
+        '--keep-top-k',
+        type=integer(0),
+        default=KEEP_TOP_K,
+        metavar='N',
+        help='detections of an image, those of the highest scores. Raise it if an image can hold '
+        'more objects. 0: no limit. (default: %(default)s)',
+    )
+
+
+def limit_detections(model: Any, args: argparse.Namespace) -> None:
+    """Set the limits of ``add_limit_arguments`` on a model."""
+    model.nms_top_k, model.keep_top_k = args.nms_top_k or None, args.keep_top_k or None
 
 
 def _parse(text: str, convert: Callable[[str], Any], check: Callable[[str, Any], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,6 +94,11 @@ def extend_with_reports(
     if isinstance(chain, MultiboxTrainChain):
         losses += ['main/loss/loc', 'main/loss/conf']
     extend_with_progress(trainer, losses, interval)
+    if importlib.util.find_spec('pycocotools') is None:
+        print(
+            "report.html will be without COCO's figures, pycocotools is missing: "
+            'pip install "chainer_ssd[eval]"'
+        )
     try:
         require('matplotlib', 'plot').use('Agg')  # needs no display
     except ImportError:

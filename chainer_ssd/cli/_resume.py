@@ -47,6 +47,8 @@ UNRELATED_OPTIONS = (
     'watchdog_interface',
     'no_watchdog',
     'use_07_metric',
+    'nms_top_k',
+    'keep_top_k',
 )
 TRAIN_DATA, TEST_DATA = 'train_data', 'test_data'
 MAX_VALUE_LETTERS = 200

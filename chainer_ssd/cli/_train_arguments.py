@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 
 from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
-from chainer_ssd.cli._arguments import add_gpu_argument, integer, number
+from chainer_ssd.cli._arguments import add_gpu_argument, add_limit_arguments, integer, number
 from chainer_ssd.cli._data_arguments import add_data_arguments, add_split_arguments
-from chainer_ssd.cli._load_data import (
-    TEST_SPLIT,
-    TRAIN_SPLIT,
-)
+from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT
 from chainer_ssd.cli._recipe import get_recipe
 from chainer_ssd.cli._training_data import AUGMENTATIONS
 from chainer_ssd.links.detector import MODELS
@@ -273,3 +270,4 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help='compute the AP as VOC 2007: the mean precision at recalls of 0, 0.1, ..., 1. '
         '(default: the area under the curve)',
     )
+    add_limit_arguments(add)

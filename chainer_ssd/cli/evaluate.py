@@ -13,7 +13,10 @@ are crowds for them.
 The folder --out then holds:
 
   - evaluation.json: all figures
+  - report.html: one page with the figures, the errors and the suspicious labels
+  - suspicious_labels.json: labels that the detector contradicts
   - precision_recall.png: the curve of each class
+  - confusion_matrix.png: which classes are taken for each other
 """
 
 from __future__ import annotations
@@ -27,11 +30,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import chainer
+import numpy as np
 
 from chainer_ssd._files import write_json
-from chainer_ssd.cli._arguments import add_gpu_argument, exit_in_one_line, use_device
+from chainer_ssd.cli._arguments import (
+    add_gpu_argument,
+    add_limit_arguments,
+    exit_in_one_line,
+    limit_detections,
+    use_device,
+)
 from chainer_ssd.cli._data_arguments import add_data_arguments
 from chainer_ssd.cli._load_data import SPLITS_FILE, load_shapes
+from chainer_ssd.cli._report_page import write_report_page
 from chainer_ssd.datasets import (
     VOCBboxDataset,
     find_dataset,
@@ -39,18 +50,20 @@ from chainer_ssd.datasets import (
     open_stored_splits,
     read_stored_splits,
 )
-from chainer_ssd.evaluation import (
-    detect_batches,
-    detect_dataset,
-    readable_examples,
-    summarize_detections,
-)
 from chainer_ssd.images import printable_name, write_image
+from chainer_ssd.inspection import (
+    DetectedImages,
+    DetectorReport,
+    detect_images_of,
+    inspect_detector,
+)
 from chainer_ssd.links import load_detector
-from chainer_ssd.visualizations import draw_precision_recall
+from chainer_ssd.visualizations import draw_confusion_matrix, draw_precision_recall
 
 DEFAULT_SPLIT = 'test'
 EVALUATION_FILE, CURVES_FILE = 'evaluation.json', 'precision_recall.png'
+MATRIX_FILE = 'confusion_matrix.png'
+MAX_MATRIX_CLASSES = 60  # in the picture
 MAX_NAME_LETTERS, MAX_PATH_LETTERS, MAX_REASON_LETTERS = 40, 300, 2000
 
 
@@ -91,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what happens if an image cannot be read. skip: it is left out and named, and the '
         'figures are those of the other images. (default: %(default)s)',
     )
+    add_limit_arguments(add)
     add_gpu_argument(add)
     add(
         '--out',
@@ -106,14 +120,15 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         label_names = model.label_names
         model.to_device(use_device(args.gpu))
         model.use_preset('evaluate')
+        limit_detections(model, args)
         test = load_test_set(args, label_names)
         if not len(test):
             raise ValueError(f'no image in {args.split or DEFAULT_SPLIT}: nothing to evaluate')
         left_out: list[str] = []
-        columns: Any = detect(model, test, args.on_bad_image, left_out)
-        summary, (prec, rec) = summarize_detections(
-            *columns, label_names=label_names, use_07_metric=args.use_07_metric
-        )
+        name = args.split or DEFAULT_SPLIT
+        images = detect(model, test, name, args.on_bad_image, left_out)
+        report = inspect_detector(images, label_names, use_07_metric=args.use_07_metric)
+        summary = report.summary
         summary['left_out'] = left_out
         print_table(summary)
         out = args.out or args.result
@@ -122,28 +137,38 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if importlib.util.find_spec('matplotlib') is None:
             print('no curves are drawn, matplotlib is missing: pip install "chainer_ssd[plot]"')
         else:
-            ap = [each['ap'] for each in summary['classes'].values()]
-            picture = draw_precision_recall(prec, rec, ap, label_names)
-            write_image(picture, os.path.join(out, CURVES_FILE))
+            draw_figures(report, out)
+        write_report_page(out, report, model, args.result)
         print(f'see {printable_name(out, MAX_PATH_LETTERS)}')
 
 
 def detect(
-    model: chainer.Link, test: Sequence[tuple], on_bad_image: str, left_out: list[str]
-) -> Sequence[tuple]:
+    model: chainer.Link,
+    test: Sequence[tuple],
+    name: str,
+    on_bad_image: str,
+    left_out: list[str],
+) -> DetectedImages:
     """Return the detections and ground truths of all images that can be read."""
-    if on_bad_image == 'error':
-        return detect_dataset(model, test) or ()
 
     def skip(i: int, error: Exception) -> None:
         reason = ' '.join(str(error).split()) or type(error).__name__
         left_out.append(printable_name(reason, MAX_REASON_LETTERS))
         print(f'left out: {left_out[-1]}', file=sys.stderr)
 
-    images = list(detect_batches(model, readable_examples(test, skip)))
-    if not images:
-        raise ValueError(f'none of {len(test)} images can be read')
-    return list(zip(*images))
+    on_unreadable = skip if on_bad_image == 'skip' else None
+    return detect_images_of(model, test, name, on_unreadable=on_unreadable)
+
+
+def draw_figures(report: DetectorReport, out: str) -> None:
+    """Draw the curves, and the confusion matrix unless it has too many classes."""
+    ap = [each['ap'] for each in report.summary['classes'].values()]
+    picture = draw_precision_recall(*report.curves, ap, report.label_names)
+    write_image(picture, os.path.join(out, CURVES_FILE))
+    if len(report.label_names) <= MAX_MATRIX_CLASSES:
+        matrix = np.array(report.summary['confusion_matrix']['matrix'])
+        picture = draw_confusion_matrix(matrix, report.label_names)
+        write_image(picture, os.path.join(out, MATRIX_FILE))
 
 
 def load_test_set(
@@ -228,6 +253,15 @@ def print_table(summary: dict[str, Any]) -> None:
         f'of {summary["n_image"]} images, at an IoU of 0.5'
         + (', at the 11 recalls of VOC 2007' if summary.get('use_07_metric') else '')
     )
+    areas = {area: each for area, each in summary.get('by_area', {}).items() if each['n_truth']}
+    if areas:
+        print(
+            'mAP by area: '
+            + ', '.join(
+                f'{area} {format_figure(each["map"])} ({each["n_truth"]} objects)'
+                for area, each in areas.items()
+            )
+        )
     if summary.get('left_out'):
         print(f'images that cannot be read and are left out: {len(summary["left_out"])}')
     if summary['map'] is None:

@@ -28,8 +28,10 @@ from collections.abc import Sequence
 from chainer_ssd._options import check_fraction
 from chainer_ssd.cli._arguments import (
     add_gpu_argument,
+    add_limit_arguments,
     exit_in_one_line,
     integer,
+    limit_detections,
     number,
     use_device,
 )
@@ -72,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='smallest score of a detection. Lower it to find more objects, with more errors. '
         'chainer-ssd evaluate proposes a value. (default: %(default)s)',
     )
+    add_limit_arguments(add)
     add_gpu_argument(add)
     add(
         '--batchsize',
@@ -89,6 +92,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         model = load_detector(args.result)
         model.to_device(use_device(args.gpu))
         model.score_thresh = args.score
+        limit_detections(model, args)
         predictions = Predictions(args.out, model.label_names, args.score)
         images, videos = find_files(args.paths, predictions.fail)
         predictions.refuse_files_in_out(images + videos)

@@ -9,6 +9,8 @@ The folder --out then holds:
 
   - model.npz, model.json: the detector, for chainer-ssd predict and chainer-ssd evaluate
   - result.json: the average precision on the test split, and diagnostics
+  - report.html: one page with the figures, the errors and the suspicious labels
+  - suspicious_labels.json: labels that the detector contradicts
   - log, loss.png, map.png: every reported value, and the curves
   - detection_*.jpg, match_*.png: detections and matched default boxes
   - snapshot_*, options.json: what --resume continues from
@@ -31,7 +33,12 @@ from typing import Any
 import chainer
 import numpy as np
 
-from chainer_ssd.cli._arguments import USER_ERRORS, exit_in_one_line, use_device
+from chainer_ssd.cli._arguments import (
+    USER_ERRORS,
+    exit_in_one_line,
+    limit_detections,
+    use_device,
+)
 from chainer_ssd.cli._load_data import (
     TEST_SPLIT,
     TRAIN_SPLIT,
@@ -46,6 +53,7 @@ from chainer_ssd.cli._ranks import (
     refusing_together,
 )
 from chainer_ssd.cli._recipe import create_chain, create_optimizer, create_schedule, get_recipe
+from chainer_ssd.cli._report_page import report_training
 from chainer_ssd.cli._reports import extend_with_reports
 from chainer_ssd.cli._result import save_result
 from chainer_ssd.cli._resume import (
@@ -178,6 +186,16 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
                     args.command_line,
                     left_out,
                 )
+                report_training(
+                    args.out,
+                    model,
+                    None if args.dataset == 'shapes' else train,
+                    test,
+                    label_names,
+                    trainer.updater.iteration * args.batchsize,
+                    args.use_07_metric,
+                    args.on_bad_image == 'skip',
+                )
 
 
 def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chainer.Chain:
@@ -195,6 +213,7 @@ def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chaine
             beginnings = sorted({name.split('/')[0] for name in kept})
             print(f'{args.pretrained}: {", ".join(beginnings)} start from initial weights')
     model.use_preset('evaluate')
+    limit_detections(model, args)
     return model
 
 

@@ -112,18 +112,27 @@ def eval_detection_coco(
     ChainerCV's function of this name. Both round corners and sides to hundredths of a pixel, as
     COCO's result files do.
     """
+    columns = pred_bboxes, pred_labels, pred_scores, gt_bboxes, gt_labels
+    return evaluate_with_pycocotools(columns, gt_areas, gt_crowdeds)
+
+
+def evaluate_with_pycocotools(
+    columns: Any,
+    gt_areas: Iterable[Array | None] | None,
+    gt_crowdeds: Iterable[Array | None] | None,
+    has_only_all: bool = False,
+) -> dict:
+    """Return what :func:`eval_detection_coco` returns.
+
+    With ``has_only_all``, pycocotools evaluates no small, medium and large objects. It then takes
+    a quarter of the time. ``gt_areas`` must be None.
+    """
     COCO = require('pycocotools.coco', 'eval').COCO
     COCOeval = require('pycocotools.cocoeval', 'eval').COCOeval
 
     preds, gts, n_image = [], [], 0
     for pred, (gt_bbox, gt_label, gt_area, gt_crowded) in each_image(
-        pred_bboxes,
-        pred_labels,
-        pred_scores,
-        gt_bboxes,
-        gt_labels,
-        gt_areas=gt_areas,
-        gt_crowdeds=gt_crowdeds,
+        *columns, gt_areas=gt_areas, gt_crowdeds=gt_crowdeds
     ):
         if gt_area is not None:
             gt_area = check_number_column(gt_area, len(gt_bbox), f'gt_areas[{n_image}]', minimum=0)
@@ -145,6 +154,9 @@ def eval_detection_coco(
             coco.createIndex()
             cocos.append(coco)
         coco_eval = COCOeval(*cocos, 'bbox')
+        if has_only_all:
+            coco_eval.params.areaRng = coco_eval.params.areaRng[:1]
+            coco_eval.params.areaRngLbl = coco_eval.params.areaRngLbl[:1]
         coco_eval.evaluate()
         coco_eval.accumulate()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,16 @@ from chainer_ssd._files import none_if_nan
 from chainer_ssd._options import check_flag, check_label_names
 from chainer_ssd.evaluation._arguments import check_iterable
 from chainer_ssd.evaluation._voc_counts import count_by_class
-from chainer_ssd.evaluation.eval_detection_coco import eval_detection_coco
+from chainer_ssd.evaluation.calc_detection_confusion_matrix import (
+    calc_detection_confusion_matrix,
+)
+from chainer_ssd.evaluation.eval_detection_coco import evaluate_with_pycocotools
 from chainer_ssd.evaluation.eval_detection_voc import average_precision, precision_and_recall
+from chainer_ssd.evaluation.eval_detection_voc_by_area import eval_detection_voc_by_area
 
+_IOU_THRESH = 0.5
+_DEFAULT_SCORE = 0.5
+_MAX_MATRIX_CLASSES = 300  # a matrix of 90,000 numbers in a JSON file
 _COCO_KEYS = {
     'mAP@[.5:.95]': 'map/iou=0.50:0.95/area=all/max_dets=100',
     'mAP@.5': 'map/iou=0.50/area=all/max_dets=100',
@@ -57,6 +64,12 @@ def summarize_detections(
         ``'score_thresh'``, the score threshold with the largest F1, and of ``'f1'``,
         ``'precision'`` and ``'recall'`` there.
         F1 is 2 · precision · recall / (precision + recall).
+        ``'by_area'``: for ``'small'``, ``'medium'`` and ``'large'`` objects a dict of ``'map'``,
+        ``'n_truth'`` and ``'ap'`` by name, see :func:`eval_detection_voc_by_area`.
+        ``'confusion_matrix'``: a dict of ``'iou_thresh'``, ``'score_thresh'`` (of each class that
+        with the best F1, or 0.5 without one), ``'labels'`` (the names, and None for background)
+        and ``'matrix'``, see :func:`calc_detection_confusion_matrix`. None for more than 300
+        classes.
         ``'coco'``: COCO's ``'mAP@[.5:.95]'``, ``'mAP@.5'`` and ``'mAP@.75'``, for which difficult
         ground truths are crowds. Only where pycocotools is installed.
         A figure that does not exist is None.
@@ -91,7 +104,7 @@ def summarize_detections(
     columns: Any = [*map(list, iterables.values())]
     if gt_difficults is None:
         columns[5] = None
-    counts = count_by_class(*[*columns, 0.5])  # validates all columns
+    counts = count_by_class(*[*columns, _IOU_THRESH])  # validates all columns
     n_unseen = n_class - len(counts)  # the result ends with the largest label
     if n_unseen < 0:
         raise ValueError(
@@ -121,11 +134,60 @@ def summarize_detections(
         'use_07_metric': bool(use_07_metric),
         'n_image': len(labels),
         'classes': classes,
+        'by_area': _summarize_areas(columns, label_names, use_07_metric),
+        'confusion_matrix': None,
     }
+    if n_class <= _MAX_MATRIX_CLASSES:
+        summary['confusion_matrix'] = _summarize_confusion(columns, classes)
     if importlib.util.find_spec('pycocotools') is not None:
-        coco = eval_detection_coco(*columns[:5], **{'gt_crowdeds': difficults})
+        coco = evaluate_with_pycocotools(columns[:5], None, difficults, has_only_all=True)
         summary['coco'] = {name: none_if_nan(coco[key]) for name, key in _COCO_KEYS.items()}
     return summary, (prec, rec)
+
+
+def _summarize_areas(
+    columns: Any, label_names: Sequence[str], use_07_metric: bool
+) -> dict[str, dict[str, Any]]:
+    areas = eval_detection_voc_by_area(*[*columns, _IOU_THRESH, use_07_metric])
+    return {
+        area: {
+            'map': none_if_nan(figures['map']),
+            'n_truth': figures['n_truth'],
+            'ap': {
+                name: none_if_nan(figures['ap'][i]) if i < len(figures['ap']) else None
+                for i, name in enumerate(label_names)
+            },
+        }
+        for area, figures in areas.items()
+    }
+
+
+def _summarize_confusion(columns: Any, classes: dict[str, Any]) -> dict[str, Any]:
+    thresholds = best_score_thresholds({'classes': classes})
+    options: Any = {'n_class': len(classes), 'score_thresh': thresholds}
+    return {
+        'iou_thresh': _IOU_THRESH,
+        'score_thresh': thresholds,
+        'labels': [*classes, None],
+        'matrix': calc_detection_confusion_matrix(*columns, **options).tolist(),
+    }
+
+
+def best_score_thresholds(summary: Mapping[str, Any]) -> list[float]:
+    """Return the score threshold of each class with the best F1, 0.5 where there is none.
+
+    Parameters
+    ----------
+    summary : mapping
+        What :func:`summarize_detections` returns.
+
+    Returns
+    -------
+    list of float
+        One for each class, in the order of the labels.
+    """
+    best = (each['best_f1'] for each in summary['classes'].values())
+    return [_DEFAULT_SCORE if each is None else each['score_thresh'] for each in best]
 
 
 def best_f1(prec: Array, rec: Array, score: Array) -> dict[str, float] | None:

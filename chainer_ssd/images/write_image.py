@@ -8,6 +8,7 @@ from typing import Any
 
 from chainer_ssd._extras import require
 from chainer_ssd._files import replace_file
+from chainer_ssd._options import check_integer
 from chainer_ssd.images.pixels import to_pixels
 
 # High quality, and colours at full resolution: letters and thin lines stay sharp.
@@ -68,13 +69,15 @@ def image_format_of(path: str | os.PathLike[str]) -> str:
     return image_format
 
 
-def encode_jpeg(img: Any) -> bytes:
+def encode_jpeg(img: Any, quality: int = 90) -> bytes:
     """Return the content of a JPEG file.
 
     Parameters
     ----------
     img : float or uint8 array of shape (3, H, W)
         RGB, 0 to 255.
+    quality : int
+        From 1 to 95. Default: 90. Lower it for a smaller file.
 
     Returns
     -------
@@ -84,11 +87,13 @@ def encode_jpeg(img: Any) -> bytes:
     Raises
     ------
     TypeError, ValueError
-        If the image is not (3, H, W) or its values are not 0 to 255.
+        If the image is not (3, H, W) or its values are not 0 to 255. If ``quality`` is not an
+        integer from 1 to 95.
     ImportError
         If Pillow is missing (``pip install "chainer_ssd[data]"``).
     """
+    check_integer('quality', quality, 1, 95)
     file = io.BytesIO()
     image = require('PIL.Image', 'data').fromarray(to_pixels(img))
-    image.save(file, 'JPEG', **_JPEG_OPTIONS)
+    image.save(file, 'JPEG', **{**_JPEG_OPTIONS, 'quality': quality})
     return file.getvalue()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from chainer_ssd.images import encode_jpeg, printable_name, read_image, resize_image
+from chainer_ssd.inspection._page_head import escape, page_head
 from chainer_ssd.inspection.class_checks import ClassCount
 from chainer_ssd.inspection.finding import Finding
 from chainer_ssd.inspection.kinds import KINDS
@@ -20,29 +20,6 @@ _SIDE = 320  # of a picture, in pixels
 _MIN_HALF_SIDE = 4  # of a box without area, in pixels of the picture
 _MAX_ROWS = 200  # of one kind of finding
 _N_BAR = 12
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto;
-  max-width: 62rem; padding: 1.5rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
-p { margin: .3rem 0; } .path { color: #666; overflow-wrap: anywhere; }
-.verdict { font-weight: 600; padding: .5rem .8rem; border-radius: .4rem; display: inline-block; }
-.fit { background: #e2f3e5; color: #14532d; } .unfit { background: #fde4e4; color: #7f1d1d; }
-.level { font-size: .75rem; font-weight: 600; padding: .1rem .5rem; border-radius: .6rem; }
-.error { background: #fde4e4; color: #7f1d1d; } .warning { background: #fdf0d5; color: #713f12; }
-.note { background: #e6edf7; color: #1e3a5f; }
-table { border-collapse: collapse; width: 100%; } .scroll { overflow-x: auto; }
-th, td { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top; font-size: .9rem;
-  border-bottom: 1px solid #eee; overflow-wrap: anywhere; }
-th { color: #666; font-weight: 600; overflow-wrap: normal; }
-.level { white-space: nowrap; } td.number, th.number { text-align: right; }
-figure { margin: 0; } figcaption { font-size: .8rem; color: #666; overflow-wrap: anywhere; }
-.pictures { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
-.pictures img { width: 100%; height: auto; border-radius: .3rem; background: #eee; }
-svg { width: 100%; height: auto; max-width: 40rem; }
-"""
 
 
 def write_html(report: Report, max_pictures: int = 24) -> str:
@@ -64,10 +41,8 @@ def write_html(report: Report, max_pictures: int = 24) -> str:
 
 
 def _lines(report: Report, max_pictures: int) -> Iterator[str]:
-    root = _escape(printable_name(report.root, 400))
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f'<title>Data set {root}</title><style>{_STYLE}</style></head><body>'
+    root = escape(printable_name(report.root, 400))
+    yield page_head(f'Data set {root}')
     yield f'<h1>Data set inspection</h1><p class="path">{root}</p>'
     verdict = 'Fit to train on' if report.is_fit else 'Not fit to train on: mend the errors first'
     yield f'<p class="verdict {"fit" if report.is_fit else "unfit"}">{verdict}</p>'
@@ -76,7 +51,7 @@ def _lines(report: Report, max_pictures: int) -> Iterator[str]:
     yield '<h2>Classes</h2>'
     yield _class_chart(report.classes)
     yield '<h2>Sizes of the objects and default boxes</h2>'
-    yield f'<p>{_escape(report.model)}: {_escape(describe_coverage(report.coverage))}.</p>'
+    yield f'<p>{escape(report.model)}: {escape(describe_coverage(report.coverage))}.</p>'
     yield _size_chart(report.sides)
     pictures = list(_pictures(report, max_pictures))
     if pictures:
@@ -99,15 +74,15 @@ def _summary(report: Report) -> Iterator[str]:
     yield '<th class="number">number</th><th>what to do</th></tr>'
     for kind, findings in found.items():
         each = KINDS[kind]
-        yield f'<tr><td>{_level(kind)}</td><td>{kind}: {_escape(each.meaning)}</td>'
-        yield f'<td class="number">{len(findings)}</td><td>{_escape(each.advice)}</td></tr>'
+        yield f'<tr><td>{_level(kind)}</td><td>{kind}: {escape(each.meaning)}</td>'
+        yield f'<td class="number">{len(findings)}</td><td>{escape(each.advice)}</td></tr>'
     yield '</table></div>'
 
 
 def _table(kind: str, findings: Sequence[Finding]) -> Iterator[str]:
     yield f'<h3>{_level(kind)} {kind} ({len(findings)})</h3><div class="scroll"><table>'
     for finding in findings[:_MAX_ROWS]:
-        yield f'<tr><td>{_escape(finding.file)}</td><td>{_escape(finding.text)}</td></tr>'
+        yield f'<tr><td>{escape(finding.file)}</td><td>{escape(finding.text)}</td></tr>'
     yield '</table></div>'
     if len(findings) > _MAX_ROWS:
         yield f'<p>and {len(findings) - _MAX_ROWS} more</p>'
@@ -134,9 +109,9 @@ def _pictures(report: Report, max_pictures: int) -> Iterator[str]:
             if data is None:
                 continue
             n_picture += 1
-            yield f'<figure><img alt="{_escape(caption)}" src="data:image/jpeg;base64,{data}">'
-            name = _escape(printable_name(file, 400))
-            yield f'<figcaption>{name}<br>{_escape(caption)}</figcaption></figure>'
+            yield f'<figure><img alt="{escape(caption)}" src="data:image/jpeg;base64,{data}">'
+            name = escape(printable_name(file, 400))
+            yield f'<figcaption>{name}<br>{escape(caption)}</figcaption></figure>'
 
 
 def _thumbnail(file: str, box: Sequence[float] | None) -> str | None:
@@ -164,7 +139,7 @@ def _class_chart(classes: Sequence[ClassCount]) -> str:
     for i, count in enumerate(rows):
         y, width = 24 * i, 360 * count.n_train / largest
         name = printable_name(count.name, 24)
-        out.write(f'<text x="0" y="{y + 16}" font-size="13">{_escape(name)}</text>')
+        out.write(f'<text x="0" y="{y + 16}" font-size="13">{escape(name)}</text>')
         out.write(f'<rect x="190" y="{y + 4}" width="{width:.1f}" height="15" fill="#4a7ab5"/>')
         out.write(
             f'<text x="{196 + width:.1f}" y="{y + 16}" font-size="12" fill="#555">'
@@ -200,7 +175,3 @@ def _size_chart(sides: Sequence[float]) -> str:
 def _level(kind: str) -> str:
     level = KINDS[kind].level
     return f'<span class="level {level}">{level}</span>'
-
-
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)

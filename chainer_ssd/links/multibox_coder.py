@@ -9,7 +9,7 @@ import numpy as np
 from chainer.backends import cuda
 
 from chainer_ssd._array import Array, get_array_module
-from chainer_ssd._options import check_fraction
+from chainer_ssd._options import check_fraction, check_integer
 from chainer_ssd._validation import as_array, raise_for_row
 from chainer_ssd.ops import (
     Encoder,
@@ -118,6 +118,9 @@ class MultiboxCoder:
         mb_conf: Array,
         nms_thresh: float | None = 0.45,
         score_thresh: float = 0.6,
+        *,
+        nms_top_k: int | None = None,
+        keep_top_k: int | None = None,
     ) -> tuple[Array, Array, Array]:
         """Return the detections of one image.
 
@@ -133,6 +136,14 @@ class MultiboxCoder:
             come in the order of the default boxes.
         score_thresh : float
             Minimum softmax score of a detection.
+        nms_top_k : int, optional
+            Largest number of boxes of each class that enter the suppression, those of the highest
+            scores. Ties go to the lower default box. The paper has 400. Default: no limit, as in
+            ChainerCV. Caffe and PaddlePaddle have this name too.
+        keep_top_k : int, optional
+            Largest number of detections of the image after the suppression, those of the highest
+            scores of all classes. Ties go to the lower class, then to the lower default box. The
+            paper has 200. Default: no limit, as in ChainerCV.
 
         Returns
         -------
@@ -140,20 +151,24 @@ class MultiboxCoder:
             (y_min, x_min, y_max, x_max) in pixels of the network's input.
         label : int32 array of shape (R,)
             Foreground classes, counted from 0. They come class by class, each by falling score.
+            Ties come by rising number of the default box. A limit does not change this order.
         score : float32 array of shape (R,)
             Softmax scores.
 
         Raises
         ------
         ValueError
-            If shapes disagree, a threshold lies outside [0, 1], or a prediction is NaN or
-            infinite. Such a prediction would pass as "no detection".
+            If shapes disagree, a threshold lies outside [0, 1], a limit is below 1, or a
+            prediction is NaN or infinite. Such a prediction would pass as "no detection".
         TypeError
-            If a dtype is not integer or float, or an array is masked.
+            If a dtype is not integer or float, an array is masked, or a limit is not an integer.
         """
         check_fraction('score_thresh', score_thresh)
         if nms_thresh is not None:
             check_fraction('nms_thresh', nms_thresh)
+        for name, limit in (('nms_top_k', nms_top_k), ('keep_top_k', keep_top_k)):
+            if limit is not None:
+                check_integer(name, limit, 1)
         mb_loc, mb_conf = as_array(mb_loc, 'mb_loc'), as_array(mb_conf, 'mb_conf')
         if mb_conf.dtype.kind != 'f':
             mb_conf = mb_conf.astype('f')
@@ -183,24 +198,27 @@ class MultiboxCoder:
 
         # Few boxes are left. On a GPU each small step would synchronize.
         bbox, label, score = (cuda.to_cpu(array) for array in (bbox, label, score))
-        if nms_thresh is None:
-            return xp.asarray(bbox.astype('f')), xp.asarray(label), xp.asarray(score.astype('f'))
         ends = np.searchsorted(label, np.arange(mb_conf.shape[1]))
-        kept = np.concatenate(
-            [
-                ends[:0],
-                *(
-                    start + non_maximum_suppression(bbox[start:end], nms_thresh, score[start:end])
-                    for start, end in zip(ends, ends[1:])
-                    if end > start
-                ),
-            ]
-        )
+        kept = [ends[:0]]
+        for start, end in zip(ends, ends[1:]):
+            rows = start + _find_highest(score[start:end], nms_top_k)
+            if nms_thresh is not None and len(rows):
+                rows = rows[non_maximum_suppression(bbox[rows], nms_thresh, score[rows])]
+            kept.append(rows)
+        rows = np.concatenate(kept)
+        rows = rows[_find_highest(score[rows], keep_top_k)]
         return (
-            xp.asarray(bbox[kept].astype('f')),
-            xp.asarray(label[kept]),
-            xp.asarray(score[kept].astype('f')),
+            xp.asarray(bbox[rows].astype('f')),
+            xp.asarray(label[rows]),
+            xp.asarray(score[rows].astype('f')),
         )
+
+
+def _find_highest(score: Array, limit: int | None) -> Array:
+    """Return the rows of the highest scores in rising order. Ties go to the lower row."""
+    if limit is None or len(score) <= limit:
+        return np.arange(len(score))
+    return np.sort(np.argsort(-score, kind='stable')[:limit])
 
 
 def _check_finite(array: Array, name: str) -> None:

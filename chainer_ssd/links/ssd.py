@@ -48,6 +48,9 @@ class SSD(chainer.Chain):
         subclass sets it, so that :func:`chainer_ssd.links.load_pretrained` knows what to keep.
     nms_thresh, score_thresh : float
         Thresholds of :meth:`predict`, see :meth:`use_preset`.
+    nms_top_k, keep_top_k : int or None
+        Limits of :meth:`predict`, see :meth:`MultiboxCoder.decode`. None, the initial value, is no
+        limit. No preset changes them.
     label_names : tuple of str or None
         Class names, set by :func:`chainer_ssd.load_detector`.
 
@@ -74,6 +77,8 @@ class SSD(chainer.Chain):
         self.coder.default_bbox = coder.default_bbox.copy()
         _scale_default_boxes(self.coder.default_bbox, box_scale)
         self.label_names: tuple[str, ...] | None = None
+        self.nms_top_k: int | None = None
+        self.keep_top_k: int | None = None
         self.use_preset('visualize')
 
     def forward(self, imgs: Any) -> tuple[chainer.Variable, chainer.Variable]:
@@ -142,7 +147,13 @@ class SSD(chainer.Chain):
         check_choice('preset', preset, _SCORE_THRESH)
         self.nms_thresh, self.score_thresh = 0.45, _SCORE_THRESH[preset]
 
-    def predict(self, imgs: Sequence[Array]) -> tuple[list[Array], list[Array], list[Array]]:
+    def predict(
+        self,
+        imgs: Sequence[Array],
+        *,
+        nms_top_k: int | None = None,
+        keep_top_k: int | None = None,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
         """Detect the objects of a batch of images, always in test mode.
 
         Parameters
@@ -150,6 +161,12 @@ class SSD(chainer.Chain):
         imgs : sequence of arrays of shape (3, H, W)
             RGB, 0 to 255, on the CPU, of any sizes and dtypes. They are scaled to ``insize``
             without keeping the aspect ratio.
+        nms_top_k : int, optional
+            Largest number of boxes of each class before the suppression, see
+            :meth:`MultiboxCoder.decode`. Default: the attribute ``nms_top_k``.
+        keep_top_k : int, optional
+            Largest number of detections of each image, see :meth:`MultiboxCoder.decode`. Default:
+            the attribute ``keep_top_k``.
 
         Returns
         -------
@@ -165,14 +182,20 @@ class SSD(chainer.Chain):
         ValueError
             If an image has another shape, or values that are not 0 to 255, such as those of an
             image that is scaled to [0, 1]. If the model predicts NaN or inf for an image. The
-            message gives the number of the image.
+            message gives the number of the image. If a limit is below 1.
         TypeError
-            If an image holds no numbers.
+            If an image holds no numbers, or a limit is not an integer.
         ImportError
             If an image must be scaled and OpenCV is missing (``pip install "chainer_ssd[data]"``).
         """
         if not len(imgs):
             return [], [], []
+        given = {
+            'nms_top_k': self.nms_top_k if nms_top_k is None else nms_top_k,
+            'keep_top_k': self.keep_top_k if keep_top_k is None else keep_top_k,
+        }
+        # A coder without these options, such as ChainerCV's, serves as long as there is no limit.
+        limits = {name: limit for name, limit in given.items() if limit is not None}
         x = np.empty((len(imgs), 3, self.insize, self.insize), np.float32)
         sizes = []
         for i, img in enumerate(imgs):  # one image at a time, because photos are large
@@ -189,7 +212,11 @@ class SSD(chainer.Chain):
         for i, size in enumerate(sizes):
             try:
                 bbox, label, score = self.coder.decode(
-                    mb_locs[i], mb_confs[i], self.nms_thresh, self.score_thresh
+                    mb_locs[i],
+                    mb_confs[i],
+                    self.nms_thresh,
+                    self.score_thresh,
+                    **limits,
                 )
             except ValueError as error:
                 raise ValueError(f'imgs[{i}]: {error}') from error

@@ -2,6 +2,7 @@
 
 from chainer_ssd.visualizations.colors import label_color
 from chainer_ssd.visualizations.draw_bbox import draw_bbox
+from chainer_ssd.visualizations.draw_confusion_matrix import draw_confusion_matrix
 from chainer_ssd.visualizations.draw_detection import draw_detection
 from chainer_ssd.visualizations.draw_match import draw_match
 from chainer_ssd.visualizations.draw_precision_recall import draw_precision_recall
@@ -9,6 +10,7 @@ from chainer_ssd.visualizations.tile_images import tile_images
 
 __all__ = [
     'draw_bbox',
+    'draw_confusion_matrix',
     'draw_detection',
     'draw_match',
     'draw_precision_recall',

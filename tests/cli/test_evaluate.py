@@ -121,6 +121,37 @@ def test_figures_by_hand(run, root, tmp_path):
         assert picture.size[1] == 600
 
 
+def test_the_report_the_labels_and_the_matrix_are_written(run, root, tmp_path):
+    _, printed, _, result = run(
+        tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(DETECTIONS)
+    )
+    assert 'mAP by area: small 0.667 (4 objects)' in printed
+    matrix = result['confusion_matrix']
+    assert matrix['labels'] == [*NAMES, None]
+    # blue at 0.7, red at 0.6: one red detection lies on a blue object that is found
+    assert matrix['matrix'] == [[3, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]
+    with Image.open(tmp_path / 'confusion_matrix.png') as picture:
+        assert picture.size[0] > 200
+    labels = json.loads((tmp_path / 'suspicious_labels.json').read_text())
+    assert {each['kind'] for each in labels} == {'missing label'}
+    assert all(each['image'].endswith('.png') and each['images'] == 'test' for each in labels)
+    page = (tmp_path / 'report.html').read_text()
+    assert 'mAP 0.6667' in page and '<details' in page
+
+
+def test_the_limits_reach_the_model_and_0_is_none(run, root, tmp_path):
+    arguments = tmp_path, '--dataset', 'voc', '--root', root
+    for options, expected in (
+        ((), (400, 200)),
+        (('--nms-top-k', '7', '--keep-top-k', '0'), (7, None)),
+    ):
+        model = Scripted(DETECTIONS)
+        assert run(*arguments, *options, model=model)[0] == 0
+        assert (model.nms_top_k, model.keep_top_k) == expected
+    status, _, errors, _ = run(*arguments, '--keep-top-k', '-1', model=Scripted(DETECTIONS))
+    assert status == 2 and '--keep-top-k' in errors
+
+
 def test_columns_align_beside_names_in_wide_characters(capsys):
     figures = {'ap': 0, 'n_truth': 0, 'n_detection': 0, 'best_f1': None}
     names = ('白血球', 'white cell')
@@ -222,7 +253,13 @@ def test_it_runs_as_a_command(root, tmp_path, write_detector):
     done = run_command('evaluate', 'result', *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].split()[:2] == ['class', 'AP']
-    assert sorted(os.listdir(tmp_path / 'elsewhere')) == ['evaluation.json', 'precision_recall.png']
+    assert sorted(os.listdir(tmp_path / 'elsewhere')) == [
+        'confusion_matrix.png',
+        'evaluation.json',
+        'precision_recall.png',
+        'report.html',
+        'suspicious_labels.json',
+    ]
 
 
 def test_evaluation_json_is_written_whole_or_not_at_all(run, root, tmp_path, monkeypatch):
@@ -314,7 +351,7 @@ def test_odd_class_names_are_printed_in_bounded_lines(capsys):
     assert lines[1].startswith('xxx') and lines[2].startswith('\\x1b[31mred ')
 
 
-@pytest.mark.parametrize('name', ['evaluation.json', 'precision_recall.png'])
+@pytest.mark.parametrize('name', ['evaluation.json', 'precision_recall.png', 'report.html'])
 @pytest.mark.parametrize('suffix', ['', '.tmp'])
 def test_outputs_do_not_follow_links(run, root, tmp_path, name, suffix):
     (tmp_path / 'precious').write_text('precious')

@@ -48,7 +48,8 @@ def expected_detections(result, img, score):
     """Returns what the public functions find, by falling score."""
     model = load_detector(result)
     model.score_thresh = score
-    bbox, label, score = (column[0] for column in model.predict([img]))
+    predicted = model.predict([img], nms_top_k=400, keep_top_k=200)
+    bbox, label, score = (column[0] for column in predicted)
     order = np.argsort(-score, kind='stable')
     return bbox[order], label[order], score[order]
 

@@ -53,6 +53,16 @@ def test_out_holds_the_model_and_the_result(finished_run, voc_root):
     assert [i for i in range(8) if 'validation/main/map' in log[i]] == [1, 3, 5, 7]
 
 
+def test_the_report_shows_the_final_figures(finished_run):
+    out, _ = finished_run
+    page = (out / 'report.html').read_text()
+    result = json.loads((out / 'result.json').read_text())
+    assert f'mAP {result["map"]:.4f}' in page and 'main/loss' in page
+    assert 'training' in page and len(page) < 3_000_000
+    labels = json.loads((out / 'suspicious_labels.json').read_text())
+    assert isinstance(labels, list)
+
+
 def test_the_diagnostics_are_logged_printed_and_in_the_result(finished_run):
     out, printed = finished_run
     log = json.loads((out / 'log').read_text())
@@ -214,6 +224,23 @@ def test_missing_matplotlib_gives_one_line(voc_root, tmp_path):
     ]
     assert 'matplotlib' not in done.stderr
     assert not list((tmp_path / 'out').glob('*.png'))
+    assert 'mAP' in (tmp_path / 'out/report.html').read_text()  # it needs no matplotlib
+
+
+def test_missing_pycocotools_is_said_at_the_start(voc_root, tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text('import sys\nsys.modules["pycocotools"] = None\n')
+    env = {**ENVIRONMENT, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ENVIRONMENT["PYTHONPATH"]}'}
+    out = tmp_path / 'out'
+    short = (*TINY[:-4], '--iteration', '1')
+    done = train('--dataset', 'voc', '--root', voc_root, *short, '--out', out, env=env)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if 'pycocotools is missing' in line]
+    assert lines == [
+        "report.html will be without COCO's figures, pycocotools is missing: "
+        'pip install "chainer_ssd[eval]"'
+    ]
+    assert done.stdout.index(lines[0]) < done.stdout.index('training on')
+    assert 'COCO:' not in (out / 'report.html').read_text()
 
 
 def test_a_picture_that_cannot_be_written_is_a_warning_and_a_log_is_an_error(voc_root, tmp_path):

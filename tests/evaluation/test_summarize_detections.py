@@ -3,7 +3,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from chainer_ssd.evaluation import calc_detection_voc_prec_rec, summarize_detections
+from chainer_ssd.evaluation import (
+    best_score_thresholds,
+    calc_detection_voc_prec_rec,
+    summarize_detections,
+)
 from chainer_ssd.evaluation.summarize_detections import best_f1
 
 BOX, OTHER, FAR = (0, 0, 9, 9), (20, 20, 29, 29), (50, 50, 59, 59)
@@ -116,3 +120,27 @@ def test_the_metric_of_2007():
 def test_use_07_metric_is_a_flag(use_07_metric):
     with pytest.raises(TypeError, match='use_07_metric = '):
         summarize_detections(**COLUMNS, label_names=NAMES, use_07_metric=use_07_metric)
+
+
+def test_areas_and_the_confusion_matrix_by_hand():
+    summary, _ = summarize_detections(**COLUMNS, label_names=NAMES)
+    small = summary['by_area']['small']
+    assert small == {
+        'map': summary['map'],
+        'n_truth': 3,
+        'ap': {'blue': summary['map'], 'red': None, 'green': None},
+    }
+    assert summary['by_area']['large'] == {
+        'map': None,
+        'n_truth': 0,
+        'ap': dict.fromkeys(NAMES),
+    }
+    assert best_score_thresholds(summary) == [0.7, 0.5, 0.5]
+    assert summary['confusion_matrix'] == {
+        'iou_thresh': 0.5,
+        'score_thresh': [0.7, 0.5, 0.5],
+        'labels': [*NAMES, None],
+        'matrix': [[2, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]],
+    }
+    many = [str(i) for i in range(301)]
+    assert summarize_detections(**COLUMNS, label_names=many)[0]['confusion_matrix'] is None

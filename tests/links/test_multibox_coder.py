@@ -134,3 +134,57 @@ def test_moves_to_a_gpu_and_back():
     coder = MultiboxCoder(**SPEC)
     assert isinstance(coder.to_gpu().default_bbox, cupy.ndarray)
     assert isinstance(coder.to_cpu().default_bbox, np.ndarray)
+
+
+def random_predictions(coder, seed=0, n_class=4):
+    rng = np.random.default_rng(seed)
+    mb_loc = rng.normal(size=(len(coder.default_bbox), 4)).astype('f')
+    # few distinct logits, so that many scores are equal
+    return mb_loc, rng.integers(-2, 3, (len(coder.default_bbox), n_class)).astype('f')
+
+
+@pytest.mark.parametrize('nms_thresh', [0.45, None])
+@pytest.mark.parametrize('limits', [(5, None), (None, 7), (5, 7), (1, 1), (10**9, 10**9)])
+def test_limits_equal_the_loop(xp, nms_thresh, limits):
+    coder = MultiboxCoder(**SPEC)
+    mb_loc, mb_conf = random_predictions(coder)
+    nms_top_k, keep_top_k = limits
+    bbox, label, score = coder.decode(mb_loc, mb_conf, None, 0.1)  # in the order of default boxes
+    rows = []
+    for each in range(3):
+        of_class = np.flatnonzero(label == each)
+        of_class = sorted(of_class, key=lambda i: -score[i])[:nms_top_k]  # sorted() is stable
+        of_class = np.array(sorted(of_class))
+        if nms_thresh is not None:
+            kept = reference.non_maximum_suppression(
+                bbox[of_class].tolist(), nms_thresh, score[of_class].tolist()
+            )
+            of_class = of_class[kept]
+        rows += of_class.tolist()
+    highest = sorted(range(len(rows)), key=lambda i: -score[rows[i]])[:keep_top_k]
+    rows = [rows[i] for i in sorted(highest)]
+    coder.default_bbox = xp.asarray(coder.default_bbox)
+    found = coder.decode(
+        xp.asarray(mb_loc),
+        xp.asarray(mb_conf),
+        nms_thresh,
+        0.1,
+        nms_top_k=nms_top_k,
+        keep_top_k=keep_top_k,
+    )
+    for one, all_of_it in zip(found, (bbox, label, score)):
+        np.testing.assert_array_equal(to_numpy(one), all_of_it[rows])
+    unlimited = coder.decode(xp.asarray(mb_loc), xp.asarray(mb_conf), nms_thresh, 0.1)
+    if limits == (10**9, 10**9):
+        for one, other in zip(found, unlimited):
+            np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+    else:
+        assert len(found[0]) < len(unlimited[0])
+
+
+@pytest.mark.parametrize('name', ['nms_top_k', 'keep_top_k'])
+@pytest.mark.parametrize(('value', 'error'), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
+def test_a_limit_that_is_no_limit_is_an_error(name, value, error):
+    coder = MultiboxCoder(**SPEC)
+    with pytest.raises(error, match=f'{name} = {value}: expected an integer >= 1'):
+        coder.decode(*random_predictions(coder), **{name: value})

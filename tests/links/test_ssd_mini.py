@@ -223,3 +223,42 @@ def test_default_boxes_without_area_stay_legal():
     coder = MultiboxCoder(grids=[2], aspect_ratios=[(2,)], steps=[16], sizes=[8, 16])
     coder.default_bbox[0, 2:] = 0  # as clipping to the image can leave it
     assert (SSD(1, 32, coder, 0.5).coder.default_bbox[0, 2:] == 0).all()
+
+
+def test_limits_of_predict_are_arguments_and_attributes(model):
+    imgs = imgs_of((50, 70), (64, 64))
+    model.use_preset('evaluate')
+    try:
+        unlimited = model.predict(imgs)
+        limited = model.predict(imgs, nms_top_k=9, keep_top_k=5)
+        model.nms_top_k, model.keep_top_k = 9, 5
+        by_attribute = model.predict(imgs)
+        again = model.predict(imgs, nms_top_k=10**6, keep_top_k=10**6)
+        model.use_preset('evaluate')
+        assert (model.nms_top_k, model.keep_top_k) == (9, 5)
+    finally:
+        model.nms_top_k = model.keep_top_k = None
+        model.use_preset('visualize')
+    assert [len(score) for score in limited[2]] == [5, 5] and len(unlimited[2][0]) > 5
+    for column, other in ((limited, by_attribute), (unlimited, again)):
+        for one, two in zip(column, other):
+            for a, b in zip(one, two):
+                np.testing.assert_array_equal(a, b)
+    assert min(limited[2][0]) >= np.sort(unlimited[2][0])[::-1][9 * 3]
+
+
+def test_a_coder_without_limits_serves_as_long_as_there_is_none(model):
+    class OldCoder:
+        def __init__(self, coder):
+            self.coder = coder
+
+        def decode(self, mb_loc, mb_conf, nms_thresh=0.45, score_thresh=0.6):
+            return self.coder.decode(mb_loc, mb_conf, nms_thresh, score_thresh)
+
+    expected, coder = model.predict(imgs_of((64, 64))), model.coder
+    model.coder = OldCoder(coder)
+    try:
+        found = model.predict(imgs_of((64, 64)))
+    finally:
+        model.coder = coder
+    np.testing.assert_array_equal(found[0][0], expected[0][0])
