@@ -103,7 +103,8 @@ class SSDMini(SSD):
     training images, 87 validation images and 548 iterations.
     """
 
-    class_layers = ('heads/',)
+    class_layers = joint_heads = ('heads/',)
+    stages = ('stem',), ('stage8',), ('stage16',), ('stage32',)
 
     def __init__(
         self,
@@ -146,9 +147,10 @@ class SSDMini(SSD):
             )
 
     def forward_layers(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
-        c8 = self.stage8(self.stem((imgs - 127.5) * (1 / 64)))
-        c16 = self.stage16(c8)
-        c32 = self.stage32(c16)
+        h = self.run_stage(0, self.stem, (imgs - 127.5) * (1 / 64))
+        c8 = self.run_stage(1, self.stage8, h)
+        c16 = self.run_stage(2, self.stage16, c8)
+        c32 = self.run_stage(3, self.stage32, c16)
         p16 = self.smooth16(F.relu(c16 + _upsample(self.lateral16(c32))))
         p8 = self.smooth8(F.relu(c8 + _upsample(self.lateral8(p16))))
         y = F.concat([head(h) for head, h in zip(self.heads, (p8, p8, p16, c32))], axis=1)

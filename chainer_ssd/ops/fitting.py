@@ -60,6 +60,7 @@ def fit_default_boxes(
     iou_thresh: float = 0.5,
     max_ratios: int = 4,
     max_growth: float = 1.5,
+    weight: Any = None,
 ) -> DefaultBoxFit:
     """Return sizes and aspect ratios for which more objects have a default box that fits.
 
@@ -75,6 +76,10 @@ def fit_default_boxes(
         Largest number of aspect ratios of a scale. A scale that begins with more keeps them.
     max_growth : float
         Largest number of default boxes as a factor of the number to begin with, at least 1.
+    weight : float array of shape (R,), optional
+        Weight of each object in the search, above 0. The recall of the result is without weights.
+        Default: all the same. The inverse of the number of objects of its class makes all classes
+        count alike, as in the mAP.
 
     Returns
     -------
@@ -116,18 +121,24 @@ def fit_default_boxes(
     bbox = np.asarray(check_bbox(np.asarray(bbox, np.float64).reshape(-1, 4)), np.float64)
     if not len(bbox):
         raise ValueError('bbox holds no box: expected one object or more')
+    weight = np.ones(len(bbox)) if weight is None else np.asarray(weight, np.float64)
+    if weight.shape != (len(bbox),) or not (np.isfinite(weight) & (weight > 0)).all():
+        raise ValueError(
+            f'weight has shape {weight.shape}: expected ({len(bbox)},), finite and above 0'
+        )
     if len(bbox) > _MAX_OBJECTS:
-        bbox = bbox[np.linspace(0, len(bbox) - 1, _MAX_OBJECTS).astype(int)]
-    search = _Search(bbox, grids, steps, sizes, iou_thresh)
+        sample = np.linspace(0, len(bbox) - 1, _MAX_OBJECTS).astype(int)
+        bbox, weight = bbox[sample], weight[sample]
+    search = _Search(bbox, weight / weight.sum(), grids, steps, sizes, iou_thresh)
     chosen = _Choice(
         (0,) * len(sizes), tuple(tuple(float(a) for a in ratios) for ratios in aspect_ratios)
     )
-    before = search.measure(chosen)
+    before, start = search.measure_plain(chosen), search.measure(chosen)
     allowed = _Limits(max_ratios, math.floor(max_growth * n_before))
     chosen = search.climb(chosen, allowed)
     found_sizes = tuple(round(search.size_of(k, i), 6) for k, i in enumerate(chosen.shifts))
-    after = search.measure(chosen)
-    if after[:2] <= before[:2]:
+    after = search.measure_plain(chosen)
+    if search.measure(chosen) <= start:
         chosen, after = chosen._replace(ratios=tuple(map(tuple, aspect_ratios))), before
         found_sizes = tuple(map(float, sizes))
     return DefaultBoxFit(
@@ -158,6 +169,7 @@ class _Search:
     def __init__(
         self,
         bbox: np.ndarray,
+        weight: np.ndarray,
         grids: Sequence[int],
         steps: Sequence[float],
         sizes: Sequence[float],
@@ -166,7 +178,7 @@ class _Search:
         self._side = bbox[:, 2:] - bbox[:, :2]
         self._center = (bbox[:, 2:] + bbox[:, :2]) / 2
         self._grids, self._steps, self._sizes = grids, steps, tuple(map(float, sizes))
-        self._iou_thresh = iou_thresh
+        self._weight, self._iou_thresh = weight, iou_thresh
         self._ious: dict[tuple[int, float, float], np.ndarray] = {}
         self._of_scale: dict[tuple[Any, ...], np.ndarray] = {}
 
@@ -179,11 +191,20 @@ class _Search:
         return sum(g**2 * (2 + 2 * len(each)) for g, each in zip(self._grids, ratios))
 
     def measure(self, choice: _Choice) -> tuple[float, float]:
-        """Return the recall and the mean best IoU."""
+        """Return the recall and the mean best IoU, with the weights."""
+        best = self._best_iou(choice)
+        return float(self._weight[best >= self._iou_thresh].sum()), float(self._weight @ best)
+
+    def measure_plain(self, choice: _Choice) -> tuple[float, float]:
+        """Return the recall and the mean best IoU, without weights."""
+        best = self._best_iou(choice)
+        return float((best >= self._iou_thresh).mean()), float(best.mean())
+
+    def _best_iou(self, choice: _Choice) -> np.ndarray:
         best = self._best_of_scale(0, choice)
         for k in range(1, len(self._grids)):
             best = np.maximum(best, self._best_of_scale(k, choice))
-        return float((best >= self._iou_thresh).mean()), float(best.mean())
+        return best
 
     def climb(self, choice: _Choice, allowed: _Limits) -> _Choice:
         """Return the choice that no single change improves."""

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import chainer
+import numpy as np
 from chainer.training import Extension, Trainer
 
 from chainer_ssd._options import check_fraction
@@ -48,8 +49,8 @@ class WeightAverage(Extension):
     Notes
     -----
     Polyak and Juditsky (1992) average the iterates. The ramp of d is TensorFlow's
-    ``ExponentialMovingAverage`` with ``num_updates``. Chainer's optimizer hook
-    ``chainer.link_hooks`` and ChainerMN have no such average.
+    ``ExponentialMovingAverage`` with ``num_updates``. Chainer has no such
+    average.
     """
 
     trigger = 1, 'iteration'
@@ -64,6 +65,7 @@ class WeightAverage(Extension):
         self.average.cleargrads()
         for param in self.average.params():
             param.update_rule = None
+        self._wide: dict[str, Any] = {}  # float32 averages of float16 weights, by name
 
     def __call__(self, trainer: Trainer) -> None:
         """Add the weights of an iteration to the average.
@@ -83,7 +85,10 @@ class WeightAverage(Extension):
             if average.array is None:
                 average.array = param.array.copy()
             with chainer.using_device(param.device):
-                average.array += average.dtype.type(rate) * (param.array - average.array)
+                array = self._wide_of(name, average)
+                array += array.dtype.type(rate) * (param.array - array)
+                if array is not average.array:
+                    average.array[...] = array
         links = dict(self.average.namedlinks())
         for path, link in self._model.namedlinks():
             for name in link._persistent:
@@ -104,3 +109,15 @@ class WeightAverage(Extension):
             Chainer's serializer or deserializer.
         """
         self.average.serialize(serializer['average'])
+        for name, param in sorted(self.average.namedparams()):
+            if param.array is not None and param.dtype == np.float16:
+                array = self._wide_of(name, param)
+                self._wide[name] = serializer(f'float32{name}', array)
+
+    def _wide_of(self, name: str, param: chainer.Parameter) -> Any:
+        """Return the array to add to. Small changes would be lost in float16."""
+        if param.dtype != np.float16:
+            return param.array
+        if name not in self._wide:
+            self._wide[name] = param.array.astype(np.float32)
+        return self._wide[name]
