@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import chainer
 
 from chainer_ssd.links import GroundTruthConverter, MultiboxTrainChain, SSDLossChain
-from chainer_ssd.runtime import CosineShift, NaNPolicy
+from chainer_ssd.runtime import CosineShift, NaNPolicy, StepShift
 
 
 class Recipe(NamedTuple):
@@ -20,15 +20,18 @@ class Recipe(NamedTuple):
     batchsize: int
     rate_name: str  # the optimizer's attribute that the schedule sets
     peak_rate: float
+    schedule: str
+    learning_rate: float  # of the optimizer
 
 
 def get_recipe(model: str, dataset: str) -> Recipe:
     """Return the recipe for ``--model`` on ``--dataset``."""
     if model != 'ssd_mini':
-        return Recipe('ssd', 232, 32, 'lr', 1e-3)  # on VOC07+12: the paper's 120,000 iterations
+        # On VOC07+12 these are the paper's 120,000 iterations.
+        return Recipe('ssd', 232, 32, 'lr', 1e-3, 'step', 1e-3)
     if dataset == 'shapes':
-        return Recipe('flip', 3, 8, 'eta', 1)
-    return Recipe('mild', 45, 8, 'eta', 1)
+        return Recipe('flip', 3, 8, 'eta', 1, 'cosine', 0.016)
+    return Recipe('mild', 45, 8, 'eta', 1, 'cosine', 0.016)
 
 
 def create_chain(
@@ -57,13 +60,14 @@ def create_chain(
 
 
 def create_optimizer(
-    model_name: str, chain: chainer.Chain, comm: Any = None
+    model_name: str, chain: chainer.Chain, comm: Any = None, lr: float | None = None
 ) -> chainer.GradientMethod:
     """Return the optimizer for a model's chain. Over MPI all ranks then hold rank 0's weights."""
+    lr = get_recipe(model_name, 'voc').learning_rate if lr is None else lr
     if model_name == 'ssd_mini':
-        optimizer = chainer.optimizers.Adam(alpha=0.016, weight_decay_rate=2e-3)
+        optimizer = chainer.optimizers.Adam(alpha=lr, weight_decay_rate=2e-3)
     else:
-        optimizer = chainer.optimizers.MomentumSGD(lr=1e-3)
+        optimizer = chainer.optimizers.MomentumSGD(lr=lr)
     if comm is not None:
         import chainermn
 
@@ -86,6 +90,29 @@ def double_gradient(rule: chainer.UpdateRule, param: chainer.Parameter) -> None:
         param.grad *= 2
 
 
-def create_schedule(recipe: Recipe, iteration: int) -> CosineShift:
-    """Return the learning rate schedule: a rise over a tenth of the training, then a cosine."""
-    return CosineShift(recipe.rate_name, recipe.peak_rate, iteration, warmup=iteration // 10)
+def create_schedule(args: argparse.Namespace, iteration: int) -> CosineShift | StepShift:
+    """Return the learning rate schedule for a training of some iterations.
+
+    Raises
+    ------
+    ValueError
+        If ``--lr-steps`` do not fit.
+    """
+    recipe = get_recipe(args.model, args.dataset)
+    peak_rate = recipe.peak_rate
+    if recipe.rate_name == 'lr' and args.lr is not None:
+        peak_rate = args.lr
+    if args.schedule == 'cosine':
+        if args.lr_steps is not None:
+            raise ValueError(f'--lr-steps {args.lr_steps} goes with --schedule step')
+        return CosineShift(recipe.rate_name, peak_rate, iteration, warmup=iteration // 10)
+    if args.lr_steps is None:  # the paper's 80,000 and 100,000 of 120,000
+        steps = sorted({max(1, iteration * 2 // 3), max(1, iteration * 5 // 6)})
+        return StepShift(recipe.rate_name, peak_rate, steps)
+    try:
+        return StepShift(recipe.rate_name, peak_rate, [int(n) for n in args.lr_steps.split(',')])
+    except ValueError:
+        raise ValueError(
+            f'--lr-steps {args.lr_steps}: expected iterations in ascending order with commas '
+            'between them, such as 80000,100000'
+        ) from None

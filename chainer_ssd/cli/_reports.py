@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from chainer.training import PRIORITY_WRITER, extensions, triggers
 
 from chainer_ssd._extras import require
 from chainer_ssd.cli._progress import MEAN_AP, extend_with_progress
-from chainer_ssd.cli._train_arguments import MAX_SNAPSHOT_INTERVAL, N_SNAPSHOT
+from chainer_ssd.cli._selection import VALIDATION, save_weights
+from chainer_ssd.cli._train_arguments import MAX_SNAPSHOT_INTERVAL, N_SNAPSHOT, N_VALIDATION
 from chainer_ssd.extensions import (
     DetectionEvaluator,
     DetectionVisReport,
@@ -20,12 +22,15 @@ from chainer_ssd.extensions import (
     MatchVisReport,
 )
 from chainer_ssd.images import has_glyphs
-from chainer_ssd.links import MultiboxTrainChain, save_detector
+from chainer_ssd.links import MultiboxTrainChain
 from chainer_ssd.runtime import (
+    BestWeights,
+    CSVReport,
     MeanOverRanks,
     PlotReport,
     Snapshot,
     StragglerReport,
+    TensorBoardReport,
     TimeReport,
     Watchdog,
 )
@@ -43,6 +48,7 @@ def extend_with_reports(
     args: argparse.Namespace,
     comm: Any = None,
     watchdog: Watchdog | None = None,
+    validator: tuple[DetectionEvaluator, BestWeights] | None = None,
 ) -> None:
     """Extend the trainer with everything that reports or saves.
 
@@ -62,12 +68,22 @@ def extend_with_reports(
         Rank 0 alone writes and prints.
     watchdog : Watchdog, optional
         Watchdog of the job. It knows the slowest rank.
+    validator : tuple, optional
+        The evaluator on the validation images, and what keeps the best weights.
     """
     iteration = trainer.stop_trigger.period
     interval = max(1, iteration // N_LOG)
     evaluations = [iteration * i // N_EVALUATION for i in range(1, N_EVALUATION + 1)]
     chain = trainer.updater.get_optimizer('main').target
     trainer.extend(evaluator, trigger=_at(evaluations))
+    judged, best = evaluator.get_target('main'), None
+    saves = set(evaluations)
+    if validator is not None:
+        validate, best = validator
+        validations = {max(1, iteration * i // N_VALIDATION) for i in range(1, N_VALIDATION + 1)}
+        trainer.extend(validate, name=VALIDATION, trigger=_at(sorted(validations)))
+        trainer.extend(best)
+        saves |= validations
     trainer.extend(TimeReport())
     # The matching does not depend on the weights: the first and the last iteration are enough.
     trainer.extend(
@@ -84,12 +100,16 @@ def extend_with_reports(
             return
     names = tuple(evaluator.label_names or ())
     trainer.extend(
-        lambda trainer: save_detector(trainer.out, chain.model, names),
+        lambda trainer: save_weights(trainer, judged, names, best),
         name='save_detector',
-        trigger=_at(evaluations),
-        priority=PRIORITY_WRITER,
+        trigger=_at(sorted(saves)),
+        priority=PRIORITY_WRITER - 2,  # after the best weights are known
     )
     trainer.extend(extensions.LogReport(trigger=(interval, 'iteration')))
+    trainer.extend(CSVReport(), trigger=(interval, 'iteration'))
+    if args.tensorboard:
+        folder = os.path.join(trainer.out, 'tensorboard')
+        trainer.extend(TensorBoardReport(folder), trigger=(interval, 'iteration'))
     losses = ['main/loss']
     if isinstance(chain, MultiboxTrainChain):
         losses += ['main/loss/loc', 'main/loss/conf']
@@ -107,7 +127,7 @@ def extend_with_reports(
     _extend_with_curves(trainer, losses, evaluator.class_keys, interval, evaluations)
     trainer.extend(
         DetectionVisReport(
-            test, chain.model, names, 'detection_{index}.jpg', n_image=N_DETECTION_PICTURE
+            test, judged, names, 'detection_{index}.jpg', n_image=N_DETECTION_PICTURE
         ),
         trigger=_at(evaluations),
     )

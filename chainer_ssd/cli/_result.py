@@ -30,6 +30,7 @@ def save_result(
     figures: Mapping[str, Any],
     command_line: str,
     left_out: Sequence[str] = (),
+    selection: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the weights and result.json, and print the result.
 
@@ -51,6 +52,8 @@ def save_result(
         The command, as one types it.
     left_out : sequence of str
         Image files that could not be read.
+    selection : mapping, optional
+        How the weights were chosen.
     """
     ap = {name: figures[f'validation/main/ap/{key}'] for name, key in zip(label_names, class_keys)}
     mean_ap = figures['validation/main/map']
@@ -66,6 +69,7 @@ def save_result(
         'seconds': trainer.elapsed_time,
         'iteration': trainer.updater.iteration,
         'insize': model.insize,
+        **(selection or {}),
         'seconds_per_iteration': seconds,
         'match': match,
         'left_out': list(left_out),

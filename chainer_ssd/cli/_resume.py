@@ -25,7 +25,7 @@ from chainer_ssd.runtime import (
 
 OPTIONS_FILE = 'options.json'
 #: Options that describe the model. Snapshots with other values do not fit.
-MODEL_OPTIONS = 'model', 'insize', 'box_scale', 'label_names'
+MODEL_OPTIONS = 'model', 'insize', 'box_scale', 'default_boxes', 'dtype', 'label_names'
 #: Options that the weights do not depend on. They are not saved.
 UNRELATED_OPTIONS = (
     'command',
@@ -49,13 +49,21 @@ UNRELATED_OPTIONS = (
     'use_07_metric',
     'nms_top_k',
     'keep_top_k',
+    'tensorboard',
 )
-TRAIN_DATA, TEST_DATA = 'train_data', 'test_data'
+TRAIN_DATA, TEST_DATA, VAL_DATA = 'train_data', 'test_data', 'val_data'
+DEFAULT_BOXES = 'default_boxes'  # sizes and aspect ratios of --fit-boxes
+_DATA_NAMES = {TRAIN_DATA: 'training', TEST_DATA: 'test', VAL_DATA: 'validation'}
 MAX_VALUE_LETTERS = 200
 
 
 def collect_options(
-    args: argparse.Namespace, model: chainer.Chain, label_names: Any, train: Any, test: Any
+    args: argparse.Namespace,
+    model: chainer.Chain,
+    label_names: Any,
+    train: Any,
+    test: Any,
+    val: Any = None,
 ) -> dict[str, Any]:
     """Return the options that the weights depend on, the class names, and facts on the data."""
     options = {key: value for key, value in vars(args).items() if key not in UNRELATED_OPTIONS}
@@ -65,7 +73,28 @@ def collect_options(
         'label_names': list(label_names),
         TRAIN_DATA: describe_data(train),
         TEST_DATA: describe_data(test),
+        VAL_DATA: None if val is None else describe_data(val),
+        DEFAULT_BOXES: describe_default_boxes(model) if args.fit_boxes else None,
     }
+
+
+def describe_default_boxes(model: chainer.Chain) -> dict[str, Any]:
+    """Return the sizes and aspect ratios of a model as lists."""
+    return {
+        'sizes': list(model.sizes),
+        'aspect_ratios': [list(ratios) for ratios in model.aspect_ratios],
+    }
+
+
+def read_default_boxes(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the sizes and aspect ratios of the training that is resumed, or None."""
+    folder = args.out if args.resume == 'auto' else args.resume
+    if folder is None or not snapshot_files(folder):
+        return None
+    try:
+        return read_json(os.path.join(folder, OPTIONS_FILE)).get(DEFAULT_BOXES)
+    except (OSError, AttributeError, ValueError):
+        return None  # the check of the options names the fault
 
 
 def save_options(folder: str, options: dict[str, Any]) -> None:
@@ -184,11 +213,11 @@ def _refuse_short_training(folder: str, total: int) -> None:
 def _describe_start(folder: str, iteration: int | None, changed: dict[str, tuple[Any, Any]]) -> str:
     if iteration is None:
         return f'{folder}: no snapshot, starts a new training'
-    options = {key: changed[key] for key in changed if key not in (TRAIN_DATA, TEST_DATA)}
+    options = {key: changed[key] for key in changed if key not in _DATA_NAMES}
     text = f'{folder}: goes on after iteration {iteration}'
     if options:
         text += f', with other options: {_join_changes(options)}'
-    for key, name in ((TRAIN_DATA, 'training'), (TEST_DATA, 'test')):
+    for key, name in _DATA_NAMES.items():
         if key in changed:
             text += f', with other {name} data'
     return text
@@ -205,7 +234,7 @@ def _find_changed_options(folder: str, options: dict[str, Any]) -> dict[str, tup
             'snapshots are not known'
         )
     try:
-        before = dict(read_json(path))
+        before = {'schedule': 'cosine', **read_json(path)}  # earlier versions had no other one
         for key in (TRAIN_DATA, TEST_DATA):
             before[key]['images'] + before[key]['objects']
     except (KeyError, TypeError, ValueError) as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+import chainer
+import numpy as np
+
 from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
 from chainer_ssd.cli._arguments import add_gpu_argument, add_limit_arguments, integer, number
 from chainer_ssd.cli._data_arguments import add_data_arguments, add_split_arguments
@@ -13,6 +16,7 @@ from chainer_ssd.cli._training_data import AUGMENTATIONS
 from chainer_ssd.links.detector import MODELS
 
 N_SNAPSHOT, MAX_SNAPSHOT_INTERVAL = 10, 500
+N_VALIDATION = 20  # per training, whatever its length
 MAX_SEED = 2**32 - 1  # of NumPy's global generator
 
 
@@ -33,9 +37,34 @@ def fill_in_defaults(args: argparse.Namespace) -> argparse.Namespace:
     recipe = get_recipe(args.model, args.dataset)
     args.augmentation = args.augmentation or recipe.augmentation
     args.batchsize = args.batchsize or recipe.batchsize
+    args.schedule = args.schedule or recipe.schedule
+    args.dtype = choose_dtype(args.dtype, args.gpu)
     if args.iteration is None:
         args.epoch = args.epoch or recipe.epoch
     return args
+
+
+def choose_dtype(name: str | None, gpu: int) -> str:
+    """Return the dtype of a training, given by ``--dtype`` or by Chainer's configuration.
+
+    Raises
+    ------
+    ValueError
+        If it is float16, or mixed16 on a CPU.
+    """
+    source = f'--dtype {name}'
+    if name is None:
+        dtype = chainer.global_config.dtype
+        name = 'mixed16' if dtype is chainer.mixed16 else np.dtype(dtype).name
+        source = f'CHAINER_DTYPE={name}'
+    if name == 'float16':
+        raise ValueError(f'{source}: small gradients would become 0. Give --dtype mixed16')
+    if name == 'mixed16' and gpu < 0:
+        raise ValueError(
+            f'{source}: NumPy computes float16 many times slower than float32 on a CPU. '
+            'Give --gpu 0, or --dtype float32'
+        )
+    return name
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,11 +156,29 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         'the objects. (default: %(default)g)',
     )
     add(
+        '--init',
         '--pretrained',
+        dest='pretrained',
         metavar='PATH',
         help='weights to start from: the folder of a detector, an npz file of weights, or for '
-        'ssd300 and ssd512 VGG-16 alone. With other classes, the layers that predict them start '
-        'from initial weights. (default: random weights)',
+        'ssd300 and ssd512 VGG-16 alone. Of other classes, the class part of each head starts '
+        'anew. (default: random weights)',
+    )
+    add(
+        '--freeze',
+        type=integer(0),
+        default=0,
+        metavar='N',
+        help='number of stages, from the input on, whose weights stay as they are. Give it with '
+        '--init for few images: ssd_mini has 4 stages, ssd300 and ssd512 5. '
+        '(default: %(default)s)',
+    )
+    add(
+        '--fit-boxes',
+        action='store_true',
+        help='for ssd_mini: choose sizes and aspect ratios of the default boxes by the objects of '
+        'the training images. Use it if less than 90 %% of the objects have a default box that '
+        'fits. (default: off)',
     )
     add(
         '--loss',
@@ -189,6 +236,53 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='length of the training in epochs. Raise it if the mAP still rises at the end. '
         '(default: 3 for shapes and 45 for voc with ssd_mini, 232 for ssd300 and ssd512)',
+    )
+    add(
+        '--lr',
+        type=number(check_positive_number),
+        metavar='X',
+        help='largest learning rate: of Adam for ssd_mini, of SGD with momentum for ssd300 and '
+        'ssd512. Lower it for --init. (default: 0.016 for ssd_mini, 0.001 for ssd300 and ssd512)',
+    )
+    add(
+        '--schedule',
+        choices=('step', 'cosine'),
+        help='step: the learning rate is divided by 10 at --lr-steps. cosine: it rises for a tenth '
+        'of the training and then falls to 0. '
+        '(default: cosine for ssd_mini, step for ssd300 and ssd512)',
+    )
+    add(
+        '--lr-steps',
+        metavar='N,N',
+        help='for step: the iterations at which the learning rate is divided by 10, with commas '
+        'between them. (default: 2/3 and 5/6 of the training)',
+    )
+    add(
+        '--ema',
+        type=number(check_fraction),
+        metavar='X',
+        help='evaluate and keep an exponential moving average of the weights, which forgets by '
+        'this factor in an iteration, such as 0.99. Use it if the mAP varies between evaluations. '
+        '(default: off)',
+    )
+    add(
+        '--early-stopping',
+        type=integer(1),
+        metavar='N',
+        help='end the training if the mAP on the validation images has not risen in this many of '
+        f'its {N_VALIDATION} evaluations in a row. (default: off)',
+    )
+    add(
+        '--dtype',
+        choices=('float32', 'mixed16'),
+        help='mixed16: float16 with float32 copies of the weights and a scaled loss, on a GPU. Use '
+        'it to save time and memory. (default: float32, or what CHAINER_DTYPE states)',
+    )
+    add(
+        '--tensorboard',
+        action='store_true',
+        help='also write the log for TensorBoard, into tensorboard/ of --out. Needs tensorboardX. '
+        '(default: off)',
     )
     add(
         '--seed',

@@ -27,9 +27,9 @@ SPARE_EXAMPLE_BYTES = 2**16
 def select_readable(
     dataset: chainer.dataset.DatasetMixin, on_bad_image: str
 ) -> tuple[chainer.dataset.DatasetMixin, list[str]]:
-    """Return the test examples that can be read, and the files of the others.
+    """Return the test or validation examples that can be read, and the files of the others.
 
-    With ``'error'`` no image is read, and all examples are returned.
+    With ``'error'`` no image is read, and all examples are returned. None stays None.
     """
     if on_bad_image == 'error' or not hasattr(dataset, 'image_files'):
         return dataset, []
@@ -42,7 +42,7 @@ def select_readable(
         else:
             readable.add(i)
     if not readable:
-        raise ValueError(f'none of the {len(dataset)} test images can be read')
+        raise ValueError(f'none of the {len(dataset)} images to evaluate on can be read')
     order = sorted(range(len(dataset)), key=lambda i: (i not in readable, i))
     return chainer.datasets.SubDataset(dataset, 0, len(readable), order), unreadable
 

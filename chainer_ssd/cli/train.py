@@ -7,11 +7,13 @@
 
 The folder --out then holds:
 
-  - model.npz, model.json: the detector, for chainer-ssd predict and chainer-ssd evaluate
+  - model.npz, model.json: the detector, for chainer-ssd predict and chainer-ssd evaluate. Its
+    weights are the best on the validation images if there are some (--val), or else the last
+  - last.npz: the last weights
   - result.json: the average precision on the test split, and diagnostics
   - report.html: one page with the figures, the errors and the suspicious labels
   - suspicious_labels.json: labels that the detector contradicts
-  - log, loss.png, map.png: every reported value, and the curves
+  - log, log.csv, loss.png, map.png: every reported value, and the curves
   - detection_*.jpg, match_*.png: detections and matched default boxes
   - snapshot_*, options.json: what --resume continues from
   - data.json: with --data, which images were trained and tested on
@@ -28,11 +30,13 @@ import contextlib
 import functools
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import chainer
 import numpy as np
 
+from chainer_ssd._extras import require
 from chainer_ssd.cli._arguments import (
     USER_ERRORS,
     exit_in_one_line,
@@ -52,7 +56,7 @@ from chainer_ssd.cli._ranks import (
     ending_together,
     refusing_together,
 )
-from chainer_ssd.cli._recipe import create_chain, create_optimizer, create_schedule, get_recipe
+from chainer_ssd.cli._recipe import create_chain, create_optimizer, create_schedule
 from chainer_ssd.cli._report_page import report_training
 from chainer_ssd.cli._reports import extend_with_reports
 from chainer_ssd.cli._result import save_result
@@ -63,6 +67,15 @@ from chainer_ssd.cli._resume import (
     resume_training,
     save_options,
 )
+from chainer_ssd.cli._selection import (
+    create_average,
+    create_validator,
+    describe_selection,
+    remove_leaks,
+    restore_best,
+    save_last_weights,
+)
+from chainer_ssd.cli._start import choose_default_boxes, describe_loaded
 from chainer_ssd.cli._train_arguments import add_train_arguments, fill_in_defaults
 from chainer_ssd.cli._training_data import (
     augment_dataset,
@@ -75,7 +88,14 @@ from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
 from chainer_ssd.inspection import inspect_datasets, inspect_voc
 from chainer_ssd.links import MultiNodeBatchNormalization, create_detector, load_pretrained
-from chainer_ssd.runtime import AgreedError, Watchdog, lock_folder
+from chainer_ssd.runtime import (
+    AgreedError,
+    BestWeights,
+    LossScaling,
+    StopTrigger,
+    Watchdog,
+    lock_folder,
+)
 from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
 
 N_GENERATION, N_MOMENT = 3, 2  # of snapshots that are kept, of Adam
@@ -94,8 +114,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         comm = create_communicator(args.communicator, args.gpu, parser.prog)
     # A data worker may die at any moment. Over MPI the watchdog reports errors of any rank on all.
     errors = USER_ERRORS if comm is None else (AgreedError,)
+    dtype = chainer.mixed16 if args.dtype == 'mixed16' else np.dtype(args.dtype)
     with exit_in_one_line(parser, errors), ending_together(comm), create_watchdog(args, comm) as w:
-        train_on_ranks(args, comm, w)
+        with chainer.using_config('dtype', dtype):
+            train_on_ranks(args, comm, w)
 
 
 def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | None) -> None:
@@ -106,10 +128,12 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         device = use_device(comm.intra_rank if comm is not None and args.gpu >= 0 else args.gpu)
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise ValueError(f'--out {args.out}: not a folder')
-        data = load_data(args)
+        data, leak = remove_leaks(load_data(args))
         train, test, label_names = data.train, data.test, data.label_names
-        model = create_model(args, comm, len(label_names))
-        options = collect_options(args, model, label_names, train, test)
+        model = create_model(args, comm, label_names, train)
+        average = create_average(args, model)
+        judged = model if average is None else average.average.to_device(device)
+        options = collect_options(args, model, label_names, train, test, data.val)
         facts.update(options)
         readable = SkipUnreadable(train) if args.on_bad_image == 'skip' else train
         test_images, unreadable = select_readable(test, args.on_bad_image)
@@ -122,20 +146,28 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         )
         evaluator = DetectionEvaluator(
             chainer.iterators.SerialIterator(test_images, 1, repeat=False, shuffle=False),
-            model,
+            judged,
             use_07_metric=args.use_07_metric,
             label_names=label_names,
             comm=comm,
         )
+        val_images, unreadable_val = select_readable(data.val, args.on_bad_image)
+        unreadable += unreadable_val
+        validator = create_validator(args, val_images, judged, label_names, comm)
+        best = None if validator is None else validator[1]
         if not rank:
             check_resume_folder(args.resume)
+            if args.tensorboard:
+                require('tensorboardX', 'tensorboard')
     with refusing_together(comm, folder=args.out, size=0 if rank else snapshot_bytes(model)):
         n_image = len(readable)
-        trainer = create_trainer(args, comm, model, device, augmented, matched, n_image)
+        trainer = create_trainer(args, comm, model, device, augmented, matched, n_image, best)
+        if average is not None:
+            trainer.extend(average)
         if watchdog is not None:
             trainer.extend(watchdog)
         extend_with_reports(
-            trainer, FixedEpoch(matched), test_images, evaluator, args, comm, watchdog
+            trainer, FixedEpoch(matched), test_images, evaluator, args, comm, watchdog, validator
         )
     with contextlib.ExitStack() as stack:
         with refusing_together(comm):
@@ -144,6 +176,8 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         if not rank:
             save_options(args.out, options)
             record_splits(args.out, data)
+            if leak is not None:
+                print(leak)
             print_classes(train, label_names)
             if data.splits is not None:
                 report = inspect_datasets(
@@ -170,7 +204,10 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         with interruptible_training(trainer, comm):
             trainer.run(show_loop_exception_msg=False)
             figures = trainer.observation
-            if 'validation/main/map' not in figures:  # the snapshot was from the last iteration
+            if not rank:
+                save_last_weights(args.out, judged)
+            # Without figures, the snapshot was from the last iteration.
+            if restore_best(trainer, judged, best) or 'validation/main/map' not in figures:
                 figures = {**evaluator(), **trainer.get_extension('MatchReport')()}
             found = getattr(readable, 'unreadable', [])
             unreadable += [train.image_files[i] for i in found]
@@ -179,12 +216,13 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
                 save_result(
                     args.out,
                     trainer,
-                    model,
+                    judged,
                     label_names,
                     evaluator.class_keys,
                     figures,
                     args.command_line,
                     left_out,
+                    describe_selection(trainer, 0 if best is None else len(val_images), best),
                 )
                 report_training(
                     args.out,
@@ -198,20 +236,30 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
                 )
 
 
-def create_model(args: argparse.Namespace, comm: Any, n_fg_class: int) -> chainer.Chain:
+def create_model(
+    args: argparse.Namespace, comm: Any, label_names: Sequence[str], train: Any
+) -> chainer.Chain:
     """Return the untrained model, with normalization over all ranks if there are several."""
     norm = None
+    is_rank_0 = comm is None or not comm.rank
     if comm is not None:
         norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
     insize = args.insize or (SSD_MINI_INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
+    boxes = choose_default_boxes(args, train, insize, is_rank_0)
     # For the initial weights. Everything else that is random has its own generator.
     np.random.seed(args.seed)
-    model = create_detector(args.model, n_fg_class, insize, norm, box_scale=args.box_scale)
+    model = create_detector(
+        args.model, len(label_names), insize, norm, box_scale=args.box_scale, **boxes
+    )
     if args.pretrained is not None:
-        kept = load_pretrained(args.pretrained, model)
-        if kept and (comm is None or not comm.rank):
-            beginnings = sorted({name.split('/')[0] for name in kept})
-            print(f'{args.pretrained}: {", ".join(beginnings)} start from initial weights')
+        kept = load_pretrained(args.pretrained, model, label_names)
+        if is_rank_0:
+            print(describe_loaded(args.pretrained, model, kept))
+    if args.freeze > len(model.stages):
+        raise ValueError(
+            f'--freeze {args.freeze}: {args.model} has {len(model.stages)} stages. '
+            'Give one of them at most'
+        )
     model.use_preset('evaluate')
     limit_detections(model, args)
     return model
@@ -233,10 +281,12 @@ def create_trainer(
     augmented: chainer.dataset.DatasetMixin,
     matched: chainer.dataset.DatasetMixin,
     n_image: int,
+    best: BestWeights | None = None,
 ) -> chainer.training.Trainer:
     """Return the trainer, with its learning rate schedule and no other extension.
 
-    ``n_image`` is the number of training images of all ranks.
+    ``n_image`` is the number of training images of all ranks. The training ends early if ``best``
+    is stale.
     """
     examples = augmented  # ssd_loss matches and encodes inside
     if args.loss == 'multibox_loss':
@@ -248,11 +298,14 @@ def create_trainer(
 
     chain, converter = create_chain(model, args, comm)
     chain.to_device(device)
-    optimizer = create_optimizer(args.model, chain, comm)
+    optimizer = create_optimizer(args.model, chain, comm, args.lr)
+    model.freeze(args.freeze)
     # The same length for any number of ranks with the same batch of all ranks.
     global_batch = args.batchsize * (1 if comm is None else comm.size)
     iteration = args.iteration or math.ceil(args.epoch * n_image / global_batch)
     updater = chainer.training.StandardUpdater(iterator, optimizer, converter, device=device)
-    trainer = chainer.training.Trainer(updater, (iteration, 'iteration'), args.out)
-    trainer.extend(create_schedule(get_recipe(args.model, args.dataset), iteration))
+    trainer = chainer.training.Trainer(updater, StopTrigger(iteration, best), args.out)
+    trainer.extend(create_schedule(args, iteration))
+    if args.dtype == 'mixed16':
+        trainer.extend(LossScaling(optimizer))
     return trainer

@@ -9,6 +9,7 @@ from chainer_ssd.links.multibox_train_chain import MultiboxTrainChain
 from chainer_ssd.links.ssd import SSD
 from chainer_ssd.links.ssd_loss_chain import GroundTruthConverter, SSDLossChain
 from chainer_ssd.links.ssd_mini import SSDMini
+from chainer_ssd.links.ssd_mini_boxes import fit_ssd_mini_boxes
 from chainer_ssd.links.ssd_vgg16 import SSD300, SSD512
 from chainer_ssd.links.weights import load_pretrained, load_weights
 
@@ -26,6 +27,7 @@ __all__ = [
     'SSDMini',
     'convert_convolutions',
     'create_detector',
+    'fit_ssd_mini_boxes',
     'load_detector',
     'load_pretrained',
     'load_weights',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     'box_scale': (int, float),
     'label_names': (list,),
 }
+#: Values that only some descriptions have, and the nesting of their lists of numbers.
+_BOX_LISTS = {'sizes': 1, 'aspect_ratios': 2}
+_MAX_NUMBERS = 32  # of a list: more scales or aspect ratios are no detector
 
 
 def describe_detector(
@@ -43,6 +47,9 @@ def describe_detector(
         'box_scale': _as_python_number(box_scale),
         'label_names': [str(each) for each in label_names],
     }
+    own = box_options(model)
+    if own:
+        description.update(own)
     _check_description(description, 'model')
     return description
 
@@ -73,6 +80,17 @@ def read_description(path: str) -> dict[str, Any]:
         description.setdefault('insize', None)
     _check_description(description, path)
     return description
+
+
+def box_options(model: chainer.Link) -> dict[str, Any]:
+    """Return the sizes and aspect ratios of a model as lists, if they are not the default ones."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    options = {}
+    for key in _BOX_LISTS:
+        value = getattr(model, key, None)
+        if value is not None and key in parameters and value != parameters[key].default:
+            options[key] = _as_lists(value)
+    return options
 
 
 def check_class_count(n_fg_class: int, smallest: chainer.Chain, n_byte: int) -> None:
@@ -117,6 +135,13 @@ def _check_description(description: Any, source: str) -> None:
         if not isinstance(value, types) or isinstance(value, bool) or not is_finite:
             wanted = 'number' if float in types else types[0].__name__
             raise ValueError(f'{source}: {key!r} is {shorten(value)}, expected a {wanted}')
+    for key, depth in _BOX_LISTS.items():
+        if key in description and not _is_nested(description[key], depth):
+            lists = 'lists of numbers' if depth > 1 else 'numbers'
+            raise ValueError(
+                f'{source}: {key!r} is {shorten(description[key])}, expected a list of {lists} '
+                'above 0'
+            )
     label_names = description['label_names']
     if not 0 < len(label_names) <= MAX_CLASSES:
         raise ValueError(
@@ -129,6 +154,21 @@ def _check_description(description: Any, source: str) -> None:
         raise ValueError(
             f"{source}: 'label_names' is {shorten(label_names)}, expected texts, each once"
         ) from None
+
+
+def _is_nested(value: Any, depth: int) -> bool:
+    """Whether a value is a list of numbers above 0, or a list of such lists."""
+    if not depth:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and 0 < value < math.inf
+    is_list = isinstance(value, list) and len(value) <= _MAX_NUMBERS
+    return is_list and all(_is_nested(each, depth - 1) for each in value)
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_as_lists(each) for each in value]
+    return _as_python_number(value)
 
 
 def _as_python_number(value: Any) -> Any:

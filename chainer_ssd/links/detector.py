@@ -13,6 +13,7 @@ from chainer_ssd._options import check_choice, check_integer, check_label_names,
 from chainer_ssd.images import printable_name
 from chainer_ssd.links._detector_description import (
     DESCRIPTION_FILE,
+    box_options,
     check_class_count,
     describe_detector,
     read_description,
@@ -44,6 +45,8 @@ def create_detector(
     norm: Callable[[int], chainer.Link] | None = None,
     pretrained_model: str | os.PathLike[str] | None = None,
     box_scale: float = 1,
+    sizes: Sequence[float] | None = None,
+    aspect_ratios: Sequence[Sequence[float]] | None = None,
 ) -> chainer.Chain:
     """Build an untrained detector by name.
 
@@ -61,6 +64,9 @@ def create_detector(
         npz file that SSD300 and SSD512 start from. SSDMini starts from random weights.
     box_scale : float
         Factor on the sides of all default boxes.
+    sizes, aspect_ratios : sequences, optional
+        Shapes of the default boxes of :class:`chainer_ssd.SSDMini`. The other models have those of
+        the paper.
 
     Returns
     -------
@@ -81,9 +87,12 @@ def create_detector(
     if name == 'ssd_mini':
         if pretrained_model is not None:
             raise ValueError(f'pretrained_model = {pretrained_model!r}: ssd_mini takes none')
-        given = {'insize': insize, 'norm': norm}
+        given = {'insize': insize, 'norm': norm, 'sizes': sizes, 'aspect_ratios': aspect_ratios}
         options.update({key: value for key, value in given.items() if value is not None})
     else:
+        for key, value in (('sizes', sizes), ('aspect_ratios', aspect_ratios)):
+            if value is not None:
+                raise ValueError(f'{key} = {short_repr(value)}: {name} has those of the paper')
         options['pretrained_model'] = pretrained_model
         if insize is not None and check_integer('insize', insize, 1) != FIXED_INSIZES[name]:
             raise ValueError(
@@ -183,12 +192,16 @@ def load_detector(
             f'{weights}: no such file. A training writes its weights with its first evaluation'
         )
     if model is None:
-        insize, box_scale = description['insize'], description['box_scale']
+        options = {
+            key: description[key]
+            for key in ('insize', 'box_scale', 'sizes', 'aspect_ratios')
+            if key in description
+        }
         try:
             if len(label_names) > MANY_CLASSES:
-                smallest = create_detector(name, 1, insize, box_scale=box_scale)
+                smallest = create_detector(name, 1, **options)
                 check_class_count(len(label_names), smallest, os.path.getsize(weights))
-            model = create_detector(name, len(label_names), insize, box_scale=box_scale)
+            model = create_detector(name, len(label_names), **options)
         except (TypeError, ValueError) as error:
             raise ValueError(f'{path}: {printable_name(str(error), 1000)}') from error
     _load_weights(model, weights, description)
@@ -211,6 +224,13 @@ def _check_same_detector(model: chainer.Link, description: dict[str, Any], path:
             raise ValueError(
                 f'{path}: {key} is {shorten(value)}: expected {shorten(own)}, as model has it. '
                 'For the weights alone use load_weights'
+            )
+    own_boxes = box_options(model)
+    for key in ('sizes', 'aspect_ratios') if hasattr(model, 'sizes') else ():
+        if own_boxes.get(key) != found.get(key):
+            raise ValueError(
+                f'{path}: {key} is {shorten(found.get(key))}: expected '
+                f'{shorten(own_boxes.get(key))}, as model has it (None: the default ones)'
             )
 
 

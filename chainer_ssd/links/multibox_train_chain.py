@@ -118,7 +118,9 @@ class MultiboxTrainChain(chainer.Chain):
         )
         loss = self.alpha * loc_loss + conf_loss
         if not len(imgs):
-            loss = sum((_connected_zero(param, loss.dtype) for param in self.params()), loss)
+            frozen = set(map(id, getattr(self.model, 'frozen_params', list)()))
+            params = (param for param in self.params() if id(param) not in frozen)
+            loss = sum((_connected_zero(param, loss.dtype) for param in params), loss)
         observation = {
             'loss': loss,
             'loss/loc': loc_loss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chainer
@@ -46,6 +46,14 @@ class SSD(chainer.Chain):
     class_layers : tuple of str
         Beginnings of the names of all parameters whose shape depends on the number of classes. A
         subclass sets it, so that :func:`chainer_ssd.links.load_pretrained` knows what to keep.
+    joint_heads : tuple of str
+        Those of them whose first axis holds, for each default box, 4 offsets and then the logits.
+        Without them, the first axis holds the logits of each default box.
+    stages : tuple of tuples of str
+        For each stage of the backbone, from the input on, the names of its links. Used by
+        :meth:`freeze`.
+    n_frozen : int
+        Number of stages that are not trained.
     nms_thresh, score_thresh : float
         Thresholds of :meth:`predict`, see :meth:`use_preset`.
     nms_top_k, keep_top_k : int or None
@@ -66,6 +74,8 @@ class SSD(chainer.Chain):
     """
 
     class_layers: tuple[str, ...] = ()
+    joint_heads: tuple[str, ...] = ()
+    stages: tuple[tuple[str, ...], ...] = ()
 
     def __init__(self, n_fg_class: int, insize: int, coder: Any, box_scale: float = 1) -> None:
         n_fg_class = check_integer('n_fg_class', n_fg_class, 1, MAX_CLASSES)
@@ -79,6 +89,7 @@ class SSD(chainer.Chain):
         self.label_names: tuple[str, ...] | None = None
         self.nms_top_k: int | None = None
         self.keep_top_k: int | None = None
+        self.n_frozen = 0
         self.use_preset('visualize')
 
     def forward(self, imgs: Any) -> tuple[chainer.Variable, chainer.Variable]:
@@ -129,6 +140,61 @@ class SSD(chainer.Chain):
             feature maps.
         """
         raise NotImplementedError(f'{type(self).__name__} does not define forward_layers')
+
+    def freeze(self, n_stage: int) -> None:
+        """Keep the weights of the first stages as they are. Call it after ``optimizer.setup``.
+
+        Their normalizations use the running statistics and do not change them. No gradient is
+        computed for these stages, so a training step takes less time.
+
+        Parameters
+        ----------
+        n_stage : int
+            Number of stages, from the input on. 0: all layers are trained.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``n_stage`` is not an integer from 0 to the number of ``stages``.
+        """
+        self.n_frozen = check_integer('n_stage', n_stage, 0, len(self.stages))
+        frozen = set(map(id, self.frozen_params()))
+        for param in self.params():
+            if param.update_rule is not None:
+                param.update_rule.enabled = id(param) not in frozen
+
+    def frozen_params(self) -> list[chainer.Parameter]:
+        """Return the parameters of the stages that are not trained.
+
+        Returns
+        -------
+        list of chainer.Parameter
+            Empty if no stage is frozen.
+        """
+        names = tuple(f'/{name}/' for stage in self.stages[: self.n_frozen] for name in stage)
+        return [param for path, param in self.namedparams() if path.startswith(names)]
+
+    def run_stage(self, i: int, stage: Callable[[Any], Any], x: Any) -> Any:
+        """Return the output of stage ``i``, in test mode and without a graph if it is frozen.
+
+        Parameters
+        ----------
+        i : int
+            Number of the stage.
+        stage : callable
+            Its layers.
+        x : chainer.Variable
+            Their input.
+
+        Returns
+        -------
+        chainer.Variable
+            Their output.
+        """
+        if i >= self.n_frozen:
+            return stage(x)
+        with chainer.using_config('train', False), chainer.no_backprop_mode():
+            return stage(x)
 
     def use_preset(self, preset: str) -> None:
         """Choose which detections :meth:`predict` returns.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Callable
 
 import chainer
@@ -9,7 +10,7 @@ import chainer.functions as F
 import chainer.links as L
 import numpy as np
 
-from chainer_ssd._options import check_integer
+from chainer_ssd._options import check_integer, check_positive_number
 from chainer_ssd.links.convolution_2d import Convolution2D
 from chainer_ssd.links.multibox import rows_of_boxes
 from chainer_ssd.links.multibox_coder import MultiboxCoder
@@ -20,8 +21,8 @@ Normalization = Callable[[int], chainer.Link]
 _STRIDES = 4, 8, 16, 32
 #: Sides of the squares of each scale as fractions of the input, and of the last larger square.
 _SIZES = 0.07, 0.15, 0.3, 0.6, 0.9
-_ASPECT_RATIO = 2
-_N_SHAPE = 4  # default boxes per cell: two squares, a wide and a tall one
+_ASPECT_RATIOS = ((2,),) * len(_STRIDES)  # four boxes per cell: two squares, a wide, a tall one
+_N_PARTS = 2, 1, 1, 1  # along one side of a cell of each head's feature map
 _INITIAL_OBJECT_PROBABILITY = 0.01
 
 
@@ -45,6 +46,12 @@ class SSDMini(SSD):
         images of a batch do not influence each other.
     box_scale : float
         Factor on the height and width of all default boxes.
+    sizes : sequence of 5 floats
+        s_k of :func:`chainer_ssd.generate_default_bbox` as fractions of ``insize``, for strides of
+        4, 8, 16 and 32 pixels, and of the last larger square. Default: 0.07, 0.15, 0.3, 0.6, 0.9.
+    aspect_ratios : sequence of 4 sequences of floats
+        The ratios of each stride. Each adds a wide and a tall box to each cell. Default: 2 for all.
+        :func:`chainer_ssd.ops.fit_default_boxes` chooses both from the objects of a data set.
 
     Attributes
     ----------
@@ -52,6 +59,13 @@ class SSDMini(SSD):
         Default boxes, encoding and decoding.
     insize, n_fg_class, box_scale
         As given.
+    sizes : tuple of float
+        As given.
+    aspect_ratios : tuple of tuples of float
+        As given.
+    grids, steps : tuple of int
+        Cells along one side, and their distance in pixels, as
+        :func:`chainer_ssd.generate_default_bbox` takes them.
     nms_thresh, score_thresh : float
         Thresholds of :meth:`predict`, see :meth:`use_preset`.
     label_names : tuple of str or None
@@ -61,7 +75,8 @@ class SSDMini(SSD):
     ------
     TypeError, ValueError
         If ``n_fg_class`` is not an integer above 0, ``insize`` is not a positive multiple of 32,
-        or ``box_scale`` is not a number above 0.
+        or ``box_scale`` is not a number above 0. If ``sizes`` or ``aspect_ratios`` are not of the
+        given lengths, or hold a number that is not above 0.
 
     Notes
     -----
@@ -80,7 +95,7 @@ class SSDMini(SSD):
       apart (the sub-pixel convolution of Shi et al. (2016)).
     - The initial probability of an object is 1 % (Lin et al., "Focal Loss" (2017), section 3.3).
 
-    The default boxes double from scale to scale: 7, 15, 30 and 60 % of the input.
+    By default the default boxes double from scale to scale: 7, 15, 30 and 60 % of the input.
 
     At 192 pixels a training step takes about 35 ms per image on one core. Two extensions made no
     difference to the mAP on blood cells (BCCD). They are a second block at stride 16 (18 % more
@@ -89,7 +104,8 @@ class SSDMini(SSD):
     training images, 87 validation images and 548 iterations.
     """
 
-    class_layers = ('heads/',)
+    class_layers = joint_heads = ('heads/',)
+    stages = ('stem',), ('stage8',), ('stage16',), ('stage32',)
 
     def __init__(
         self,
@@ -97,17 +113,23 @@ class SSDMini(SSD):
         insize: int = 192,
         norm: Normalization | None = L.BatchNormalization,
         box_scale: float = 1,
+        sizes: Sequence[float] = _SIZES,
+        aspect_ratios: Sequence[Sequence[float]] = _ASPECT_RATIOS,
     ) -> None:
         check_integer('insize', insize, 1, MAX_INSIZE)
         if insize % _STRIDES[-1]:
             raise ValueError(f'insize = {insize}: expected a multiple of {_STRIDES[-1]}')
+        grids = tuple(insize // stride for stride in _STRIDES)
         coder = MultiboxCoder(
-            grids=[insize // stride for stride in _STRIDES],
-            aspect_ratios=[(_ASPECT_RATIO,)] * len(_STRIDES),
+            grids=grids,
+            aspect_ratios=aspect_ratios,
             steps=_STRIDES,
-            sizes=[fraction * insize for fraction in _SIZES],
+            sizes=[check_positive_number('sizes', fraction) * insize for fraction in sizes],
         )
         super().__init__(n_fg_class, insize, coder, box_scale)
+        self.grids, self.steps = grids, _STRIDES
+        self.sizes = tuple(sizes)
+        self.aspect_ratios = tuple(tuple(ratios) for ratios in aspect_ratios)
 
         with self.init_scope():
             self.stem = _Convolution(3, 32, 6, 4, norm=norm)
@@ -119,13 +141,17 @@ class SSDMini(SSD):
             self.smooth16 = _Convolution(128, 128, 3, norm=norm)
             self.smooth8 = _Convolution(64, 128, 3, norm=norm)
             self.heads = chainer.ChainList(
-                *(_Head(128, n_fg_class + 1, n_part) for n_part in (2, 1, 1, 1))
+                *(
+                    _Head(128, n_fg_class + 1, n_part, 2 + 2 * len(ratios))
+                    for n_part, ratios in zip(_N_PARTS, self.aspect_ratios)
+                )
             )
 
     def forward_layers(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
-        c8 = self.stage8(self.stem((imgs - 127.5) * (1 / 64)))
-        c16 = self.stage16(c8)
-        c32 = self.stage32(c16)
+        h = self.run_stage(0, self.stem, (imgs - 127.5) * (1 / 64))
+        c8 = self.run_stage(1, self.stage8, h)
+        c16 = self.run_stage(2, self.stage16, c8)
+        c32 = self.run_stage(3, self.stage32, c16)
         p16 = self.smooth16(F.relu(c16 + _upsample(self.lateral16(c32))))
         p8 = self.smooth8(F.relu(c8 + _upsample(self.lateral8(p16))))
         y = F.concat([head(h) for head, h in zip(self.heads, (p8, p8, p16, c32))], axis=1)
@@ -181,13 +207,13 @@ class _Block(chainer.Chain):
 class _Head(chainer.Chain):
     """Offsets and logits (B, K, 4 + C) of one scale, for n_part x n_part parts of each cell."""
 
-    def __init__(self, n_in: int, n_class: int, n_part: int) -> None:
+    def __init__(self, n_in: int, n_class: int, n_part: int, n_shape: int) -> None:
         super().__init__()
         self.n_part, self.n_value = n_part, 4 + n_class
         with self.init_scope():
             self.conv = Convolution2D(
                 n_in,
-                n_part**2 * _N_SHAPE * self.n_value,
+                n_part**2 * n_shape * self.n_value,
                 1,
                 initialW=chainer.initializers.LeCunNormal(),
                 initial_bias=0,

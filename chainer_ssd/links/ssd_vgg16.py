@@ -15,7 +15,12 @@ from chainer_ssd.links.multibox import Multibox
 from chainer_ssd.links.multibox_coder import MultiboxCoder
 from chainer_ssd.links.ssd import SSD
 from chainer_ssd.links.vgg16_extractor import VGG16Extractor
-from chainer_ssd.links.weights import load_arrays, read_weights, values_of
+from chainer_ssd.links.weights import (
+    load_arrays,
+    missing_fully_connected,
+    read_weights,
+    values_of,
+)
 from chainer_ssd.ops import SSD300_SPEC, SSD512_SPEC
 
 _MEAN = 123, 117, 104  # RGB, of ImageNet
@@ -27,8 +32,12 @@ _VGG16 = tuple(f'extractor/conv{i}' for i in ('1_', '2_', '3_', '4_', '5_', '6/'
 
 class _SSDVGG16(SSD):
     class_layers = ('multibox/conf/',)
-    #: Layers in a file of VGG-16 alone.
+    #: Layers in a file of VGG-16 alone. It may lack conv6 and conv7.
     backbone_layers = _VGG16
+    stages = tuple(
+        tuple(f'extractor/conv{i}_{j}' for j in range(1, n_conv + 1))
+        for i, n_conv in enumerate((2, 2, 3, 3, 3), 1)
+    )
 
     def __init__(
         self,
@@ -50,7 +59,7 @@ class _SSDVGG16(SSD):
 
     def forward_layers(self, imgs: chainer.Variable) -> tuple[chainer.Variable, chainer.Variable]:
         mean = self.xp.array(_MEAN, imgs.dtype).reshape(3, 1, 1)
-        return self.multibox(self.extractor(imgs - mean))
+        return self.multibox(self.extractor(imgs - mean, self.run_stage))
 
     @staticmethod
     def _resize(img: Array, size: tuple[int, int]) -> Array:
@@ -72,7 +81,8 @@ class SSD300(_SSDVGG16):
         ``pretrained_model``.
     pretrained_model : str or path, optional
         npz file with the weights of a whole model, or of VGG-16 alone. In the second case the
-        rest starts from random weights. It may be ChainerCV's
+        rest starts from random weights. So do ``conv6`` and ``conv7`` with a warning, if the file
+        holds the 13 convolutions alone. It may be ChainerCV's
         ``ssd300_voc0712_converted_2017_06_06.npz`` (20 classes), its
         ``ssd_vgg16_imagenet_converted_2017_06_09.npz`` (VGG-16), or a file that
         ``chainer.serializers.save_npz(path, model)`` wrote. Nothing is downloaded, and no file is
@@ -225,4 +235,5 @@ def load_vgg16_weights(path: str | os.PathLike[str], model: _SSDVGG16) -> None:
     values = values_of(model)
     arrays = read_weights(path, values)
     rest = {name for name in values if not name.startswith(model.backbone_layers)}
-    load_arrays(arrays, model, set() if rest & arrays.keys() else rest, path)
+    kept = set() if rest & arrays.keys() else rest
+    load_arrays(arrays, model, kept | missing_fully_connected(arrays, kept, path), path)

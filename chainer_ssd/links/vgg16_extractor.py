@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 import chainer
 import chainer.functions as F
 import numpy as np
 
 from chainer_ssd.links.convolution_2d import Convolution2D
+
+RunStage = Callable[[int, Callable[[Any], Any], Any], Any]
 
 #: VGG-16's blocks of 3 x 3 convolutions: (channels, number of convolutions)
 _BLOCKS = (64, 2), (128, 2), (256, 3), (512, 3), (512, 3)
@@ -62,13 +65,16 @@ class VGG16Extractor(chainer.Chain):
             )
             self.channels.append(n_out)
 
-    def forward(self, x: Any) -> list[chainer.Variable]:
+    def forward(self, x: Any, run_stage: RunStage | None = None) -> list[chainer.Variable]:
         """Return the feature maps, finest first.
 
         Parameters
         ----------
         x : float array of shape (B, 3, H, W)
             RGB minus its mean, about -128 to 128.
+        run_stage : callable, optional
+            ``run_stage(i, layers, x)`` returns ``layers(x)`` for block i of VGG-16, from 0 on.
+            Default: it only calls them.
 
         Returns
         -------
@@ -76,9 +82,9 @@ class VGG16Extractor(chainer.Chain):
             Outputs of ``conv4_3`` (normalized), ``conv7``, ``conv8_2``, ``conv9_2``, …
         """
         features = []
-        for i, (_, n_conv) in enumerate(_BLOCKS, 1):
-            for j in range(1, n_conv + 1):
-                x = F.relu(self[f'conv{i}_{j}'](x))
+        for i in range(1, len(_BLOCKS) + 1):
+            layers = functools.partial(self._run_block, i)
+            x = layers(x) if run_stage is None else run_stage(i - 1, layers, x)
             if i == 4:
                 features.append(self.norm4(x))
             x = F.max_pooling_2d(x, 2) if i < 5 else F.max_pooling_2d(x, 3, 1, 1)
@@ -86,6 +92,11 @@ class VGG16Extractor(chainer.Chain):
         for i in range(8, 6 + len(self.channels)):
             features.append(F.relu(self[f'conv{i}_2'](F.relu(self[f'conv{i}_1'](features[-1])))))
         return features
+
+    def _run_block(self, i: int, x: Any) -> chainer.Variable:
+        for j in range(1, _BLOCKS[i - 1][1] + 1):
+            x = F.relu(self[f'conv{i}_{j}'](x))
+        return x
 
 
 class Normalize(chainer.Link):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import chainer
 import numpy as np
 
-from chainer_ssd._files import read_npz
+from chainer_ssd._files import read_json, read_npz
+from chainer_ssd._options import check_label_names
 
 #: A file may hold the arrays of the model several times, in another dtype, or with more classes.
 MAX_GROWTH, SPARE_BYTES = 8, 1 << 24
@@ -83,11 +85,19 @@ def load_weights(
     return tuple(sorted(kept))
 
 
-def load_pretrained(path: str | os.PathLike[str], model: chainer.Link) -> tuple[str, ...]:
+def load_pretrained(
+    path: str | os.PathLike[str],
+    model: chainer.Link,
+    label_names: Sequence[str] | None = None,
+) -> tuple[str, ...]:
     """Load the weights of another detector into a model that may have other classes.
 
-    The layers in ``model.class_layers`` keep their initial values if the number of classes differs.
-    So do the layers that a file of VGG-16 alone lacks.
+    If the classes differ, the class part of each head keeps its initial values, and the offsets are
+    loaded. A class with a name that both have keeps its weights. The names of the file's classes
+    are known for a folder only. For a file, classes differ if their number does.
+
+    A head with another number of default boxes keeps its initial values. So do the layers that a
+    file of VGG-16 alone lacks.
 
     Parameters
     ----------
@@ -95,33 +105,125 @@ def load_pretrained(path: str | os.PathLike[str], model: chainer.Link) -> tuple[
         npz file as for :func:`load_weights`, or a folder that :func:`save_detector` wrote.
     model : SSD
         Receives the weights. It is not changed if an error is raised.
+    label_names : sequence of str, optional
+        The classes of the model. Default: ``model.label_names``.
 
     Returns
     -------
     tuple of str
-        Names of the values that keep their initial values, sorted.
+        Names of the values that keep all or a part of their initial values, sorted.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As :func:`load_weights`.
+
+    Warns
+    -----
+    UserWarning
+        If a file holds VGG-16's 13 convolutions without conv6 and conv7.
     """
     path = os.fspath(path)
+    label_names = getattr(model, 'label_names', None) if label_names is None else label_names
+    names_of_file = None
     if os.path.isdir(path):
+        names_of_file = _read_label_names(path)
         path = os.path.join(path, 'model.npz')
     values = values_of(model)
+    class_layers = tuple(getattr(model, 'class_layers', ()))
+    class_values = {name for name in values if class_layers and name.startswith(class_layers)}
     arrays = read_weights(path, values)
     kept = set()
     backbone = getattr(model, 'backbone_layers', ())
     if backbone and not any(name in arrays for name in values if not name.startswith(backbone)):
         kept = {name for name in values if not name.startswith(backbone)}
-    class_values = {
-        name for name in values if name.startswith(tuple(getattr(model, 'class_layers', ())))
-    }
-    if any(name not in arrays or arrays[name].shape != values[name].shape for name in class_values):
-        kept |= class_values
+    kept |= missing_fully_connected(arrays, kept, path)
+    has_other_classes = any(
+        name not in arrays or arrays[name].shape != values[name].shape for name in class_values
+    )
+    if names_of_file is not None and label_names is not None:
+        has_other_classes |= tuple(names_of_file) != tuple(label_names)
+    partly = set()
+    if has_other_classes:
+        for name in class_values - kept:
+            adapted = _adapt_classes(
+                arrays.get(name), values[name], name, model, names_of_file, label_names
+            )
+            if adapted is None:
+                kept.add(name)
+            else:
+                arrays[name] = adapted
+                partly.add(name)
+    # A head of its own for the offsets fits as long as the number of default boxes is the same.
     load_arrays(arrays, model, kept, path)
-    return tuple(sorted(kept))
+    return tuple(sorted(kept | partly))
+
+
+def missing_fully_connected(
+    arrays: Mapping[str, np.ndarray], kept: set[str], path: str
+) -> set[str]:
+    """Return the values of conv6 and conv7 if a file of VGG-16 alone lacks them, with a warning.
+
+    ``kept`` holds the values that a file of VGG-16 lacks. It is empty for another file.
+    """
+    names = {f'extractor/{layer}/{value}' for layer in ('conv6', 'conv7') for value in 'Wb'}
+    has_convolutions = 'extractor/conv5_3/W' in arrays
+    if not kept or not has_convolutions or names & arrays.keys():
+        return set()
+    warnings.warn(
+        f'{path} holds the 13 convolutions of VGG-16 alone: conv6 and conv7 start from random '
+        'weights',
+        stacklevel=4,
+    )
+    return names
+
+
+def _adapt_classes(
+    array: np.ndarray | None,
+    value: np.ndarray,
+    name: str,
+    model: Any,
+    names_of_file: Sequence[str] | None,
+    label_names: Sequence[str] | None,
+) -> np.ndarray | None:
+    """Return a copy of ``value`` with the offsets and the classes of ``array`` that both have.
+
+    None: nothing of it fits.
+    """
+    joint_heads = getattr(model, 'joint_heads', ())
+    n_offset = 4 if joint_heads and name.startswith(joint_heads) else 0
+    n_value = n_offset + 1 + model.n_fg_class
+    if array is None or array.ndim != value.ndim or array.shape[1:] != value.shape[1:]:
+        return None
+    n_box, rest = divmod(len(value), n_value)
+    if rest or not n_box or len(array) % n_box or len(array) // n_box < n_offset + 2:
+        return None
+    n_value_of_file = len(array) // n_box
+    pairs = [(i, i) for i in range(n_offset)]
+    if names_of_file is not None and label_names is not None:
+        if n_value_of_file != n_offset + 1 + len(names_of_file):
+            return None
+        place = {each: i for i, each in enumerate(names_of_file)}
+        classes = [(i, place[each]) for i, each in enumerate(label_names) if each in place]
+        if classes:  # background is what differs from the objects
+            pairs += [(n_offset + 1 + i, n_offset + 1 + j) for i, j in classes]
+            pairs.append((n_offset, n_offset))
+    if not pairs:
+        return None
+    adapted = value.reshape(n_box, n_value, *value.shape[1:]).copy()
+    source = array.reshape(n_box, n_value_of_file, *value.shape[1:])
+    for i, j in pairs:
+        adapted[:, i] = source[:, j]
+    return adapted.reshape(value.shape)
+
+
+def _read_label_names(folder: str) -> Sequence[str] | None:
+    """Return the class names of a detector's folder, or None if they are not known."""
+    try:
+        label_names = read_json(os.path.join(folder, 'model.json'))['label_names']
+        return check_label_names(label_names)
+    except (OSError, KeyError, TypeError, ValueError):
+        return None  # the weights alone are enough
 
 
 def values_of(model: chainer.Link) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from chainer_ssd._validation import check_bbox
 from chainer_ssd.ops.boxes import bbox_iou, center_to_corner, corner_to_center, swap_xy
 from chainer_ssd.ops.coding import MAX_LOG_RATIO, Encoder, check_variance, decode, encode
 from chainer_ssd.ops.default_boxes import SSD300_SPEC, SSD512_SPEC, generate_default_bbox
+from chainer_ssd.ops.fitting import DefaultBoxFit, fit_default_boxes
 from chainer_ssd.ops.matching import MIN_MATCH_IOU, Matcher, match
 from chainer_ssd.ops.mining import hard_example_mining, hard_negative_mining
 from chainer_ssd.ops.nms import non_maximum_suppression
@@ -13,6 +14,7 @@ __all__ = [
     'MIN_MATCH_IOU',
     'SSD300_SPEC',
     'SSD512_SPEC',
+    'DefaultBoxFit',
     'Encoder',
     'Matcher',
     'bbox_iou',
@@ -22,6 +24,7 @@ __all__ = [
     'corner_to_center',
     'decode',
     'encode',
+    'fit_default_boxes',
     'generate_default_bbox',
     'hard_example_mining',
     'hard_negative_mining',

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-import numbers
-import warnings
 from typing import Any
 
-from chainer.training import Extension, Trainer
-
-from chainer_ssd._options import check_integer, check_ratio
-
-#: Attributes of Chainer's optimizers that scale an update, in the order of the message.
-_RATES = 'lr', 'eta', 'alpha'
+from chainer_ssd._options import check_integer
+from chainer_ssd.runtime._rate_shift import RateShift
 
 
-class CosineShift(Extension):
+class CosineShift(RateShift):
     """Trainer extension that raises an attribute of the optimizer, then lowers it to 0.
 
     After iteration t the attribute is ``init`` times
@@ -61,71 +55,29 @@ class CosineShift(Extension):
     Warm Restarts" (2017), without restarts. The warm-up is that of Goyal et al. (2017).
     """
 
-    trigger = 1, 'iteration'
-
     def __init__(
         self, attr: str, init: float, total: int, warmup: int = 0, optimizer: Any = None
     ) -> None:
-        if not isinstance(attr, str):
-            raise TypeError(f'attr = {attr!r}: expected the name of an attribute')
-        self.attr, self.init = attr, check_ratio('init', init)
+        super().__init__(attr, init, optimizer)
         self.total = check_integer('total', total, 1)
         self.warmup = check_integer('warmup', warmup)
         if not warmup < total:
             raise ValueError(f'warmup = {warmup}, total = {total}: expected 0 <= warmup < total')
-        self.optimizer = optimizer
-        if optimizer is not None:
-            self._check_attribute(optimizer)
 
-    def initialize(self, trainer: Trainer) -> None:
-        """Set the value for the first iteration, of a resumed run as well.
+    def factor_at(self, t: int) -> float:
+        """Return the factor on ``init`` after ``t`` iterations.
 
         Parameters
         ----------
-        trainer : chainer.training.Trainer
-            The trainer, which calls this method.
+        t : int
+            Number of finished iterations.
 
-        Raises
-        ------
-        AttributeError
-            If the optimizer does not have the attribute.
+        Returns
+        -------
+        float
+            The factor, from 0 to 1.
         """
-        self._check_attribute(self._optimizer_of(trainer))
-        self(trainer)
-
-    def __call__(self, trainer: Trainer) -> None:
-        """Set the value for the next iteration.
-
-        Parameters
-        ----------
-        trainer : chainer.training.Trainer
-            The trainer. The number of its finished iterations gives the value.
-        """
-        t = trainer.updater.iteration
         if t < self.warmup:
-            factor = (t + 1) / (self.warmup + 1)
-        else:
-            progress = min(1, (t - self.warmup) / (self.total - self.warmup))
-            factor = (1 + math.cos(math.pi * progress)) / 2
-        setattr(self._optimizer_of(trainer), self.attr, self.init * factor)
-
-    def _optimizer_of(self, trainer: Trainer) -> Any:
-        return self.optimizer or trainer.updater.get_optimizer('main')
-
-    def _check_attribute(self, optimizer: Any) -> None:
-        # Setting a missing attribute would make a new one, which no update reads.
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # Adam warns of an old name of alpha
-                value = getattr(optimizer, self.attr)
-            if isinstance(value, numbers.Real):
-                setattr(optimizer, self.attr, value)
-                return
-        except (AttributeError, RuntimeError):  # Adam's lr raises before the first update
-            pass
-        known: dict[str, Any] = getattr(getattr(optimizer, 'hyperparam', None), 'get_dict', dict)()
-        rates = ' or '.join(name for name in _RATES if name in known) or 'lr'
-        raise AttributeError(
-            f'attr = {self.attr!r}: {type(optimizer).__name__} has no such number that can be set. '
-            f'Expected an attribute such as {rates}'
-        )
+            return (t + 1) / (self.warmup + 1)
+        progress = min(1, (t - self.warmup) / (self.total - self.warmup))
+        return (1 + math.cos(math.pi * progress)) / 2

@@ -1,10 +1,13 @@
 """The recipes of chainer-ssd train: the optimizers' first steps, computed by hand."""
 
+import argparse
+
 import chainer
 import numpy as np
 import pytest
 
 from chainer_ssd.cli._recipe import create_optimizer, create_schedule, get_recipe
+from chainer_ssd.runtime import StepShift
 
 
 def chain_of(gradient):
@@ -38,7 +41,40 @@ def test_gradients_that_are_not_finite_are_an_error():
         create_optimizer('ssd_mini', chain_of(np.nan)).update()
 
 
-def test_the_learning_rate_rises_for_a_tenth_of_the_training():
-    for name, dataset, rate in (('ssd_mini', 'voc', 'eta'), ('ssd300', 'shapes', 'lr')):
-        shift = create_schedule(get_recipe(name, dataset), 100)
-        assert (shift.attr, shift.total, shift.warmup) == (rate, 100, 10)
+def schedule_of(model, iteration, **options):
+    args = {'model': model, 'dataset': 'voc', 'lr': None, 'lr_steps': None}
+    args['schedule'] = get_recipe(model, 'voc').schedule
+    return create_schedule(argparse.Namespace(**{**args, **options}), iteration)
+
+
+def test_the_rate_of_ssd_mini_rises_for_a_tenth_of_the_training():
+    shift = schedule_of('ssd_mini', 100, lr=0.5)
+    assert (shift.attr, shift.init, shift.total, shift.warmup) == ('eta', 1, 100, 10)
+    optimizer = create_optimizer('ssd_mini', chain_of(0.5), lr=0.5)
+    assert optimizer.alpha == 0.5  # the schedule is a factor on it
+
+
+@pytest.mark.parametrize('name', ['ssd300', 'ssd512'])
+def test_the_papers_models_have_the_papers_schedule(name):
+    shift = schedule_of(name, 120_000)
+    assert isinstance(shift, StepShift)
+    assert (shift.attr, shift.init, shift.gamma) == ('lr', 1e-3, 0.1)
+    assert shift.steps == (80_000, 100_000)
+    assert schedule_of(name, 12, lr=0.5).steps == (8, 10)
+    assert schedule_of(name, 1).steps == (1,)
+    assert schedule_of(name, 9, lr_steps='3,5').steps == (3, 5)
+    cosine = schedule_of(name, 100, schedule='cosine', lr=0.5)
+    assert (cosine.attr, cosine.init, cosine.warmup) == ('lr', 0.5, 10)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'lr_steps': '5,3'}, '--lr-steps 5,3: expected iterations in ascending order'),
+        ({'lr_steps': 'x'}, '--lr-steps x: expected'),
+        ({'lr_steps': '5', 'schedule': 'cosine'}, '--lr-steps 5 goes with --schedule step'),
+    ],
+)
+def test_wrong_steps(options, message):
+    with pytest.raises(ValueError, match=message):
+        schedule_of('ssd300', 9, **options)

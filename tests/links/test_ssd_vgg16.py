@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from chainer_ssd import MultiboxTrainChain
-from chainer_ssd.links import SSD300, SSD512
+from chainer_ssd.links import SSD300, SSD512, load_pretrained
 from chainer_ssd.links.ssd_vgg16 import load_vgg16_weights
 from chainer_ssd.links.vgg16_extractor import Normalize
 from tests.conftest import GOLDEN
@@ -244,3 +244,25 @@ def test_the_number_of_classes_of_a_file(ssd300, tmp_path):
     for pretrained in None, tmp_path / 'part.npz':
         with pytest.raises(ValueError, match='n_fg_class = None: expected an integer'):
             SSD300(None, pretrained)
+
+
+def test_the_13_convolutions_alone_are_enough(ssd300, tmp_path):
+    arrays = {
+        name: array
+        for name, array in weights_of(ssd300).items()
+        if name.startswith(tuple(f'extractor/conv{i}_' for i in range(1, 6)))
+    }
+    assert len(arrays) == 26
+    np.savez(tmp_path / 'vgg16.npz', **arrays)
+    for load in load_vgg16_weights, load_pretrained:
+        np.random.seed(0)
+        model = SSD300(2)
+        before = {name: array.copy() for name, array in weights_of(model).items()}
+        with pytest.warns(UserWarning, match='conv6 and conv7 start from random weights'):
+            load(tmp_path / 'vgg16.npz', model)
+        for name, array in weights_of(model).items():
+            np.testing.assert_array_equal(array, arrays.get(name, before[name]), name)
+    del arrays['extractor/conv3_2/W']
+    np.savez(tmp_path / 'vgg16.npz', **arrays)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match='conv3_2/W is missing'):
+        load_vgg16_weights(tmp_path / 'vgg16.npz', SSD300(2))

@@ -162,8 +162,58 @@ def test_pretrained_weights_of_other_classes(tmp_path, n_fg_class, is_folder):
     assert bool(kept) == (n_fg_class != 3)
     assert all(name.startswith('heads/') for name in kept)
     for name, value in state_of(model).items():
-        expected = before if name in kept else state_of(source)
-        np.testing.assert_array_equal(value, expected[name], name)
+        if name not in kept:
+            np.testing.assert_array_equal(value, state_of(source)[name], name)
+            continue
+        rows, rows_before, rows_of_source = (
+            each.reshape(-1, 5 + n, *each.shape[1:])
+            for each, n in (
+                (value, n_fg_class),
+                (before[name], n_fg_class),
+                (state_of(source)[name], 3),
+            )
+        )
+        np.testing.assert_array_equal(rows[:, :4], rows_of_source[:, :4], name)  # offsets
+        np.testing.assert_array_equal(rows[:, 4:], rows_before[:, 4:], name)
+
+
+def test_classes_of_the_same_name_keep_their_weights(tmp_path):
+    source = model_of(seed=1)
+    save_detector(tmp_path, source, ['a', 'b', 'c'])
+    model = model_of(4)
+    before = state_of(model)
+    kept = load_pretrained(tmp_path, model, ['new', 'c', 'a', 'b'])
+    assert set(kept) == {name for name in before if name.startswith('heads/')}
+    for name in kept:
+        rows, rows_before, rows_of_source = (
+            each[name].reshape(-1, 5 + n, *each[name].shape[1:])
+            for each, n in ((state_of(model), 4), (before, 4), (state_of(source), 3))
+        )
+        # Offsets and background, then c, a, b of a, b, c.
+        np.testing.assert_array_equal(rows[:, :5], rows_of_source[:, :5], name)
+        np.testing.assert_array_equal(rows[:, 5], rows_before[:, 5], name)
+        np.testing.assert_array_equal(rows[:, 6:], rows_of_source[:, [7, 5, 6]], name)
+
+
+def test_as_many_classes_of_other_names_start_anew(tmp_path):
+    source = model_of(seed=1)
+    save_detector(tmp_path, source, ['a', 'b', 'c'])
+    model = model_of()
+    before = state_of(model)
+    assert load_pretrained(tmp_path, model, ['x', 'y', 'z'])
+    row = state_of(model)['heads/3/conv/b'].reshape(-1, 8)
+    np.testing.assert_array_equal(row[:, 4:], before['heads/3/conv/b'].reshape(-1, 8)[:, 4:])
+    assert load_pretrained(tmp_path, model, ['a', 'b', 'c']) == ()
+
+
+def test_heads_with_other_default_boxes_start_anew(tmp_path):
+    save_detector(tmp_path, model_of(seed=1), ['a', 'b', 'c'])
+    model = SSDMini(3, 32, aspect_ratios=[(2, 3), (2,), (2,), (2,)])
+    before = state_of(model)
+    kept = load_pretrained(tmp_path, model, ['a', 'b', 'c'])
+    assert {'heads/0/conv/W', 'heads/0/conv/b'} <= set(kept)
+    np.testing.assert_array_equal(state_of(model)['heads/0/conv/W'], before['heads/0/conv/W'])
+    assert not (state_of(model)['heads/1/conv/W'] == before['heads/1/conv/W']).all()
 
 
 @pytest.mark.parametrize('name', ['stem/conv/W', 'unknown'])
