@@ -2,13 +2,14 @@
 
 from chainer_ssd._validation import check_bbox
 from chainer_ssd.ops.boxes import bbox_iou, center_to_corner, corner_to_center, swap_xy
-from chainer_ssd.ops.coding import Encoder, decode, encode
+from chainer_ssd.ops.coding import MAX_LOG_RATIO, Encoder, decode, encode
 from chainer_ssd.ops.default_boxes import SSD300_SPEC, SSD512_SPEC, generate_default_bbox
 from chainer_ssd.ops.matching import MIN_MATCH_IOU, Matcher, match
 from chainer_ssd.ops.mining import hard_example_mining, hard_negative_mining
 from chainer_ssd.ops.nms import non_maximum_suppression
 
 __all__ = [
+    'MAX_LOG_RATIO',
     'MIN_MATCH_IOU',
     'SSD300_SPEC',
     'SSD512_SPEC',

@@ -21,8 +21,8 @@ from chainer_ssd._validation import (
 )
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
-#: A decoded side is at most 1e6 times that of its default box, so that exp cannot overflow.
-_MAX_LOG_RATIO = math.log(1e6)
+#: Logarithm: a decoded side is at most 1e6 times that of its default box, so that exp cannot overflow.
+MAX_LOG_RATIO = math.log(1e6)
 
 
 def encode(
@@ -209,7 +209,7 @@ def decode(
     # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
     loc = mb_loc * _as_variance(variance, default_bbox)
     center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
-    size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], _MAX_LOG_RATIO))
+    size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], MAX_LOG_RATIO))
     return center_to_corner(xp.concatenate((center, size), axis=-1))
 
 
