@@ -201,10 +201,15 @@ def _repeat_pixels(graph: GraphBuilder, call: Call) -> str:
 def _pool(op_type: str) -> Callable[[GraphBuilder, Call], str]:
     def convert(graph: GraphBuilder, call: Call) -> str:
         function = call.function
+        if hasattr(function, 'ndim'):  # Chainer's pooling over any number of axes
+            ksize, stride, pad = function.ksize, function.stride, function.pad
+        else:
+            ksize, stride = (function.kh, function.kw), (function.sy, function.sx)
+            pad = function.ph, function.pw
         attributes: dict[str, Any] = {
-            'kernel_shape': (function.kh, function.kw),
-            'strides': (function.sy, function.sx),
-            'pads': (function.ph, function.pw) * 2,
+            'kernel_shape': ksize,
+            'strides': stride,
+            'pads': tuple(pad) * 2,
         }
         is_covered = getattr(function, 'cover_all', False)
         if op_type == 'AveragePool':
@@ -251,6 +256,7 @@ CONVERTERS: dict[str, Callable[[GraphBuilder, Call], Any]] = {
     'Identity': _identity,
     'LeakyReLU': _leaky_relu,
     'MaxPooling2D': _pool('MaxPool'),
+    'MaxPoolingND': _pool('MaxPool'),
     'Mul': _binary('Mul'),
     'MulConstant': _with_constant('Mul'),
     'NormalizeL2': _normalize_l2,
