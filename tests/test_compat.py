@@ -49,6 +49,10 @@ def python(code, hook=False, **env):
         ('chainer.iterators.multiprocess_iterator', 1),
         ('chainermn.iterators.multi_node_iterator', 1),
         ('chainermn.communicators._memory_utility', 1),
+        ('onnx_chainer.context', 1),
+        ('onnx_chainer.export', 3),
+        ('onnx_chainer.functions.array', 1),
+        ('onnx_chainer.functions.math', 1),
     ],
 )
 def test_each_replaced_text_occurs_as_often_as_listed(name, count):
@@ -398,3 +402,49 @@ print(f'rank {comm.rank}: {seen}\\n', end='')
         'rank 0: [0, 1, 2, 3, 4]',
         'rank 1: [0, 1, 2, 3, 4]',
     ]
+
+
+# --- onnx_chainer
+
+
+class SmallNetwork(chainer.Chain):
+    """Calls what the patched modules of onnx_chainer convert."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.conv = chainer.links.Convolution2D(3, 8, 3, pad=1)
+            self.norm = chainer.links.BatchNormalization(8)
+            self.linear = chainer.links.Linear(8 * 16, 5)
+
+    def forward(self, x):
+        h = F.relu(self.norm(self.conv(x)))
+        h = F.unpooling_2d(F.max_pooling_2d(F.max_pooling_2d(h, 2), 2), 2, cover_all=False)
+        return F.softmax(F.cast(self.linear(h) * 2 + 1, np.float32))
+
+
+@pytest.mark.parametrize('opset', [9, 11])
+def test_onnx_chainer_exports_a_network_that_onnxruntime_runs(opset):
+    pytest.importorskip('onnx', reason='the onnx extra is not installed')
+    onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    onnx_chainer = importlib.import_module('onnx_chainer')
+    x = np.random.default_rng(0).normal(0, 1, (2, 3, 8, 8)).astype(np.float32)
+    model = SmallNetwork()
+    exported = onnx_chainer.export(model, x, opset_version=opset)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # onnx_chainer lists the weights as inputs, which is allowed
+    session = onnxruntime.InferenceSession(exported.SerializeToString(), options)
+    with chainer.using_config('train', False):
+        expected = model(x).array
+    (found,) = session.run(None, {session.get_inputs()[-1].name: x})
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_onnx_chainer_names_onnx_only_where_it_is_missing():
+    out = python(
+        'sys.modules["onnx"] = None\n'
+        'import chainer_ssd, onnx_chainer\n'
+        'try:\n    onnx_chainer.export(None, None)\n'
+        'except ImportError as error:\n    print(error)'
+    )
+    assert 'pip install onnx\n' in out + '\n' and '1.7' not in out

@@ -32,6 +32,18 @@ class Patch(NamedTuple):
     words: dict[str, str]
 
 
+def lacks_onnx_mapping() -> bool:
+    """Return whether onnx has no module ``mapping``. Older releases had one."""
+    return not is_importable('onnx.mapping')
+
+
+_IMPORT_MAPPING = 'from onnx.mapping import NP_TYPE_TO_TENSOR_TYPE\n'
+#: The same mapping by a function of onnx, in one line.
+_FROM_HELPER = (
+    'import onnx.helper; NP_TYPE_TO_TENSOR_TYPE = type("_TensorTypes", (), {"__getitem__": '
+    'lambda self, key: onnx.helper.np_dtype_to_tensor_dtype(__import__("numpy").dtype(key))})()\n'
+)
+
 PATCHES = {
     # Lines 6 and 7: Python 3.12 removed numpy.distutils, setuptools 82 pkg_resources. Both serve
     # only a warning about macOS's vecLib and one about CuPy versions other than 7.
@@ -77,6 +89,28 @@ PATCHES = {
         lambda: NUMPY_VERSION >= (2, 0),
         {'xp.array(v, copy=False, dtype=transfer_dtype)': 'v.astype(transfer_dtype, copy=False)'},
     ),
+    # onnx_chainer is a part of Chainer 7. Line 26 turns small constants into readable lists.
+    'onnx_chainer.context': Patch(
+        lacks_onnx_mapping,
+        {
+            'onnx.mapping.STORAGE_TENSOR_TYPE_TO_FIELD.get(\n'
+            '        tensor.data_type, None)': 'None if tensor.data_type not in (1, 6, 7) else (\n'
+            "        {1: 'float_data', 6: 'int32_data', 7: 'int64_data'}[tensor.data_type])"
+        },
+    ),
+    # Line 12, whose failure becomes "ONNX is not installed". Line 31 asks for an onnx that has no
+    # wheel for Python 3.9. Line 463 states onnx's newest file format, which older
+    # runtimes refuse.
+    'onnx_chainer.export': Patch(
+        lacks_onnx_mapping,
+        {
+            '    ' + _IMPORT_MAPPING: '    ' + _FROM_HELPER,
+            "pip install \\'onnx<1.7.0\\'": 'pip install onnx',
+            'model.ir_version = onnx.IR_VERSION': 'model.ir_version = 6',
+        },
+    ),
+    'onnx_chainer.functions.array': Patch(lacks_onnx_mapping, {_IMPORT_MAPPING: _FROM_HELPER}),
+    'onnx_chainer.functions.math': Patch(lacks_onnx_mapping, {_IMPORT_MAPPING: _FROM_HELPER}),
 }
 
 
