@@ -349,7 +349,6 @@ class MultiboxObjective:
             self.reduce == 'mean'
             and box_weight is None
             and gt_mb_labels.ndim == 2
-            and len(gt_mb_labels) > 0
             and type(self.localization) is SmoothL1
             and type(self.confidence) is SoftmaxCrossEntropy
             and type(mining) is HardNegative
@@ -360,6 +359,8 @@ class MultiboxObjective:
                 or not _counts(self.normalizer)
                 or type(self.normalizer) in (Positives, MatchesAfterMining)
             )
+            # Without images, the logits may have another number of columns than there are weights.
+            and (len(gt_mb_labels) > 0 or self._is_plain())
         )
 
     def _is_plain(self) -> bool:
