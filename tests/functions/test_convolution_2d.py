@@ -12,7 +12,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd.functions import convolution_2d
-from chainer_ssd.functions._convolution import algorithms, blocks, columns, pointwise, winograd
+from chainer_ssd.functions._convolution import (
+    algorithms,
+    blocks,
+    columns,
+    pointwise,
+    winograd,
+    winograd_kernels,
+)
 from chainer_ssd.functions._convolution.geometry import Geometry
 from chainer_ssd.functions._convolution.node import Convolution2DFunction
 from tests.helpers import assert_close, to_numpy
@@ -82,6 +89,7 @@ def block_size(request, monkeypatch):
         monkeypatch.setattr(blocks, 'BLOCK_BYTES', 1)
         monkeypatch.setattr(winograd, 'BLOCK_BYTES', 1)
         monkeypatch.setattr(winograd, 'MIN_TILES', 6)
+        monkeypatch.setattr(winograd_kernels, 'MAX_WEIGHTS_IN_CACHE', 100)
         monkeypatch.setattr(columns, 'MIN_PIXELS_OF_BLOCK', 1)
 
 
@@ -125,6 +133,7 @@ def test_equals_chainers_function(
         patch.setattr(blocks, 'BLOCK_BYTES', block_bytes)
         patch.setattr(winograd, 'BLOCK_BYTES', block_bytes)
         patch.setattr(winograd, 'MIN_TILES', 1)
+        patch.setattr(winograd_kernels, 'MAX_WEIGHTS_IN_CACHE', 50)
         patch.setattr(columns, 'MIN_PIXELS_OF_BLOCK', 1)
         patch.setattr(algorithms, 'MIN_WINOGRAD_TILES', 1)
         patch.setattr(algorithms, 'MIN_WINOGRAD_CHANNELS', 3)

@@ -19,6 +19,7 @@ from chainer_ssd.functions._convolution.blocks import (
     scratch,
 )
 from chainer_ssd.functions._convolution.geometry import Geometry
+from chainer_ssd.functions._convolution.winograd_kernels import sum_weights, transform_weights
 
 #: Each tile of the output has 2 x 2 values. It depends on 4 x 4 values of the input.
 N_PRODUCT = 16
@@ -26,16 +27,13 @@ N_PRODUCT = 16
 #: A block has at least this many tiles if the batch has them. Fewer make slow products.
 MIN_TILES = 320
 
-#: Kernels (pairs of an input and an output channel) that are transformed at once.
-MAX_WEIGHTS_IN_CACHE = 8192
-
 
 def forward(x: Array, W: Array, b: Array | None, y: Array, geometry: Geometry, dtype: Any) -> None:
     """Write the convolution, see :func:`chainer_ssd.functions._convolution.columns.forward`."""
     n_out, n_in = W.shape[:2]
     height, width = geometry.out_size
     tiles_y, tiles_x = -(-height // 2), -(-width // 2)
-    factor = _transform_weights(W.transpose(2, 3, 1, 0), dtype)
+    factor = transform_weights(W.transpose(2, 3, 1, 0), dtype)
     for block in _make_blocks(len(x), tiles_y, tiles_x, n_in + n_out, dtype):
         patches = _transform_input(x, block, tiles_x, geometry, dtype)
         product = scratch(np, 'product', (*patches.shape[:2], n_out), dtype)
@@ -63,7 +61,7 @@ def gradients(
     carry: Any = None
     total: Any = None
     if gx is not None:
-        factor = _transform_weights(W.transpose(2, 3, 0, 1), dtype)
+        factor = transform_weights(W.transpose(2, 3, 0, 1), dtype)
     for block in _make_blocks(len(x), tiles_y, tiles_x, n_in + n_out, dtype):
         spread = _spread_output(gy, block, tiles_x, dtype)
         if gW is not None:
@@ -77,7 +75,7 @@ def gradients(
         if total is None:
             gW[...] = 0
         else:
-            _sum_weights(total, gW)
+            sum_weights(total, gW)
 
 
 def _add_product(a: Array, b: Array, total: Array | None) -> Array:
@@ -97,57 +95,6 @@ def _make_blocks(
     tile_bytes = N_PRODUCT * n_channel * np.dtype(dtype).itemsize
     limit = max(BLOCK_BYTES, MIN_TILES * tile_bytes)
     return make_blocks(n_image, tiles_y, tiles_x * tile_bytes, limit)
-
-
-def _transform_weights(weights: Array, dtype: Any) -> Array:
-    """Return G · w · Gᵀ of (3, 3, A, B) as (16, A, B)."""
-    n_row, n_column = weights.shape[2:]
-    factor = scratch(np, 'factor', (4, 4, n_row, n_column), dtype)
-    for rows in _split_rows(n_row, n_column):
-        w = scratch(np, 'weights', (3, 3, rows.stop - rows.start, n_column), dtype)
-        # Rows of G: w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2
-        np.multiply(weights[:, :, rows], 0.25, out=w, casting='same_kind')
-        half = scratch(np, 'half', (4, *w.shape[1:]), dtype)
-        _apply_doubled_g(w, half)
-        _apply_doubled_g(half.swapaxes(0, 1), factor[:, :, rows].swapaxes(0, 1))
-    return factor.reshape(N_PRODUCT, n_row, n_column)
-
-
-def _split_rows(n_row: int, n_column: int) -> list[slice]:
-    """Return ranges of rows of which a transform stays in the cache."""
-    step = max(MAX_WEIGHTS_IN_CACHE // n_column, 1)
-    return [slice(row, min(row + step, n_row)) for row in range(0, n_row, step)]
-
-
-def _apply_doubled_g(w: Array, out: Array) -> None:
-    np.multiply(w[0], 2, out=out[0])
-    np.multiply(w[2], 2, out=out[3])
-    np.add(w[0], w[2], out=out[1])
-    np.subtract(out[1], w[1], out=out[2])
-    out[1] += w[1]
-
-
-def _sum_weights(total: Array, gW: Array) -> None:
-    """Write Gᵀ · total · G of (16, A, B) to (A, B, 3, 3)."""
-    n_row, n_column = total.shape[1:]
-    total = total.reshape(4, 4, n_row, n_column)
-    for rows in _split_rows(n_row, n_column):
-        half = scratch(np, 'half', (3, 4, rows.stop - rows.start, n_column), total.dtype)
-        _apply_doubled_transposed_g(total[:, :, rows], half)
-        w = scratch(np, 'weights', (3, *half.shape[:1], *half.shape[2:]), total.dtype)
-        _apply_doubled_transposed_g(half.swapaxes(0, 1), w.swapaxes(0, 1))
-        np.multiply(w.transpose(2, 3, 0, 1), 0.25, out=gW[rows], casting='same_kind')
-
-
-def _apply_doubled_transposed_g(u: Array, out: Array) -> None:
-    # Rows of 2 Gᵀ: 2 u0 + u1 + u2, u1 - u2, u1 + u2 + 2 u3. Here u[3] has the opposite sign, see
-    # _spread_output. Changes u.
-    np.subtract(u[1], u[2], out=out[1])
-    u[1] += u[2]
-    u[0] *= 2
-    u[3] *= 2
-    np.add(u[0], u[1], out=out[0])
-    np.subtract(u[1], u[3], out=out[2])
 
 
 def _transform_input(x: Array, block: Block, tiles_x: int, geometry: Geometry, dtype: Any) -> Array:
