@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_ssd.images import write_image
+from chainer_ssd.images import encode_jpeg, write_image
 
 IMG = np.random.RandomState(0).randint(0, 256, (3, 12, 17)).astype('f')
 
@@ -50,3 +50,11 @@ def test_a_failure_keeps_the_old_file_only(tmp_path, monkeypatch):
         write_image(IMG, tmp_path / 'a.png')
     assert (tmp_path / 'a.png').read_bytes() == before
     assert os.listdir(tmp_path) == ['a.png']
+
+
+def test_a_lower_quality_gives_a_smaller_jpeg():
+    img = np.random.default_rng(0).uniform(0, 255, (3, 40, 40)).astype(np.float32)
+    assert len(encode_jpeg(img, 30)) < len(encode_jpeg(img, 75)) < len(encode_jpeg(img))
+    assert encode_jpeg(img, 90) == encode_jpeg(img)
+    with pytest.raises(ValueError, match='quality = 96: expected an integer from 1 to 95'):
+        encode_jpeg(img, 96)
