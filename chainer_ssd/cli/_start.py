@@ -16,11 +16,11 @@ LOW_RECALL, MIN_GAIN = 0.9, 0.02
 
 
 def choose_default_boxes(
-    args: argparse.Namespace, train: Any, insize: int | None, prints: bool
+    args: argparse.Namespace, train: Any, insize: int | None, notes: list[str]
 ) -> dict[str, Any]:
     """Return the sizes and aspect ratios of ``--fit-boxes``, or nothing for the default ones.
 
-    A training that is resumed keeps its own.
+    A training that is resumed keeps its own. What was found is added to ``notes``.
 
     Raises
     ------
@@ -48,11 +48,10 @@ def choose_default_boxes(
             raise
         return {}  # no advice. The training itself names what is wrong with the images
     if args.fit_boxes:
-        if prints:
-            print(describe_fit(fit, args.iou_thresh))
+        notes.append(describe_fit(fit, args.iou_thresh))
         return {'sizes': fit.sizes, 'aspect_ratios': fit.aspect_ratios}
-    if prints and fit.recall_before < LOW_RECALL and fit.recall >= fit.recall_before + MIN_GAIN:
-        print(
+    if fit.recall_before < LOW_RECALL and fit.recall >= fit.recall_before + MIN_GAIN:
+        notes.append(
             f'only {fit.recall_before:.1%} of the training objects have a default box of '
             f'IoU >= {args.iou_thresh:g}. With --fit-boxes it is {fit.recall:.1%}'
         )

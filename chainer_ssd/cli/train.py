@@ -129,8 +129,9 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         if os.path.exists(args.out) and not os.path.isdir(args.out):
             raise ValueError(f'--out {args.out}: not a folder')
         data, leak = remove_leaks(load_data(args))
+        notes = [] if leak is None else [leak]  # to print when nothing is refused any more
         train, test, label_names = data.train, data.test, data.label_names
-        model = create_model(args, comm, label_names, train)
+        model = create_model(args, comm, label_names, train, notes)
         average = create_average(args, model)
         judged = model if average is None else average.average.to_device(device)
         options = collect_options(args, model, label_names, train, test, data.val)
@@ -176,8 +177,8 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
         if not rank:
             save_options(args.out, options)
             record_splits(args.out, data)
-            if leak is not None:
-                print(leak)
+            for note in notes:
+                print(note)
             print_classes(train, label_names)
             if data.splits is not None:
                 report = inspect_datasets(
@@ -237,15 +238,21 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
 
 
 def create_model(
-    args: argparse.Namespace, comm: Any, label_names: Sequence[str], train: Any
+    args: argparse.Namespace,
+    comm: Any,
+    label_names: Sequence[str],
+    train: Any,
+    notes: list[str],
 ) -> chainer.Chain:
-    """Return the untrained model, with normalization over all ranks if there are several."""
+    """Return the untrained model, with normalization over all ranks if there are several.
+
+    What it starts from is added to ``notes``.
+    """
     norm = None
-    is_rank_0 = comm is None or not comm.rank
     if comm is not None:
         norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
     insize = args.insize or (SSD_MINI_INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
-    boxes = choose_default_boxes(args, train, insize, is_rank_0)
+    boxes = choose_default_boxes(args, train, insize, notes)
     # For the initial weights. Everything else that is random has its own generator.
     np.random.seed(args.seed)
     model = create_detector(
@@ -253,8 +260,7 @@ def create_model(
     )
     if args.pretrained is not None:
         kept = load_pretrained(args.pretrained, model, label_names)
-        if is_rank_0:
-            print(describe_loaded(args.pretrained, model, kept))
+        notes.append(describe_loaded(args.pretrained, model, kept))
     if args.freeze > len(model.stages):
         raise ValueError(
             f'--freeze {args.freeze}: {args.model} has {len(model.stages)} stages. '
