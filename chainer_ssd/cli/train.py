@@ -227,7 +227,7 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
                 )
                 report_training(
                     args.out,
-                    model,
+                    judged,
                     None if args.dataset == 'shapes' else train,
                     test,
                     label_names,
