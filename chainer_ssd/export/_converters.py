@@ -105,9 +105,7 @@ def _normalize_channels(graph: GraphBuilder, call: Call) -> str:
         graph.constant(array.astype(np.float32), label)
         for array, label in zip((gamma, beta, mean, var), call.labels[1:])
     ]
-    return graph.op(
-        'BatchNormalization', call.names[0], *names, epsilon=float(call.function.eps)
-    )
+    return graph.op('BatchNormalization', call.names[0], *names, epsilon=float(call.function.eps))
 
 
 def _binary(op_type: str) -> Callable[[GraphBuilder, Call], str]:

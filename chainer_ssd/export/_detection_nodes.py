@@ -66,9 +66,7 @@ def add_detections(
         best, index = graph.op(
             'TopK', scores, graph.indices(limits.max_per_class), axis=2, n_output=2
         )
-        nothing = graph.op(
-            'Expand', graph.constant(np.float32(-1)), graph.op('Shape', scores)
-        )
+        nothing = graph.op('Expand', graph.constant(np.float32(-1)), graph.op('Shape', scores))
         candidates = graph.op('ScatterElements', nothing, index, best, axis=2)
     # The operator takes scores above its threshold and suppresses boxes above the other one. We
     # take those that reach it.
