@@ -5,10 +5,10 @@
     chainer-ssd export result --to torch
 
 --to onnx writes one file with the whole detector: normalization, network, decoding and
-non-maximum suppression. Its input is float32 (B, 3, H, W), RGB, 0 to 255, of the network's size. Its
-outputs are boxes (y_min, x_min, y_max, x_max) in pixels of the input, labels and scores. With
---raw-heads it ends with the network's predictions, which OpenCV's DNN can run. The default boxes are
-then written beside it.
+non-maximum suppression. Its input is float32 (B, 3, H, W), RGB, 0 to 255, of the network's size.
+Its outputs are boxes (y_min, x_min, y_max, x_max) in pixels of the input, labels and scores. With
+--raw-heads it ends with the network's predictions, which OpenCV's DNN can run. The default boxes
+are then written beside it.
 
 --to torch writes the weights as a state_dict of PyTorch.
 """

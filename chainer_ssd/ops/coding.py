@@ -21,7 +21,7 @@ from chainer_ssd._validation import (
 )
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
-#: Logarithm: a decoded side is at most 1e6 times that of its default box, so that exp cannot overflow.
+#: Logarithm: a decoded side is at most 1e6 times that of its default box. So exp cannot overflow.
 MAX_LOG_RATIO = math.log(1e6)
 
 

@@ -1,7 +1,7 @@
 """Our decoding and suppression against a published SSD's own.
 
-The raw heads and boxes are those of Ultra-Light-Fast-Generic-Face-Detector-1MB (RFB-320, MIT) on four
-photographs.
+The raw heads and boxes are those of Ultra-Light-Fast-Generic-Face-Detector-1MB (RFB-320, MIT) on
+four photographs.
 """
 
 import numpy as np
