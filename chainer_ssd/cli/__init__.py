@@ -1,4 +1,4 @@
-"""The command ``chainer-ssd``: train, predict, evaluate, check, launch, env."""
+"""The command ``chainer-ssd``: train, predict, evaluate, check, export, launch, env."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from chainer_ssd.cli import check, env, evaluate, launch, predict, train
+from chainer_ssd.cli import check, env, evaluate, export, launch, predict, train
 from chainer_ssd.cli._arguments import split_doc
 
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
     'predict': predict,
     'evaluate': evaluate,
     'check': check,
+    'export': export,
     'launch': launch,
     'env': env,
 }

@@ -168,7 +168,18 @@ def export_onnx(
 
 
 def default_bbox_path(path: str | os.PathLike[str]) -> str:
-    """Return where :func:`export_onnx` writes the default boxes for raw heads."""
+    """Return where :func:`export_onnx` writes the default boxes for raw heads.
+
+    Parameters
+    ----------
+    path : str or path
+        The ONNX file.
+
+    Returns
+    -------
+    str
+        ``model.default_bbox.npy`` for ``model.onnx``.
+    """
     return os.path.splitext(os.fspath(path))[0] + '.default_bbox.npy'
 
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from chainer_ssd.images import resize_image
 
-def run_graph(session, img, insize):
-    """Return the detections of the graph in pixels of an image that predict would resize."""
-    from chainer_ssd.images import resize_image
 
-    x = resize_image(img.astype(np.float32), (insize, insize))[None]
+def run_graph(session, img, insize, interpolation=None):
+    """Return the detections of a graph in one image, in pixels of the image."""
+    x = resize_image(img.astype(np.float32), (insize, insize), interpolation)[None]
     boxes, labels, scores = (output[0] for output in session.run(None, {'images': x}))
     size = np.array(img.shape[1:] * 2, np.float32)
     found = labels >= 0
