@@ -53,8 +53,6 @@ class Positives(Part):
 class MatchesAfterMining(Part):
     """The number of positives that remain after mining, as in Caffe and PaddlePaddle."""
 
-    minimum = 0
-
     def count(self, batch: Batch, positive: Array, negative: Array) -> Any:
         """Return the number of this batch. See :class:`Positives`.
 
@@ -75,8 +73,6 @@ class MatchesAfterMining(Part):
 
 class PositivesOfImages(Part):
     """The sum of max(1, n_i) over the images, as in MMDetection. n_i counts positives."""
-
-    minimum = 0
 
     def count(self, batch: Batch, positive: Array, negative: Array) -> Any:
         """Return the number of this batch. See :class:`Positives`.
@@ -99,8 +95,6 @@ class PositivesOfImages(Part):
 class Images(Part):
     """The number of images, as Caffe's ``BATCH_SIZE``."""
 
-    minimum = 0
-
     def count(self, batch: Batch, positive: Array, negative: Array) -> Any:
         """Return the number of this batch. See :class:`Positives`.
 
@@ -121,8 +115,6 @@ class Images(Part):
 
 class Boxes(Part):
     """The number of default boxes of all images, as Caffe's ``FULL``."""
-
-    minimum = 0
 
     def count(self, batch: Batch, positive: Array, negative: Array) -> Any:
         """Return the number of this batch. See :class:`Positives`.
