@@ -4,26 +4,29 @@ from chainer_ssd.functions.batch_normalization_over_ranks import batch_normaliza
 from chainer_ssd.functions.convolution_2d import convolution_2d
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.functions.multibox_objective import MultiboxObjective, SelectedLosses
-from chainer_ssd.functions.parts import (
-    L2,
-    AllNegatives,
-    Batch,
-    Boxes,
+from chainer_ssd.functions.parts.batch import Batch
+from chainer_ssd.functions.parts.confidence import (
     FocalLoss,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    background_loss,
+)
+from chainer_ssd.functions.parts.iou_loss import IoULoss
+from chainer_ssd.functions.parts.localization import L2, SmoothL1
+from chainer_ssd.functions.parts.mining import (
+    AllNegatives,
     HardExample,
     HardNegative,
+    RandomNegative,
+    hard_negative_limit,
+    n_hard_negative,
+)
+from chainer_ssd.functions.parts.normalizers import (
+    Boxes,
     Images,
-    IoULoss,
     MatchesAfterMining,
     Positives,
     PositivesOfImages,
-    RandomNegative,
-    SigmoidCrossEntropy,
-    SmoothL1,
-    SoftmaxCrossEntropy,
-    background_loss,
-    hard_negative_limit,
-    n_hard_negative,
 )
 from chainer_ssd.functions.ssd_loss import ssd_loss
 from chainer_ssd.functions.ssd_match import ssd_match

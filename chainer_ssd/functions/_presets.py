@@ -6,19 +6,15 @@ import inspect
 from typing import Any, Callable
 
 from chainer_ssd._options import check_choice, check_flag, check_integer
-from chainer_ssd.functions.parts import (
-    L2,
-    AllNegatives,
+from chainer_ssd.functions.parts.confidence import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from chainer_ssd.functions.parts.localization import L2, SmoothL1
+from chainer_ssd.functions.parts.mining import AllNegatives, HardExample, HardNegative
+from chainer_ssd.functions.parts.normalizers import (
     Boxes,
-    HardExample,
-    HardNegative,
     Images,
     MatchesAfterMining,
     Positives,
     PositivesOfImages,
-    SigmoidCrossEntropy,
-    SmoothL1,
-    SoftmaxCrossEntropy,
 )
 
 

@@ -10,7 +10,7 @@ import chainer
 from chainer_ssd._array import Array
 from chainer_ssd._options import check_ratio
 from chainer_ssd.functions.multibox_objective import MultiboxObjective
-from chainer_ssd.functions.parts import HardNegative
+from chainer_ssd.functions.parts.mining import HardNegative
 
 
 def multibox_loss(

@@ -23,7 +23,9 @@ from chainer_ssd.functions._argument_checks import (
 from chainer_ssd.functions._normalizer import choose_normalizer
 from chainer_ssd.functions._paddle_steps import make_targets
 from chainer_ssd.functions.multibox_objective import MultiboxObjective
-from chainer_ssd.functions.parts import Batch, HardExample, HardNegative, MatchesAfterMining
+from chainer_ssd.functions.parts.batch import Batch
+from chainer_ssd.functions.parts.mining import HardExample, HardNegative
+from chainer_ssd.functions.parts.normalizers import MatchesAfterMining
 
 
 def ssd_loss(

@@ -170,7 +170,7 @@ def test_the_sigmoid_loss_of_tensorflow():
     np.testing.assert_allclose(conf_loss.array, -2 * np.log(0.5), rtol=1e-12)
 
 
-# Inputs and results of MMDetection's test_loss.py.
+# Inputs and results of test_ce_loss in MMDetection's tests.
 @pytest.mark.parametrize(('class_weight', 'expected'), [(None, 200.0), ([0.8, 0.2], 40.0)])
 def test_the_cross_entropy_of_mmdetection(class_weight, expected):
     loss = SoftmaxCrossEntropy(class_weight)(
