@@ -1,6 +1,7 @@
 """Fixtures: one test body on many array modules, and jobs on many ranks."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test fails because the machine is slow.
 hypothesis.settings.register_profile('default', deadline=None)
 hypothesis.settings.load_profile('default')
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Chainer's initial weights and random choices are the same in each run of a test."""
+    np.random.seed(0)
+    random.seed(0)
 
 
 class _ReadOnlyNumPy:

@@ -138,6 +138,7 @@ def gradients(model, loss):
 
 def check(comm, name, case):
     rng = np.random.default_rng(0)  # equal on all ranks, so that each has the whole batch
+    np.random.seed(0)  # the initial weights, which decide whether a positive is a hard example
     parts = [make(rng, CASES[case][rank % len(CASES[case])]) for rank in range(comm.size)]
     x, bboxes, labels = zip(*parts)
     whole = np.concatenate(x), sum(bboxes, []), sum(labels, [])
