@@ -189,7 +189,7 @@ def name_folders(label_names: Sequence[str]) -> list[str]:
     folders: list[str] = []
     taken: set[str] = set()
     for name in label_names:
-        folder = re.sub(r'^\.|[^\w.+-]', '_', name)[:MAX_FOLDER_LETTERS]
+        folder = re.sub(r'^\.|[^\w.+-]', '_', name)[:MAX_FOLDER_LETTERS] or '_'
         folders.append(choose_name(folder, taken))
         taken.add(folders[-1].casefold())  # a file system may take both cases as one
     return folders
