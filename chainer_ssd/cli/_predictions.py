@@ -193,4 +193,4 @@ class Predictions:
         }
         write_json(self.path, result)
         for saver in self.savers:
-            saver.save(self.out)
+            saver.finish(self.out)

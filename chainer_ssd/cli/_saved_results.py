@@ -75,8 +75,8 @@ class Saver:
         """Save the detections of an image or a frame, or keep them for the end."""
         raise NotImplementedError
 
-    def save(self, out: str) -> None:
-        """Save what is kept."""
+    def finish(self, out: str) -> None:
+        """Write what is kept for the end."""
 
 
 class YOLOLabels(Saver):
@@ -102,7 +102,7 @@ class YOLOLabels(Saver):
         bbox, label, score = found
         write_yolo_labels(path, bbox, label, img.shape[1:], score if self._has_scores else None)
 
-    def save(self, out: str) -> None:
+    def finish(self, out: str) -> None:
         """Write the class names, one a line."""
         names = ''.join(' '.join(name.split()) + '\n' for name in self._label_names)
         with replace_file(os.path.join(out, LABELS_FOLDER, f'{self.taken_stem}.txt')) as file:
@@ -145,7 +145,7 @@ class COCOResults(Saver):
         self._images.append(image)
         self._results += to_coco_results(number, *found, self._categories)
 
-    def save(self, out: str) -> None:
+    def finish(self, out: str) -> None:
         """Write both files, the second one only without given numbers."""
         write_json(os.path.join(out, COCO_FILE), self._results)
         if self._ids is None:

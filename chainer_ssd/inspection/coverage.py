@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainer_ssd._validation import is_valid_bbox
 from chainer_ssd.inspection.records import ImageRecord
 from chainer_ssd.links import SSDMini, fit_ssd_mini_boxes
 from chainer_ssd.ops import bbox_iou, center_to_corner
@@ -106,7 +107,7 @@ def measure_coverage(
     lost = sorted(np.flatnonzero(~matches), key=lambda i: float(np.prod(bbox[i, 2:] - bbox[i, :2])))
     unmatched = tuple((files[i], tuple(boxes[i])) for i in lost)
     fraction, fit_fraction = float(matches.mean()), float('nan')
-    has_area = (bbox[:, 2:] > bbox[:, :2]).all(axis=1)
+    has_area = is_valid_bbox(bbox)
     if fraction < _LOW_RECALL and isinstance(model, SSDMini) and has_area.any():
         objects = _Objects(bbox[has_area], np.array(names)[has_area], model.insize)
         fit_fraction = fit_ssd_mini_boxes(objects, model.insize, iou_thresh).recall
