@@ -1,4 +1,4 @@
-"""Detection in the frames of a video, a camera or a stream, and its end by Ctrl-C."""
+"""Detection in the frames of a video, a camera or a stream, and its end by a signal."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ MIN_FRAME_FRACTION = 0.9
 
 
 @contextlib.contextmanager
-def noting_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed. A second Ctrl-C ends at once."""
-    before = signal.getsignal(signal.SIGINT)
-    pressed: list[int] = []
+def noting_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C or SIGTERM came. A second one ends at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    received: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        pressed.append(number)
-        signal.signal(signal.SIGINT, before)
+        received.append(number)
+        restore()
 
-    if before is not signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # SIGINT is ignored under nohup
+            signal.signal(number, note)
     try:
-        yield lambda: bool(pressed)
+        yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def predict_video(
@@ -43,7 +48,7 @@ def predict_video(
     batchsize: int,
     predictions: Predictions,
     max_frames: int | None = None,
-    is_interrupted: Callable[[], bool] = lambda: False,
+    is_ended: Callable[[], bool] = lambda: False,
 ) -> None:
     """Detect objects in the frames of a video, a camera or a stream."""
     name = video_source_name(source)
@@ -58,7 +63,7 @@ def predict_video(
     frames: list[list[Detection]] = []
     failure: Exception | None = None
     with VideoWriter(predictions.create_path(stem, '.mp4'), video.fps) as writer:
-        images = ((name, img) for img in take_frames(video, max_frames, is_interrupted))
+        images = ((name, img) for img in take_frames(video, max_frames, is_ended))
         try:
             for batch in batch_images(images, batchsize, MAX_BATCH_PIXELS):
                 imgs = [img for _, img in batch]
@@ -79,7 +84,7 @@ def predict_video(
         predictions.fail(name, f'{name}: frame {len(frames)}: {cause}')
     if not frames:
         if failure is None:
-            why = 'ended before its first frame' if is_interrupted() else 'no frame can be read'
+            why = 'ended before its first frame' if is_ended() else 'no frame can be read'
             predictions.fail(name, f'{name}: {why}')
         return
     is_whole = video.is_live or len(frames) >= MIN_FRAME_FRACTION * video.n_frame
@@ -96,11 +101,11 @@ def predict_video(
 
 
 def take_frames(
-    video: Iterable[Any], max_frames: int | None, is_interrupted: Callable[[], bool]
+    video: Iterable[Any], max_frames: int | None, is_ended: Callable[[], bool]
 ) -> Iterator[Any]:
-    """Yield the frames up to a number of them, or to Ctrl-C."""
+    """Yield the frames up to a number of them, or to a signal."""
     for img in itertools.islice(video, max_frames):
-        if is_interrupted():
+        if is_ended():
             return
         yield img
 

@@ -7,7 +7,9 @@
     chainer-ssd predict result rtsp://camera.local/live
 
 A path is a file, a folder, a pattern in quotation marks, the number of a camera, or the address of
-a stream. A camera or a stream comes last, and Ctrl-C ends it. The folder --out then holds:
+a stream. A camera or a stream comes last, and Ctrl-C or SIGTERM ends it.
+
+The folder --out then holds:
 
   - one picture with boxes per image
   - one .mp4 video with boxes and without sound per video, camera or stream
@@ -56,7 +58,7 @@ from chainer_ssd.cli._input_files import (
 from chainer_ssd.cli._predictions import Predictions
 from chainer_ssd.cli._saved_results import COCOResults, Crops, Saver, YOLOLabels
 from chainer_ssd.cli._timed_detector import TimedDetector
-from chainer_ssd.cli._video_detection import noting_interrupt, predict_video
+from chainer_ssd.cli._video_detection import noting_signals, predict_video
 from chainer_ssd.datasets import read_coco_ids
 from chainer_ssd.links import load_detector
 
@@ -157,9 +159,9 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             for file in inputs.videos:
                 predict_video(file, detector, args.batchsize, predictions)
             if inputs.stream is not None:
-                with noting_interrupt() as is_interrupted:
+                with noting_signals() as is_ended:
                     limit = args.max_frames
-                    predict_video(inputs.stream, detector, 1, predictions, limit, is_interrupted)
+                    predict_video(inputs.stream, detector, 1, predictions, limit, is_ended)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f'interrupted. The results so far are in {predictions.path}'

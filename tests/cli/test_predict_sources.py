@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -149,12 +150,14 @@ def test_a_stream_that_ends_is_complete(run_predict, random_detector):
     assert 1 <= len(found['videos'][0]['frames']) <= 5
 
 
-def test_ctrl_c_ends_a_stream_and_keeps_all(random_detector, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_stream_and_keeps_all(random_detector, tmp_path, number):
     picture().save(tmp_path / 'a.png')
     with stream_pictures() as port:
         command = [*COMMAND, 'predict', random_detector, 'a.png', f'http://127.0.0.1:{port}/cam']
         awaited = tmp_path / 'predictions/labels/stream_frames/000003.txt'
-        status, printed, errors, _ = interrupt([*command, '--save-txt'], awaited, cwd=tmp_path)
+        command.append('--save-txt')
+        status, printed, errors, _ = interrupt(command, awaited, tmp_path, number)
     assert status == 0, errors
     assert 'images/s from file to file' in printed
     found = json.loads((tmp_path / 'predictions/detections.json').read_text())
