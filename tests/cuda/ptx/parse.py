@@ -117,7 +117,7 @@ def _parse_kernel(name, parameters, body):
 
 def _parse_parameters(text):
     for parameter in filter(None, map(str.strip, text.split(','))):
-        match = re.match(r'\.param \.(\w+)\s(?:.*\s)?(\w+)$', parameter, re.S)
+        match = re.match(r'\.param \.([usbf]\d+)\s(?:.*\s)?(\w+)$', parameter, re.S)
         if not match:
             raise ValueError(f'parameter {parameter!r} is not supported')
         yield Parameter(match[2], match[1])
