@@ -100,8 +100,7 @@ class Toolchain:
         done = subprocess.run(
             [self.python, '-I', WORKER],
             input=json.dumps(jobs),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             env={**os.environ, 'CUPY_CACHE_IN_MEMORY': '1'},
         )

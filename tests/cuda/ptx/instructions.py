@@ -162,7 +162,9 @@ class InstructionTranslator:
             type_ = self.parameters[name].type
             if type_[1:] != instruction.type[1:]:
                 raise UnknownInstruction(f'{instruction.text}: the parameter is {type_}')
-            value = f'*(const {C_TYPES[instruction.type]}*)args[{list(self.parameters).index(name)}]'
+            value = (
+                f'*(const {C_TYPES[instruction.type]}*)args[{list(self.parameters).index(name)}]'
+            )
             return self._assign(target, instruction.type, value)
         c_type = C_TYPES[instruction.type]
         targets = self._split_vector(target, instruction)

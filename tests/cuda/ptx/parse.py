@@ -91,7 +91,9 @@ def parse_ptx(text):
     if len(kernels) != text.count('.entry '):
         raise ValueError(f'read {len(kernels)} of {text.count(".entry ")} kernels')
     outside = re.sub(r'\.entry .*?\n\}', '', text, flags=re.S)
-    for directive in re.findall(r'^\s*\.(?:visible |weak )?\.?(const|global|func)\b', outside, re.M):
+    for directive in re.findall(
+        r'^\s*\.(?:visible |weak )?\.?(const|global|func)\b', outside, re.M
+    ):
         raise ValueError(f'.{directive} is not supported outside of a kernel')
     return kernels, dynamic
 

@@ -42,7 +42,7 @@ struct Thread {
     ucontext_t context;
     void* fiber;
     bool is_started = false;
-    unsigned int n_exchange = 0;
+    unsigned int n_exchange = 0, n_block_barrier = 0, n_warp_barrier = 0;
     // Memory order. `courier` carries what the last fence has seen to an atomic, and back. So what
     // the thread does between a fence and an atomic operation is not published.
     void* courier = nullptr;
@@ -51,7 +51,7 @@ struct Thread {
 };
 struct Warp {
     uint64_t lanes[2][WARP];
-    SyncObject barrier;
+    SyncObject barriers[2];
 };
 struct Block {
     unsigned int index;
@@ -59,7 +59,7 @@ struct Block {
     std::vector<Warp> warps;
     std::vector<unsigned int> runnable;  // warps
     std::vector<void*> shared;
-    SyncObject barrier;
+    SyncObject barriers[2];
 };
 
 std::vector<Block> blocks;
@@ -98,13 +98,18 @@ void wait(State state) {
     current = own;
 }
 
-void wait_in_order(State state, void* object) {
-    __tsan_release(object);
+// Two objects take turns: a thread may arrive at the next barrier before another one has left this
+// one, and what it has done in between must stay without order.
+void wait_in_order(State state, SyncObject (&barriers)[2], unsigned int& number) {
+    SyncObject& barrier = barriers[number++ % 2];
+    __tsan_release(barrier);
     wait(state);
-    __tsan_acquire(object);
+    __tsan_acquire(barrier);
 }
-void block_barrier() { wait_in_order(AT_BLOCK, current->block->barrier); }
-void warp_barrier() { wait_in_order(AT_WARP, warp().barrier); }
+void block_barrier() {
+    wait_in_order(AT_BLOCK, current->block->barriers, current->n_block_barrier);
+}
+void warp_barrier() { wait_in_order(AT_WARP, warp().barriers, current->n_warp_barrier); }
 
 const uint64_t* exchange_in_warp(uint64_t value) {
     // A thread reads this buffer before the warp fills the other one.
@@ -114,8 +119,12 @@ const uint64_t* exchange_in_warp(uint64_t value) {
     return lanes;
 }
 
+void make_courier() {  // it begins with all that the thread has seen until now
+    if (!current->courier) current->courier = __tsan_create_fiber(0);
+}
 void fence() {
     if (current->has_received) __tsan_acquire(current->received);
+    make_courier();
     __tsan_release(current->fenced);
     current->has_fenced = true;
 }
@@ -123,7 +132,6 @@ void fence() {
 // Carries the order from one object to another one, without the thread itself.
 void carry(void* from, void* to) {
     Thread* own = current;
-    if (!own->courier) own->courier = __tsan_create_fiber(0);
     __tsan_switch_to_fiber(own->courier, NO_ORDER);
     __tsan_acquire(from);
     __tsan_release(to);
@@ -140,6 +148,7 @@ void before_atomic(const void* address) {
 }
 void after_atomic(const void* address) {
     if (!atomics.count(address)) return;
+    make_courier();
     carry(object_of(address), current->received);
     current->has_received = true;
 }

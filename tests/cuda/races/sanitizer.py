@@ -4,6 +4,7 @@ import re
 import shutil
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class BarrierMissed(AssertionError):
     """Not all threads of a block reach the same barrier."""
 
 
-def build_program(folder, source):
+def build_program(folder, source, names):
     """Compile a CUDA source with ThreadSanitizer and return the path of the program.
 
     Parameters
@@ -39,19 +40,19 @@ def build_program(folder, source):
     folder : pathlib.Path
         Receives the files. The object of ``fibers.cpp`` in it is used again.
     source : str
-        The text of ``multibox_loss.cu``, or a changed one.
+        CUDA source.
+    names : sequence of str
+        The kernels that can be launched, which have C names.
     """
-    names = [f'{name}_{letter}' for letter in emulator.TYPES for name in emulator.KERNELS]
     lines = ['#line 1 "multibox_loss.cu"', emulator.rewrite_shared_arrays(source)]
-    lines.append(emulator.ENTRIES)
-    lines += [f'KERNELS({type_name}, {letter})' for letter, type_name in emulator.TYPES.items()]
-    lines += [f'ENTRY({name})' for name in names]
+    lines += [emulator.ENTRIES, *(f'ENTRY({name})' for name in names)]
     cases = '\n'.join(f'if (name == "{name}") return launch_{name};' for name in names)
     lines.append(FIND_KERNEL.format(cases=cases))
     (folder / 'cuda_fp16.h').write_text('', encoding='utf-8')
     (folder / 'kernels.cpp').write_text('\n'.join(lines), encoding='utf-8')
     compiler = ['g++', '-std=c++17', '-O1', '-g', '-w', '-ffp-contract=off', '-I', folder]
-    scheduler, program = folder / 'fibers.o', folder / 'kernels'
+    scheduler = folder / 'fibers.o'
+    program = Path(tempfile.mkdtemp(dir=folder)) / 'kernels'
     if not scheduler.exists():
         subprocess.run([*compiler, '-c', HERE / 'fibers.cpp', '-o', scheduler], check=True)
     instrumented = [*compiler, '-fsanitize=thread', '-include', HERE / 'fibers.h']
@@ -107,8 +108,10 @@ def run(program, name, grid, block, shared_mem, args, seed):
 
 
 def summarize(report):
-    """Return the lines of the source in the summaries of a report of ThreadSanitizer."""
-    lines = re.findall(r'SUMMARY: ThreadSanitizer: .*?multibox_loss\.cu:(\d+)', report)
+    """Return the lines of the source that a report of ThreadSanitizer names, innermost first."""
+    stacks = report.split('\n\n')
+    innermost = [re.search(r'multibox_loss\.cu:(\d+)', stack) for stack in stacks]
+    lines = sorted({int(match[1]) for match in innermost if match})
     if not lines:
         return report[:2000]
-    return 'data race at line ' + ', '.join(sorted(set(lines), key=int)) + ' of multibox_loss.cu'
+    return f'data race at line {", ".join(map(str, lines))} of multibox_loss.cu'
