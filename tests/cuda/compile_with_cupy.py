@@ -5,7 +5,8 @@ device, which the job names, and the loading of the binary into the driver. All 
 the options, the include folders, the NVRTC library that it finds, and its binding to NVRTC.
 
 The program reads a JSON list of jobs from the standard input and writes a list of results to the
-standard output. See :class:`tests.cuda.toolchain.Job`. It imports nothing of this project.
+standard output. A job is CUDA source (:class:`tests.cuda.toolchain.Job`) or an elementwise kernel
+(:class:`tests.cuda.toolchain.ElementwiseJob`). The program imports nothing of this project.
 """
 
 import base64
@@ -30,9 +31,14 @@ load_nvrtc_of_wheel()
 with warnings.catch_warnings():
     warnings.simplefilter('ignore')  # CuPy warns that it finds no driver
     import cupy
-    from cupy._core import core
+    import numpy as np
+    from cupy._core import _carray, _kernel, _scalar, core
     from cupy.cuda import compiler, function
     from cupy_backends.cuda.libs import nvrtc
+
+
+# Kinds of arguments in CuPy's _kernel.pyx.
+NDARRAY, INDEXER, SCALAR = 1, 2, 3
 
 
 class Module(function.Module):
@@ -80,7 +86,50 @@ def compile_source(job):
     }
 
 
+def write_elementwise_kernel(definition):
+    """Return the source that CuPy makes of an ``ElementwiseKernel`` for some arguments."""
+    inputs = _kernel._get_param_info(definition['in_params'], True)
+    parameters = inputs + _kernel._get_param_info(definition['out_params'], False)
+    arguments, types = definition['arguments'], {}
+    for parameter, argument in zip(parameters, arguments):
+        if argument and parameter.ctype and parameter.dtype is None:
+            types[parameter.ctype] = np.dtype(argument[0])
+    n_dim = max(
+        [1]
+        + [each[1] for parameter, each in zip(parameters, arguments) if each and not parameter.raw]
+    )
+    infos = []
+    for parameter, argument in zip(parameters, arguments):
+        dtype = types[parameter.ctype] if parameter.dtype is None else np.dtype(parameter.dtype)
+        if argument:
+            own_n_dim = argument[1] if parameter.raw else n_dim
+            infos.append(
+                _kernel._ArgInfo(NDARRAY, cupy.ndarray, dtype, own_n_dim, argument[2], True)
+            )
+        else:
+            infos.append(_kernel._ArgInfo(SCALAR, _scalar.CScalar, dtype, 0, True, True))
+    infos.append(_kernel._ArgInfo(INDEXER, _carray.Indexer, None, n_dim, True, True))
+    # CuPy 13 takes scalar types here, CuPy 14 dtypes.
+    takes_dtypes = int(cupy.__version__.split('.')[0]) >= 14
+    pairs = tuple(
+        sorted((name, dtype if takes_dtypes else dtype.type) for name, dtype in types.items())
+    )
+    return _kernel._get_elementwise_kernel_code(
+        tuple(infos),
+        _kernel._TypeMap(pairs),
+        parameters + _kernel._get_param_info('CIndexer _ind', False),
+        definition['operation'],
+        definition['name'],
+        definition.get('preamble', ''),
+        definition.get('loop_prep', ''),
+        definition.get('after_loop', ''),
+    )
+
+
 def answer(job):
+    if 'definition' in job:
+        job = {**job, 'source': write_elementwise_kernel(json.loads(job['definition']))}
+        job.update({'names': [], 'ptx': False, 'cupy_headers': True})
     try:
         return compile_source(job)
     except compiler.CompileException as error:

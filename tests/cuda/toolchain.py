@@ -47,6 +47,26 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class ElementwiseJob:
+    """An elementwise kernel, for which CuPy writes the source.
+
+    Attributes
+    ----------
+    definition : str
+        JSON of the arguments of ``cupy.ElementwiseKernel`` by name, and of ``arguments``. These
+        are dtype, number of dimensions and contiguity of each array, or null for a number.
+    architecture : str
+        Compute capability without a point.
+    options : tuple of str
+        Options of the caller.
+    """
+
+    definition: str
+    architecture: str
+    options: tuple = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Compiled:
     """A result of :meth:`Toolchain.compile`. ``binary`` is empty where there is an ``error``."""
 
