@@ -25,6 +25,7 @@
 #                            With TEST_ARGS, `make test` does not measure the coverage.
 #   ROOT                     for ablation: a folder in Pascal VOC's layout
 #   JOBS                     for ablation, fuzz and mutants: parallel runs
+#   TEST_JOBS=2              for test: processes that run tests. Default: the cores, at most 4
 #   FUZZ_SECONDS, FUZZ_ARGS  for fuzz: its time, and more arguments for tests/fuzz
 #   MUTANTS_ARGS             more arguments for tests/mutants
 #   PYTHONS                  for test-matrix: the Pythons to test
@@ -33,6 +34,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CUDA ?= cuda13x
 JOBS ?= 1
+TEST_JOBS ?= auto
 FUZZ_SECONDS ?= 300
 ifndef PY
 PY := $(VENV)/bin/python
@@ -66,7 +68,7 @@ ifeq ($(strip $(TEST_ARGS)),)
 test: $(ENVIRONMENT)
 	rm -rf $(COVERAGE_FOLDER)
 	mkdir -p $(COVERAGE_FOLDER)
-	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage run -m pytest -n $(TEST_JOBS) --maxprocesses 4 --dist worksteal
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 else

@@ -47,7 +47,10 @@ def names_of(stored, part):
     return [name for each in stored['data'] for name in (each[part] or {}).get('images') or ()]
 
 
-@pytest.mark.parametrize('form', ['flat', 'cvat_voc', 'coco', 'yolo_flat'])
+SLOW_FORMS = [pytest.param(form, marks=pytest.mark.slow) for form in ('cvat_voc', 'yolo_flat')]
+
+
+@pytest.mark.parametrize('form', ['flat', 'coco', *SLOW_FORMS])
 def test_one_command_trains_on_data_without_a_split(forms, tmp_path, run_in_process, form):
     out = tmp_path / 'out'
     status, printed, errors = run_in_process(*train(forms / form, out))

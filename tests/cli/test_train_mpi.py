@@ -105,8 +105,8 @@ def test_a_forgotten_communicator_is_refused(start_mpiexec, tmp_path):
     [
         (signal.SIGINT, 'launcher', 'interrupted', 130),
         (signal.SIGTERM, 'launcher', 'terminated', 143),
-        (signal.SIGTERM, 1, 'terminated', 143),
-        (signal.SIGUSR1, 0, 'stopped by SIGUSR1', 138),
+        pytest.param(signal.SIGTERM, 1, 'terminated', 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 0, 'stopped by SIGUSR1', 138, marks=pytest.mark.slow),
         (signal.SIGUSR1, 1, 'stopped by SIGUSR1', 138),
     ],
 )

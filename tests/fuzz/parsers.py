@@ -281,9 +281,8 @@ def quote(word):
     return ''.join(f'\\x{byte:02x}' for byte in word.encode())
 
 
-def main():
-    """Fuzz the parser that the command line names."""
-    name, *options = sys.argv[1:]
+def fuzz(name, options):
+    """Fuzz a parser. libFuzzer then ends the process."""
     with tempfile.TemporaryDirectory(dir='/dev/shm' if os.path.isdir('/dev/shm') else None) as root:
         files, corpus = Path(root, 'files'), Path(root, 'corpus')
         files.mkdir()
@@ -294,9 +293,36 @@ def main():
         if parser.words:
             dictionary = Path(root, 'words')
             dictionary.write_text(''.join(f'"{quote(word)}"\n' for word in parser.words))
-            options.append(f'-dict={dictionary}')
+            options = [*options, f'-dict={dictionary}']
         atheris.Setup([sys.argv[0], str(corpus), *options], lambda data: check_parser(parser, data))
         atheris.Fuzz()
+
+
+def fuzz_each(folder, options):
+    """Fuzz all parsers, each in a child of this process, since the imports take seconds.
+
+    ``folder`` receives what each prints, and its exit status as the last line.
+    """
+    for name in PARSERS:
+        output = folder / name
+        child = os.fork()
+        if not child:
+            with output.open('wb') as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            fuzz(name, options)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with output.open('a') as file:
+            file.write(f'\n{status}')
+
+
+def main():
+    """``parsers NAME OPTION...`` fuzzes a parser, ``parsers --each FOLDER OPTION...`` each."""
+    name, *options = sys.argv[1:]
+    if name == '--each':
+        fuzz_each(Path(options[0]), options[1:])
+    else:
+        fuzz(name, options)
 
 
 if __name__ == '__main__':

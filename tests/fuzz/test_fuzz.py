@@ -37,7 +37,7 @@ def test_a_property_that_fails_is_reported():
     assert 'assert number < 2**19' in failure
 
 
-def run_parser(name, *options):
+def run_parsers(*args):
     pytest.importorskip('atheris', reason='Atheris has wheels for Linux only')
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
@@ -45,10 +45,9 @@ def run_parser(name, *options):
                 sys.executable,
                 '-m',
                 'tests.fuzz.parsers',
-                name,
+                *map(str, args),
                 '-print_final_stats=1',
                 f'-artifact_prefix={folder}/',
-                *options,
             ],
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
@@ -59,10 +58,20 @@ def run_parser(name, *options):
         )
 
 
+@pytest.fixture(scope='module')
+def outcomes(tmp_path_factory):
+    """Status and output of a short run of each parser."""
+    folder = tmp_path_factory.mktemp('parsers')
+    process = run_parsers('--each', folder, f'-runs={N_FILE}', '-seed=1')
+    assert process.returncode == 0, process.stdout
+    printed = {file.name: file.read_text(errors='replace') for file in folder.iterdir()}
+    return {name: text.rpartition('\n') for name, text in printed.items()}
+
+
 @pytest.mark.parametrize('name', PARSERS)
-def test_no_file_breaks_a_parser(name):
-    process = run_parser(name, f'-runs={N_FILE}', '-seed=1')
-    outcome = read_outcome(name, process.returncode, process.stdout, 1)
+def test_no_file_breaks_a_parser(outcomes, name):
+    printed, _, status = outcomes[name]
+    outcome = read_outcome(name, int(status), printed, 1)
     assert outcome.failure is None, outcome.failure
     assert outcome.n_case >= N_FILE
 

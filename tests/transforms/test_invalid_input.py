@@ -51,20 +51,24 @@ WRONG_IMAGES = {
 }
 
 
+def name_of(transform):
+    return type(transform).__name__
+
+
 def apply(transform, img, bbox=BBOX):
     if isinstance(transform, ResizeTransform):
         return transform((img, bbox, LABEL))
     return transform((img, bbox, LABEL), np.random.default_rng(0))
 
 
-@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=str)
+@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=name_of)
 @pytest.mark.parametrize('kind', WRONG_IMAGES)
 def test_an_image_that_would_be_misread_is_an_error(transform, kind):
     with pytest.raises((TypeError, ValueError), match='^img has .*expected'):
         apply(transform, WRONG_IMAGES[kind])
 
 
-@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=str)
+@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=name_of)
 @pytest.mark.parametrize('dtype', ['u1', 'u2', 'i8', 'f', 'd'])
 def test_any_number_type_and_lists_are_accepted(transform, dtype):
     expected = apply(transform, IMG.astype('u1'), np.array(BBOX, 'f'))
@@ -136,7 +140,7 @@ def test_a_fifth_entry_is_an_error():
         MatchTransform(DEFAULT_BBOX)((IMG, BBOX, LABEL, [False], [100.0]))
 
 
-@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=str)
+@pytest.mark.parametrize('transform', [*TRANSFORMS.values(), ResizeTransform(16)], ids=name_of)
 def test_the_mask_of_an_image_is_not_lost(transform):
     with pytest.raises(TypeError, match='^img is a masked array'):
         apply(transform, np.ma.masked_array(IMG, IMG > 100))
@@ -153,7 +157,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize('step', STEPS, ids=str)
+@pytest.mark.parametrize('step', STEPS, ids=name_of)
 def test_what_is_no_example_is_named(step):
     for example in None, 3, 'abc', IMG, {'img': IMG, 'bbox': BBOX, 'label': LABEL}:
         with pytest.raises(TypeError, match='^example is a .*: expected a tuple'):
@@ -163,7 +167,7 @@ def test_what_is_no_example_is_named(step):
             step(example)
 
 
-@pytest.mark.parametrize('transform', TRANSFORMS.values(), ids=str)
+@pytest.mark.parametrize('transform', TRANSFORMS.values(), ids=name_of)
 @pytest.mark.parametrize('label', [None, 0, 'a', {0}, {0: 0}])
 def test_an_entry_that_has_no_row_for_each_box_is_named(transform, label):
     for step, name in (
