@@ -3,8 +3,9 @@
 ThreadSanitizer reports two accesses to the same memory that no barrier and no fence orders, even
 where they happen in a harmless order. ``races/fibers.h`` says what orders accesses.
 
-It sees the C++ source. It cannot show that the compiler for the GPU keeps the order of the source,
-and it takes ``volatile`` for an ordinary access. All threads and blocks run on one processor.
+It sees the C++ source, and the PTX that NVRTC makes of it. So it shows that NVRTC moves no access
+over a barrier or a fence. The assembler could still do so. ``volatile`` is an ordinary access here.
+All threads and blocks run on one processor.
 """
 
 import re
@@ -14,7 +15,11 @@ import numpy as np
 import pytest
 
 from chainer_ssd.functions._fused import kernels
+from tests.cuda.ptx.translate import translate_ptx
 from tests.cuda.races import sanitizer
+from tests.cuda.test_ptx import ARCHITECTURES as PTX_ARCHITECTURES
+from tests.cuda.test_ptx import choose_toolchain, compile_ptx
+from tests.cuda.toolchain import TOOLCHAINS
 from tests.functions.fused import emulator
 from tests.functions.fused.test_emulated_kernels import LARGE, SMALL, make_real
 from tests.functions.fused.test_kernels import assert_equals_definition
@@ -84,7 +89,7 @@ def build_kernels(build, source, letters):
     """Return the program of the kernels for some dtypes."""
     instances = ''.join(f'KERNELS({emulator.TYPES[letter]}, {letter})\n' for letter in letters)
     names = [f'{name}_{letter}' for name in emulator.KERNELS for letter in letters]
-    return build(source + instances, names)
+    return build(sanitizer.write_source(source + instances, names), names)
 
 
 @pytest.fixture(scope='module')
@@ -97,6 +102,33 @@ def test_no_race_and_the_same_bits_in_any_order(program, run_case, case):
     first = run_case(program, case, 0)
     for seed in range(1, 8):
         assert run_case(program, case, seed) == first
+
+
+@pytest.mark.parametrize(
+    ('toolchain', 'architecture'),
+    [(each, arch) for each in TOOLCHAINS for arch in PTX_ARCHITECTURES[each.name]],
+    ids=lambda param: getattr(param, 'name', param),
+)
+def test_no_race_in_the_ptx(build, run_case, toolchain, architecture):
+    choose_toolchain(toolchain)
+    (ptx,) = compile_ptx(toolchain, [architecture], 'f')
+    ptx_program = build(translate_ptx(ptx), [f'{name}_f' for name in emulator.KERNELS])
+    for seed, case in enumerate(['ties', 'many blocks']):
+        run_case(ptx_program, case, seed)
+
+
+def test_each_fence_of_the_ptx_is_needed(build, run_case):
+    # A barrier has several copies in the PTX, and not all of them are needed where they stand.
+    toolchain = choose_toolchain(TOOLCHAINS[-1])
+    (ptx,) = compile_ptx(toolchain, toolchain.architectures[-1:], 'f')
+    fences = [match.span() for match in re.finditer(r'\b(fence|membar)\.[^;]*;', ptx)]
+    assert len(fences) >= 2
+    for start, end in fences:
+        wrong = translate_ptx(ptx[:start] + ptx[end:])
+        wrong_program = build(wrong, [f'{name}_f' for name in emulator.KERNELS])
+        with pytest.raises(sanitizer.RaceFound):
+            for seed in range(6):
+                run_case(wrong_program, 'many blocks', seed)
 
 
 def find_statements():
@@ -209,7 +241,8 @@ def model_program(build):
         f'__shared__ int x; __shared__ bool last; int t = threadIdx.x;\n{body}\n}}'
         for i, (body, _) in enumerate(MODEL.values())
     ]
-    return build('\n'.join(kernels_of_model), [f'model_{i}' for i in range(len(MODEL))])
+    names = [f'model_{i}' for i in range(len(MODEL))]
+    return build(sanitizer.write_source('\n'.join(kernels_of_model), names), names)
 
 
 @pytest.mark.parametrize('case', MODEL)

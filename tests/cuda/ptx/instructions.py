@@ -377,10 +377,11 @@ class InstructionTranslator:
         c_type = C_TYPES[instruction.type]
         target, place, operand = ('', *instruction.operands)[-3:]
         address = self._address(place, instruction, int(instruction.type[1:]) // 8)
-        keep = self._assign(target, instruction.type, 'old') if target not in ('', '_') else ''
+        keep = self._assign(target, instruction.type, 'before') if target not in ('', '_') else ''
         return (
-            f'{c_type}* p = ({c_type}*){address}; {c_type} old = *p, '
-            f'x = {self._value(operand, instruction.type)}; *p = {ATOMICS[operation]}; {keep}'
+            f'{c_type} x = {self._value(operand, instruction.type)}, '
+            f'before = update_atomically(({c_type}*){address}, '
+            f'[=]({c_type} old) {{ return ({c_type})({ATOMICS[operation]}); }}); {keep}'
         )
 
     _red = _atom

@@ -1,5 +1,6 @@
 // What the C++ that is made of PTX needs: registers, conversions, and the shared memory window.
-// It stands on the emulator of tests/functions/fused/emulator.h, which runs the threads.
+// It stands on the emulator of tests/functions/fused/emulator.h, which runs the threads, or on that of
+// tests/cuda/races/fibers.h.
 // "PTX ISA" is NVIDIA's "Parallel Thread Execution ISA", version 9.
 #pragma once
 #include <fenv.h>
@@ -119,4 +120,20 @@ inline char* shared_address(u32 offset, u32 n_byte, u32 n_static_byte) {
 // Global memory: an instruction needs an address that is a multiple of its size.
 inline char* global_address(u64 address, u32 n_byte) {
     return address % n_byte ? nullptr : (char*)address;
+}
+
+// Atomic operations. Under ThreadSanitizer they are atomic for it as well: see races/fibers.h.
+template <typename T, typename Update> inline T update_atomically(T* p, Update update) {
+#ifdef __SANITIZE_THREAD__
+    emulator::before_atomic(p);
+    T old = __atomic_load_n(p, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(p, &old, update(old), false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {}
+    emulator::after_atomic(p);
+    return old;
+#else
+    T old = *p;
+    *p = update(old);
+    return old;
+#endif
 }

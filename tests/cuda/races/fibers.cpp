@@ -65,7 +65,7 @@ struct Block {
 std::vector<Block> blocks;
 Thread* current;
 unsigned int n_thread, n_block;
-size_t n_dynamic_byte;
+size_t dynamic_bytes;
 ucontext_t scheduler;
 void* host;
 const std::function<void()>* kernel;
@@ -161,7 +161,7 @@ void* shared_array(unsigned int number, size_t size) {
     }
     return shared[number];
 }
-void* dynamic_shared() { return shared_array(0, n_dynamic_byte + 1); }
+void* dynamic_shared() { return shared_array(0, dynamic_bytes + 1); }
 
 void run_thread() {
     (*kernel)();
@@ -211,7 +211,7 @@ bool run_random_warp(Block& block) {
 }
 
 int launch(unsigned int grid, unsigned int block, size_t shared, std::function<void()> function) {
-    kernel = &function, n_block = grid, n_thread = block, n_dynamic_byte = shared;
+    kernel = &function, n_block = grid, n_thread = block, dynamic_bytes = shared;
     host = __tsan_get_current_fiber();
     blocks.resize(grid);
     std::vector<Block*> running;

@@ -44,6 +44,7 @@ void after_atomic(const void* address);
 const uint64_t* exchange_in_warp(uint64_t value);  // the values of the 32 threads
 void* shared_array(unsigned int number, size_t size);
 void* dynamic_shared();
+extern size_t dynamic_bytes;
 int launch(unsigned int grid, unsigned int block, size_t shared, std::function<void()> kernel);
 
 template <typename T, unsigned int number> T& shared() {

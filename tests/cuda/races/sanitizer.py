@@ -32,34 +32,35 @@ class BarrierMissed(AssertionError):
     """Not all threads of a block reach the same barrier."""
 
 
+def write_source(cuda, names):
+    """Return C++ with launchers for the kernels of a CUDA source, which have C names."""
+    lines = ['#line 1 "multibox_loss.cu"', emulator.rewrite_shared_arrays(cuda)]
+    return '\n'.join([*lines, emulator.ENTRIES, *(f'ENTRY({name})' for name in names)])
+
+
 def build_program(folder, source, names):
-    """Compile a CUDA source with ThreadSanitizer and return the path of the program.
+    """Compile C++ with ThreadSanitizer and return the path of the program.
 
     Parameters
     ----------
     folder : pathlib.Path
         Receives the files. The object of ``fibers.cpp`` in it is used again.
     source : str
-        CUDA source.
+        C++ with a launcher for each kernel: of :func:`write_source`, or translated PTX.
     names : sequence of str
-        The kernels that can be launched, which have C names.
+        The kernels.
     """
-    lines = ['#line 1 "multibox_loss.cu"', emulator.rewrite_shared_arrays(source)]
-    lines += [emulator.ENTRIES, *(f'ENTRY({name})' for name in names)]
     cases = '\n'.join(f'if (name == "{name}") return launch_{name};' for name in names)
-    lines.append(FIND_KERNEL.format(cases=cases))
+    own_folder = Path(tempfile.mkdtemp(dir=folder))
+    program, kernels = own_folder / 'kernels', own_folder / 'kernels.cpp'
     (folder / 'cuda_fp16.h').write_text('', encoding='utf-8')
-    (folder / 'kernels.cpp').write_text('\n'.join(lines), encoding='utf-8')
-    compiler = ['g++', '-std=c++17', '-O1', '-g', '-w', '-ffp-contract=off', '-I', folder]
+    kernels.write_text(f'{source}\n{FIND_KERNEL.format(cases=cases)}', encoding='utf-8')
+    compiler = ['g++', '-std=c++17', '-O1', '-g1', '-w', '-ffp-contract=off', '-I', folder]
     scheduler = folder / 'fibers.o'
-    program = Path(tempfile.mkdtemp(dir=folder)) / 'kernels'
     if not scheduler.exists():
         subprocess.run([*compiler, '-c', HERE / 'fibers.cpp', '-o', scheduler], check=True)
     instrumented = [*compiler, '-fsanitize=thread', '-include', HERE / 'fibers.h']
-    subprocess.run(
-        [*instrumented, folder / 'kernels.cpp', scheduler, '-o', program],
-        check=True,
-    )
+    subprocess.run([*instrumented, kernels, scheduler, '-o', program], check=True)
     return program
 
 
