@@ -100,7 +100,7 @@ def program(build):
 @pytest.mark.parametrize('case', CASES)
 def test_no_race_and_the_same_bits_in_any_order(program, run_case, case):
     first = run_case(program, case, 0)
-    for seed in range(1, 8):
+    for seed in range(1, 5):
         assert run_case(program, case, seed) == first
 
 
