@@ -1,6 +1,7 @@
 """Pure functions of NumPy or CuPy arrays: no framework, no communicator, no random number."""
 
 from chainer_ssd._validation import check_bbox
+from chainer_ssd.ops.batches import encode_batch, match_batch
 from chainer_ssd.ops.boxes import bbox_iou, center_to_corner, corner_to_center, swap_xy
 from chainer_ssd.ops.coding import MAX_LOG_RATIO, Encoder, check_variance, decode, encode
 from chainer_ssd.ops.default_boxes import SSD300_SPEC, SSD512_SPEC, generate_default_bbox
@@ -24,11 +25,13 @@ __all__ = [
     'corner_to_center',
     'decode',
     'encode',
+    'encode_batch',
     'fit_default_boxes',
     'generate_default_bbox',
     'hard_example_mining',
     'hard_negative_mining',
     'match',
+    'match_batch',
     'non_maximum_suppression',
     'swap_xy',
 ]

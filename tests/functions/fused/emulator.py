@@ -57,8 +57,8 @@ FAILURES = {
 #: Bytes that fill fresh memory. As floats they are NaN, huge, negative and tiny, and 0.
 GARBAGE = {'nan': 0xFF, 'huge': 0x7F, 'tiny': 0xA5, 'zero': 0x00}
 
-#: A byte that kernels must not change.
-GUARD = 0xC3
+#: A byte that kernels must not change. As an int it is a label beyond all classes.
+GUARD = 0x43
 
 NO_ACCESS = 0
 _protect = ctypes.CDLL(None).mprotect
