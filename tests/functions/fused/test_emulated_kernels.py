@@ -38,7 +38,8 @@ def emulated(library, monkeypatch):
         library.set_order(ctypes.c_uint64(seed), 3 if seed else 1)
         monkeypatch.setitem(sys.modules, 'cupy', emulator.fake_cupy(shared_memory, memory))
         for name in emulator.KERNELS:
-            monkeypatch.setattr(kernels, name, emulator.EmulatedKernel(library, name, memory))
+            kernel = emulator.EmulatedKernel(library, name, memory, shared_memory)
+            monkeypatch.setattr(kernels, name, kernel)
         return memory
 
     return replace_kernels
@@ -250,6 +251,39 @@ def test_any_loss_has_its_rank(emulated, dtype, block, n_shared):
             selected, sums, _ = choose_rows(memory, loss, label, k, block, n_shared)
             np.testing.assert_array_equal(selected, expected)
             np.testing.assert_array_equal(sums[:, 2], positive.sum(axis=1))
+
+
+@pytest.mark.parametrize('dtype', 'fd')
+def test_keys_fit_in_shared_memory_or_are_not_there(emulated, dtype):
+    arrays = make_real(301, 3, 1, dtype)
+    key_bytes = 301 * 4 + 4 if dtype == 'f' else 301 * 8
+    spare = kernels.STATIC_SHARED_BYTES
+    for n_byte in (spare - 1, spare, spare + 1, 8 << 10, 9 << 10, 64 << 10):
+        assert_right(emulated(key_bytes + n_byte), *arrays)
+    assert_right(emulated(spare), *arrays)
+
+
+@pytest.mark.parametrize('offset', [0, 3000, -3000])
+@pytest.mark.parametrize(('dtype', 'rtol'), [('e', 2e-6), ('f', 2e-6), ('d', 1e-12)])
+def test_losses_of_boxes(emulated, dtype, rtol, offset):
+    mb_locs, mb_confs, gt_mb_locs, label = make_real(300, 5, 2, dtype)
+    mb_confs = (mb_confs + np.asarray(offset, dtype)).astype(dtype)
+    losses = np.log(np.exp(mb_confs.astype('d') - offset).sum(axis=2)) + offset
+    losses -= np.take_along_axis(mb_confs, np.maximum(label, 0)[..., None], axis=2)[..., 0]
+    memory = emulated()
+    loss = memory.empty(label.shape, gt_mb_locs.dtype)
+    args = np.int32(label.size), np.int32(5), np.int32(8), loss, memory.empty((), 'u4')
+    args = memory.asarray(mb_confs), memory.asarray(label), *args
+    kernels.box_losses(np.dtype(dtype), 3, 256, args)
+    np.testing.assert_allclose(loss[label >= 0], losses[label >= 0], rtol=rtol, atol=rtol)
+    assert np.isnan(loss[label < 0]).all()  # not written
+
+
+def test_the_ratio_is_multiplied_in_float64(emulated):
+    label = np.array([[1] * 25 + [0] * 100], 'i')
+    loss = np.linspace(0, 1, 125, dtype='f')[None]
+    selected, *_ = choose_rows(emulated(), loss, label, 2.2, 128)
+    assert selected.sum() == 25 + 56  # 2.2 · 25 is 55 in float32, and a little more in float64
 
 
 def test_a_number_of_negatives_beyond_an_int(emulated):
