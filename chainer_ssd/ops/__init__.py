@@ -8,7 +8,7 @@ from chainer_ssd.ops.default_boxes import SSD300_SPEC, SSD512_SPEC, generate_def
 from chainer_ssd.ops.fitting import DefaultBoxFit, fit_default_boxes
 from chainer_ssd.ops.matching import MIN_MATCH_IOU, Matcher, match
 from chainer_ssd.ops.mining import hard_example_mining, hard_negative_mining
-from chainer_ssd.ops.nms import non_maximum_suppression
+from chainer_ssd.ops.nms import non_maximum_suppression, suppress_batch
 
 __all__ = [
     'MAX_LOG_RATIO',
@@ -33,5 +33,6 @@ __all__ = [
     'match',
     'match_batch',
     'non_maximum_suppression',
+    'suppress_batch',
     'swap_xy',
 ]

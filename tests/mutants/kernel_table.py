@@ -93,7 +93,6 @@ SOURCE_CHANGES = [
     ),
     ('bool active = row < n_row && label[row] >= 0;', 'bool active = label[row] >= 0;'),
     ('confs + (size_t)row * n_class', 'confs + row * n_class'),
-    ('if (active && lane == 0)\n', 'if (active && lane == 1)\n'),
     ('if (active && lane == 0)\n', 'if (lane == 0)\n'),
     ('label[row] < n_class ? log', 'label[row] <= n_class ? log'),
     ('label[row] < n_class ? log', 'label[row] < (1 << 29) ? log'),
@@ -116,7 +115,6 @@ SOURCE_CHANGES = [
         'scratch[threadIdx.x / 32] = value;\n    __syncthreads();\n',
         'scratch[threadIdx.x / 32] = value;\n',
     ),
-    ('if (threadIdx.x % 32 == 0) scratch', 'if (threadIdx.x % 32 == 1) scratch'),
     ('if (threadIdx.x % 32 == 0) scratch', 'if (threadIdx.x == 0) scratch'),
     (
         'threadIdx.x % 32 < blockDim.x / 32 ? scratch',
@@ -200,12 +198,9 @@ SOURCE_CHANGES = [
         '            K key = i <= n_box ? keys_in_shared',
     ),
     ('            K key = i < n_box ? keys_in_shared', '            K key = true ? keys_in_shared'),
-    ('bool counts = key != 0 && (high', 'bool counts = (high'),
     ('(high == 8 * sizeof(K) || (key ^ prefix) >> high == 0)', 'true'),
     ('(high == 8 * sizeof(K) || (key ^ prefix) >> high == 0)', '(key ^ prefix) >> high == 0'),
     ('(key ^ prefix) >> high == 0', '(key ^ prefix) >> low == 0'),
-    ('(((K)1 << (high - low)) - 1)', '(BINS - 1)'),
-    ('uint32 same = __match_any_sync(FULL_WARP, bin);', 'uint32 same = 1u << threadIdx.x % 32;'),
     ('if (counts && (same & ((1u << threadIdx.x % 32) - 1)) == 0)', 'if (counts)'),
     (
         'if (counts && (same & ((1u << threadIdx.x % 32) - 1)) == 0)',
@@ -419,4 +414,52 @@ LAUNCHER_CHANGES = [
     ('// THREADS_PER_BLOCK), MAX_BLOCKS)', '// THREADS_PER_BLOCK), 1 << 31)'),
     ('return shared_bytes - STATIC_SHARED_BYTES', 'return shared_bytes'),
     ('STATIC_SHARED_BYTES = 12 << 10', 'STATIC_SHARED_BYTES = 8 << 10'),
+]
+
+#: (old, new, reason) of changes that no test can notice.
+EQUIVALENT = [
+    (
+        'maximum = active ? load(x) : (A)0;',
+        'maximum = active ? load(x) : (A)1e30;',
+        'threads without a row exchange values among themselves only, and nobody reads them',
+    ),
+    (
+        'if (active && lane == 0)\n',
+        'if (active && lane == 1)\n',
+        'all threads of a row have the same maximum and total, bit for bit',
+    ),
+    (
+        'if (threadIdx.x % 32 == 0) scratch',
+        'if (threadIdx.x % 32 == 1) scratch',
+        'all threads of a warp have the same sum, bit for bit',
+    ),
+    (
+        'bool counts = key != 0 && (high',
+        'bool counts = (high',
+        'key 0 is the lowest, and the selection ends among the negatives, which are above it',
+    ),
+    (
+        'uint32 same = __match_any_sync(FULL_WARP, bin);',
+        'uint32 same = 1u << threadIdx.x % 32;',
+        'each thread then adds 1 by itself: the same counts, more atomic additions',
+    ),
+    (
+        '(key >> low) & (BINS - 1)',
+        '(key >> low) & (((K)1 << (high - low)) - 1)',
+        'the last digit without bits of the one before it has the same order',
+    ),
+]
+
+#: (old, new, reason) of changes that only ThreadSanitizer can notice.
+MEMORY_ORDER = [
+    (
+        '        __threadfence();  // a block that finds this increment finds the sums\n',
+        '',
+        'the increment could become visible before the sums',
+    ),
+    (
+        '        __threadfence();  // and the barrier hands them on to the other threads\n',
+        '',
+        'the sums could be read before the increments of the other blocks',
+    ),
 ]

@@ -166,7 +166,8 @@ __device__ void choose_rows(const T* locs, const typename Accumulator<T>::type* 
         for (int i = threadIdx.x; i < end; i += blockDim.x) {
             K key = i < n_box ? keys_in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
             bool counts = key != 0 && (high == 8 * sizeof(K) || (key ^ prefix) >> high == 0);
-            int bin = counts ? (int)((key >> low) & (((K)1 << (high - low)) - 1)) : -1;
+            // The last digit has bits of the one before it, which are equal in all counted keys.
+            int bin = counts ? (int)((key >> low) & (BINS - 1)) : -1;
             // Many losses share a bin, so the threads of a warp with the same bin share one atomic.
             uint32 same = __match_any_sync(FULL_WARP, bin);
             if (counts && (same & ((1u << threadIdx.x % 32) - 1)) == 0)

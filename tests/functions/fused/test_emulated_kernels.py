@@ -133,6 +133,10 @@ def test_any_order_of_blocks_and_threads_gives_the_same_bits(emulated):
         assert found == (first := first or found)
 
 
+def test_more_images_than_threads_of_a_block(emulated):
+    assert_right(emulated(), *make_real(20, 3, 75, 'f', 'zero'))
+
+
 def test_without_division_and_with_one_gradient(emulated):
     arrays = make_real(200, 5, 2)
     memory = emulated()
