@@ -133,9 +133,8 @@ def iou_of_pairs(bbox: Array) -> Array:
         sizes.append(xp.maximum(size, zero))
     intersection = sizes[0] * sizes[1]
     area = (bbox[..., 2] - bbox[..., 0]) * (bbox[..., 3] - bbox[..., 1])
-    union = xp.maximum(area, bbox.dtype.type(_MIN_AREA))[:, :, None] + area[:, None]
-    union -= intersection
-    return intersection / union
+    both_areas = xp.maximum(area, bbox.dtype.type(_MIN_AREA))[:, :, None] + area[:, None]
+    return intersection / (both_areas - intersection)
 
 
 def center_to_corner(default_bbox: Array) -> Array:

@@ -127,7 +127,7 @@ def test_real_sizes(emulated, which, shared_memory):
 def test_any_order_of_blocks_and_threads_gives_the_same_bits(emulated):
     arrays = make_real(700, 5, 6, 'f', 'tied')
     first = None
-    for seed in range(8):
+    for seed in range(5):
         losses, count, selected, gradients = run(emulated(SMALL, seed), *arrays)
         found = [array.tobytes() for array in (losses, count, selected, *gradients)]
         assert found == (first := first or found)
@@ -149,6 +149,20 @@ def test_without_division_and_with_one_gradient(emulated):
         *_, alone = run(memory, *arrays, scales=scales)
         np.testing.assert_array_equal(alone[which], both[which])
         assert alone[1 - which] is None
+
+
+def test_a_normalizer_of_0_is_1(emulated):
+    arrays = make_real(200, 5, 2)
+    memory = emulated()
+    device = [memory.asarray(array) for array in arrays]
+    *_, selected = kernels.forward(*device, 3.0, divide=True)
+    one = memory.asarray(np.float32(1))
+    by_normalizer = [
+        kernels.backward(*device, selected, memory.asarray(np.float64(n)), one, one) for n in (0, 1)
+    ]
+    for of_0, of_1 in zip(*by_normalizer):
+        assert of_1.any()
+        np.testing.assert_array_equal(of_0, of_1)
 
 
 def test_without_positives_all_is_0(emulated):
@@ -242,12 +256,12 @@ def test_any_loss_has_its_rank(emulated, dtype, block, n_shared):
     pool = np.r_[pool, [1 + step, 1 - step, np.finfo(dtype).max, -np.finfo(dtype).max]].astype(
         dtype
     )
-    for n_box in (1, 31, 150, 1200):
+    for n_box in (1, 31, 150) if block < 1024 else (1200,):
         loss = rng.choice(pool, (2, n_box))
         rank = np.searchsorted(np.sort(pool[~np.isnan(pool)]), loss)  # -0 is equal to 0
         rank = np.where(np.isnan(loss), np.nan, rank)
         label = rng.choice([-1, 0, 1], (2, n_box), p=[0.1, 0.75, 0.15]).astype('i')
-        for k in (0, *rng.uniform(0, 6, 5), 1e9):
+        for k in (0, *rng.uniform(0, 6, 4), 1e9):
             positive = label > 0
             n_negative = np.minimum(np.ceil(k * positive.sum(axis=1)), n_box).astype('i')
             expected = positive | hard_negative_mining(rank, positive, n_negative, label < 0)
