@@ -40,7 +40,8 @@ __device__ inline typename Key<A>::type make_key(A loss, int label) {
 }
 
 // Maximum m of a row and total = sum of exp(x - m), computed by `lanes` neighboring threads, which
-// all receive both. All threads of a warp must call it. `active` is false where there is no row.
+// all receive both. With NaN in the row, the total is NaN. All threads of a warp must call it.
+// `active` is false where there is no row.
 template <typename T, typename A>
 __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes, bool active,
                                    A& maximum, A& total) {
@@ -49,11 +50,11 @@ __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes,
     if (active)
         for (int c = lane; c < n_class; c += lanes) {
             A value = load(x + c);
-            if (!(value <= maximum)) maximum = value;  // with NaN in the row, the total is NaN
+            if (value > maximum) maximum = value;
         }
     for (int lane_offset = lanes / 2; lane_offset; lane_offset /= 2) {
         A other = __shfl_xor_sync(FULL_WARP, maximum, lane_offset);
-        if (!(other <= maximum)) maximum = other;
+        if (other > maximum) maximum = other;
     }
     if (active)
         for (int c = lane; c < n_class; c += lanes) total += exp(load(x + c) - maximum);
@@ -165,7 +166,8 @@ __device__ void choose_rows(const T* locs, const typename Accumulator<T>::type* 
         for (int i = threadIdx.x; i < end; i += blockDim.x) {
             K key = i < n_box ? keys_in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
             bool counts = key != 0 && (high == 8 * sizeof(K) || (key ^ prefix) >> high == 0);
-            int bin = counts ? (int)((key >> low) & (((K)1 << (high - low)) - 1)) : -1;
+            // The last digit has bits of the one before it, which are equal in all counted keys.
+            int bin = counts ? (int)((key >> low) & (BINS - 1)) : -1;
             // Many losses share a bin, so the threads of a warp with the same bin share one atomic.
             uint32 same = __match_any_sync(FULL_WARP, bin);
             if (counts && (same & ((1u << threadIdx.x % 32) - 1)) == 0)

@@ -52,6 +52,7 @@ uint64_t seed = 0;
 unsigned int max_resident = 1;
 unsigned char garbage = 0xa5;
 int64_t only_block = -1;
+size_t static_bytes;  // of a block of the last launch
 
 inline unsigned int random_below(unsigned int n) {  // SplitMix64
     uint64_t x = seed += 0x9e3779b97f4a7c15ull;
@@ -192,8 +193,12 @@ inline Failure run_grid() {
         if (all_are(AT_BLOCK)) {
             for (unsigned int warp = blockDim.x / WARP; warp-- > 0;) runnable.push_back(warp);
         } else if (all_are(FINISHED)) {
-            for (auto& array : slot->shared)
+            size_t all_bytes = 0;
+            for (auto& array : slot->shared) {
                 if (array && !array->is_intact()) return OUTSIDE_OF_SHARED_ARRAY;
+                if (array && array != slot->shared[0]) all_bytes += array->size;
+            }
+            static_bytes = std::max(static_bytes, all_bytes);
             free_slots.push_back(resident[place]);
             resident.erase(resident.begin() + place);
         } else return MISSED_BARRIER;
@@ -220,7 +225,7 @@ inline Failure run_grid_and_catch_faults() {
 // Returns a Failure.
 inline int launch(unsigned int grid, unsigned int block, size_t shared, std::function<void()> f) {
     kernel = &f;
-    gridDim.x = grid, blockDim.x = block, dynamic_bytes = shared;
+    gridDim.x = grid, blockDim.x = block, dynamic_bytes = shared, static_bytes = 0;
     while (slots.size() < max_resident) {
         slots.emplace_back(new Slot);
         slots.back()->stacks = (char*)mmap(nullptr, STACK_BYTES * MAX_THREADS,
@@ -258,6 +263,8 @@ extern "C" void set_order(uint64_t seed, unsigned int max_resident) {
 }
 // The only block of the grid that runs, or -1 for all.
 extern "C" void set_only_block(int64_t block) { emulator::only_block = block; }
+// Bytes of static shared memory that a block of the last launch had.
+extern "C" size_t get_static_shared_bytes() { return emulator::static_bytes; }
 // The byte that fills fresh shared memory.
 extern "C" void set_garbage(unsigned int byte) { emulator::garbage = byte; }
 

@@ -57,8 +57,8 @@ FAILURES = {
 #: Bytes that fill fresh memory. As floats they are NaN, huge, negative and tiny, and 0.
 GARBAGE = {'nan': 0xFF, 'huge': 0x7F, 'tiny': 0xA5, 'zero': 0x00}
 
-#: A byte that kernels must not change.
-GUARD = 0xC3
+#: A byte that kernels must not change. As an int it is a label beyond all classes.
+GUARD = 0x43
 
 NO_ACCESS = 0
 _protect = ctypes.CDLL(None).mprotect
@@ -160,13 +160,16 @@ def _as_c(arg):
 class EmulatedKernel:
     """Replaces ``LazyKernel`` for NumPy arrays."""
 
-    def __init__(self, library, name, memory):
-        self.library, self.name, self.memory, self.launches = library, name, memory, 0
+    def __init__(self, library, name, memory, shared_memory):
+        self.library, self.name, self.memory = library, name, memory
+        self.shared_memory, self.launches = shared_memory, 0
 
     def __call__(self, dtype, grid, block, args, shared_mem=0):
         self.launches += 1
         launch(self.library, f'{self.name}_{dtype.char}', grid, block, args, shared_mem)
         self.memory.check(self.name)
+        n_byte = self.library.get_static_shared_bytes() + shared_mem
+        assert n_byte <= self.shared_memory, f'{self.name}: {n_byte} bytes of shared memory'
 
 
 class Memory:

@@ -38,7 +38,8 @@ def emulated(library, monkeypatch):
         library.set_order(ctypes.c_uint64(seed), 3 if seed else 1)
         monkeypatch.setitem(sys.modules, 'cupy', emulator.fake_cupy(shared_memory, memory))
         for name in emulator.KERNELS:
-            monkeypatch.setattr(kernels, name, emulator.EmulatedKernel(library, name, memory))
+            kernel = emulator.EmulatedKernel(library, name, memory, shared_memory)
+            monkeypatch.setattr(kernels, name, kernel)
         return memory
 
     return replace_kernels
@@ -79,6 +80,8 @@ def make_real(n_box, n_class, batch, dtype='f', losses='normal'):
     n_positive = 0.01
     if losses == 'tied':
         mb_confs = np.round(mb_confs / 2)
+    if losses == 'negative':
+        mb_confs -= 3000
     if losses == 'zero':  # all negatives are right, and all positives are wrong
         mb_confs[:] = 0
         mb_confs[..., 0] = 200
@@ -96,39 +99,42 @@ def make_real(n_box, n_class, batch, dtype='f', losses='normal'):
 
 
 @pytest.mark.parametrize('shared_memory', [LARGE, SMALL], ids=['shared', 'global'])
-def test_several_boxes_for_each_thread(emulated, shared_memory):
-    arrays = make_real(2500, 4, 2, 'f', 'tied')
-    assert_right(emulated(shared_memory), *arrays)
+@pytest.mark.parametrize('losses', ['tied', 'zero', 'negative'])
+def test_several_boxes_for_each_thread(emulated, shared_memory, losses):
+    assert_right(emulated(shared_memory), *make_real(2500, 4, 2, 'f', losses))
+
+
+REAL_SIZES = [
+    (8732, 21, 2, 'f', 'normal'),
+    (8732, 81, 1, 'e', 'normal'),
+    (8732, 21, 1, 'd', 'tied'),
+    (12240, 4, 2, 'f', 'tied'),
+    (12240, 21, 1, 'd', 'normal'),
+    (24564, 21, 1, 'f', 'normal'),
+    (24564, 2, 2, 'f', 'zero'),
+    (24564, 3, 1, 'e', 'tied'),
+]
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize('shared_memory', [LARGE, SMALL], ids=['shared', 'global'])
-@pytest.mark.parametrize('garbage', GARBAGE, ids=[*emulator.GARBAGE])
-@pytest.mark.parametrize(
-    ('n_box', 'n_class', 'batch', 'dtype', 'losses'),
-    [
-        (8732, 21, 2, 'f', 'normal'),
-        (8732, 81, 1, 'e', 'normal'),
-        (8732, 21, 1, 'd', 'tied'),
-        (12240, 4, 2, 'f', 'tied'),
-        (12240, 21, 1, 'd', 'normal'),
-        (24564, 21, 1, 'f', 'normal'),
-        (24564, 2, 2, 'f', 'zero'),
-        (24564, 3, 1, 'e', 'tied'),
-    ],
-)
-def test_real_sizes(emulated, n_box, n_class, batch, dtype, losses, garbage, shared_memory):
-    arrays = make_real(n_box, n_class, batch, dtype, losses)
-    assert_right(emulated(shared_memory, n_box, garbage), *arrays)
+@pytest.mark.parametrize('which', range(8), ids=lambda i: '-'.join(map(str, REAL_SIZES[i])))
+def test_real_sizes(emulated, which, shared_memory):
+    garbage = GARBAGE[(which + (shared_memory == SMALL)) % 4]
+    assert_right(emulated(shared_memory, which + 1, garbage), *make_real(*REAL_SIZES[which]))
 
 
 def test_any_order_of_blocks_and_threads_gives_the_same_bits(emulated):
     arrays = make_real(700, 5, 6, 'f', 'tied')
     first = None
-    for seed in range(8):
+    for seed in range(5):
         losses, count, selected, gradients = run(emulated(SMALL, seed), *arrays)
         found = [array.tobytes() for array in (losses, count, selected, *gradients)]
         assert found == (first := first or found)
+
+
+def test_more_images_than_threads_of_a_block(emulated):
+    assert_right(emulated(), *make_real(20, 3, 75, 'f', 'zero'))
 
 
 def test_without_division_and_with_one_gradient(emulated):
@@ -143,6 +149,20 @@ def test_without_division_and_with_one_gradient(emulated):
         *_, alone = run(memory, *arrays, scales=scales)
         np.testing.assert_array_equal(alone[which], both[which])
         assert alone[1 - which] is None
+
+
+def test_a_normalizer_of_0_is_1(emulated):
+    arrays = make_real(200, 5, 2)
+    memory = emulated()
+    device = [memory.asarray(array) for array in arrays]
+    *_, selected = kernels.forward(*device, 3.0, divide=True)
+    one = memory.asarray(np.float32(1))
+    by_normalizer = [
+        kernels.backward(*device, selected, memory.asarray(np.float64(n)), one, one) for n in (0, 1)
+    ]
+    for of_0, of_1 in zip(*by_normalizer):
+        assert of_1.any()
+        np.testing.assert_array_equal(of_0, of_1)
 
 
 def test_without_positives_all_is_0(emulated):
@@ -236,18 +256,52 @@ def test_any_loss_has_its_rank(emulated, dtype, block, n_shared):
     pool = np.r_[pool, [1 + step, 1 - step, np.finfo(dtype).max, -np.finfo(dtype).max]].astype(
         dtype
     )
-    for n_box in (1, 31, 150, 1200):
+    for n_box in (1, 31, 150) if block < 1024 else (1200,):
         loss = rng.choice(pool, (2, n_box))
+        rank = np.searchsorted(np.sort(pool[~np.isnan(pool)]), loss)  # -0 is equal to 0
+        rank = np.where(np.isnan(loss), np.nan, rank)
         label = rng.choice([-1, 0, 1], (2, n_box), p=[0.1, 0.75, 0.15]).astype('i')
-        for k in (0, 0.5, 2, 9, 1e9):
+        for k in (0, *rng.uniform(0, 6, 4), 1e9):
             positive = label > 0
             n_negative = np.minimum(np.ceil(k * positive.sum(axis=1)), n_box).astype('i')
-            comparable = np.where(loss == -np.inf, -np.finfo('d').max, loss.astype('d'))
-            expected = positive | hard_negative_mining(comparable, positive, n_negative, label < 0)
+            expected = positive | hard_negative_mining(rank, positive, n_negative, label < 0)
             memory = emulated(seed=n_box)
             selected, sums, _ = choose_rows(memory, loss, label, k, block, n_shared)
             np.testing.assert_array_equal(selected, expected)
             np.testing.assert_array_equal(sums[:, 2], positive.sum(axis=1))
+
+
+@pytest.mark.parametrize('dtype', 'fd')
+def test_keys_fit_in_shared_memory_or_are_not_there(emulated, dtype):
+    arrays = make_real(301, 3, 1, dtype)
+    key_bytes = 301 * 4 + 4 if dtype == 'f' else 301 * 8
+    spare = kernels.STATIC_SHARED_BYTES
+    for n_byte in (spare - 1, spare, spare + 1, 8 << 10, 9 << 10, 64 << 10):
+        assert_right(emulated(key_bytes + n_byte), *arrays)
+    assert_right(emulated(spare), *arrays)
+
+
+@pytest.mark.parametrize('offset', [0, 3000, -3000])
+@pytest.mark.parametrize(('dtype', 'rtol'), [('e', 2e-6), ('f', 2e-6), ('d', 1e-12)])
+def test_losses_of_boxes(emulated, dtype, rtol, offset):
+    mb_locs, mb_confs, gt_mb_locs, label = make_real(300, 5, 2, dtype)
+    mb_confs = (mb_confs + np.asarray(offset, dtype)).astype(dtype)
+    losses = np.log(np.exp(mb_confs.astype('d') - offset).sum(axis=2)) + offset
+    losses -= np.take_along_axis(mb_confs, np.maximum(label, 0)[..., None], axis=2)[..., 0]
+    memory = emulated()
+    loss = memory.empty(label.shape, gt_mb_locs.dtype)
+    args = np.int32(label.size), np.int32(5), np.int32(8), loss, memory.empty((), 'u4')
+    args = memory.asarray(mb_confs), memory.asarray(label), *args
+    kernels.box_losses(np.dtype(dtype), 3, 256, args)
+    np.testing.assert_allclose(loss[label >= 0], losses[label >= 0], rtol=rtol, atol=rtol)
+    assert np.isnan(loss[label < 0]).all()  # not written
+
+
+def test_the_ratio_is_multiplied_in_float64(emulated):
+    label = np.array([[1] * 25 + [0] * 100], 'i')
+    loss = np.linspace(0, 1, 125, dtype='f')[None]
+    selected, *_ = choose_rows(emulated(), loss, label, 2.2, 128)
+    assert selected.sum() == 25 + 56  # 2.2 · 25 is 55 in float32, and a little more in float64
 
 
 def test_a_number_of_negatives_beyond_an_int(emulated):
