@@ -5,6 +5,7 @@
 #   test-slow       the slow tests
 #   test-multihost  the tests that build two hosts from network namespaces
 #   test-gpu        the tests that need a GPU
+#   test-cuda       the GPU code, compiled and executed on the CPU. Installs two CuPys in build/cuda
 #   fuzz            random input for every core computation and every parser, for FUZZ_SECONDS
 #   mutants         breaks the core lines one by one, and shows that the tests notice
 #   test-matrix     the tests on each Python with its oldest and its newest NumPy
@@ -53,8 +54,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 COVERAGE_FOLDER := build/coverage
 
-.PHONY: demo ablation test test-slow test-multihost test-gpu fuzz mutants test-matrix lint format \
-	docs bench wheel wheelhouse venv clean
+.PHONY: demo ablation test test-slow test-multihost test-gpu test-cuda fuzz mutants test-matrix lint \
+	format docs bench wheel wheelhouse venv clean
 
 demo: $(ENVIRONMENT)
 	rm -rf result/demo
@@ -85,6 +86,16 @@ test-multihost: $(ENVIRONMENT)
 test-gpu: $(GPU_ENVIRONMENT)
 	$(PY) -m tests.gpu
 	$(PY) -m pytest -m gpu $(TEST_ARGS)
+
+# Each file on one process, because its tests share what they compile.
+test-cuda: $(ENVIRONMENT) build/cuda/cuda12/ready build/cuda/cuda13/ready
+	$(PY) -m pytest -m cuda -rs -n $(TEST_JOBS) --maxprocesses 4 --dist loadfile $(TEST_ARGS)
+
+# An environment with one CuPy and its NVRTC. The tests must not find CuPy beside them.
+build/cuda/%/ready: tests/cuda/requirements/%.txt | $(ENVIRONMENT)
+	$(PY) -m venv --clear build/cuda/$*
+	build/cuda/$*/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 fuzz: $(ENVIRONMENT)
 	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) --jobs $(JOBS) $(FUZZ_ARGS)

@@ -48,7 +48,7 @@ def python(code, hook=False, **env):
         ('chainer.functions.array.resize_images', 6),
         ('chainer.iterators.multiprocess_iterator', 1),
         ('chainermn.iterators.multi_node_iterator', 1),
-        ('chainermn.communicators._memory_utility', 1),
+        ('chainermn.communicators._memory_utility', 3),
         ('onnx_chainer.context', 1),
         ('onnx_chainer.export', 3),
         ('onnx_chainer.functions.array', 1),

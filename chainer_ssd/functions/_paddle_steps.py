@@ -21,6 +21,7 @@ from chainer_ssd.functions._targets import (
     create_matcher,
     encode_batch,
     match_batch,
+    send_arrays,
 )
 from chainer_ssd.ops import corner_to_center, swap_xy
 
@@ -94,20 +95,22 @@ def make_targets(
         for i, difficult in enumerate(gt_difficults):
             name = f'{where}gt_difficult[{i}]'
             difficult = check_column(difficult, len(gt_bboxes[i]), name, 'b', 'bool')
-            gt_difficults[i] = device.send(difficult.astype(bool, copy=False))
+            gt_difficults[i] = difficult.astype(bool, copy=False)
+        gt_difficults = [*send_arrays(device, gt_difficults)]
     for i in range(n_image):
         bbox = check_bbox(gt_bboxes[i], f'{where}gt_box[{i}]', order='xy', dtype=prior.dtype)
         label = check_gt_label(
             gt_labels[i], len(bbox), n_class, f'{where}gt_label[{i}]', background_label
         )
-        gt_bboxes[i] = device.send(bbox)
+        gt_bboxes[i] = bbox
         # Columns 0 ... C - 1 become foreground classes 0 ... C - 2, which the encoder expects.
-        gt_labels[i] = device.send((label - background_label) % n_class - 1)
+        gt_labels[i] = (label - background_label) % n_class - 1
+    gt_bboxes, gt_labels = send_arrays(device, gt_bboxes), send_arrays(device, gt_labels)
 
     prior = swap_xy(prior)
     if index is None:
         matcher = create_matcher(prior, overlap_threshold, match_type, neg_overlap)
-        index = match_batch(matcher, n_box, gt_bboxes, comm, gt_difficults, stacklevel + 1)
+        index = match_batch(matcher, gt_bboxes, comm, gt_difficults, stacklevel + 1)
     else:
         index = device.send(as_numeric_array(index, f'{where}index', 'iu', 'integers'))
         if index.shape != (n_image, n_box):

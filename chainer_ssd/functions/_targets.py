@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from chainer_ssd._array import Array, get_array_module
+import chainer
+import numpy as np
+
+from chainer_ssd._array import Array
 from chainer_ssd.functions._argument_checks import rank_prefix
 from chainer_ssd.ops import MIN_MATCH_IOU, Encoder, Matcher, swap_xy
 
@@ -40,7 +43,6 @@ def create_matcher(
 
 def match_batch(
     matcher: Matcher,
-    n_box: int,
     gt_bboxes: Sequence[Array],
     comm: Any,
     gt_difficults: Sequence[Array | None] | None = None,
@@ -52,8 +54,6 @@ def match_batch(
     ----------
     matcher : chainer_ssd.ops.Matcher
         For the default boxes.
-    n_box : int
-        Number of default boxes.
     gt_bboxes : sequence of arrays of shape (R, 4)
         (x_min, y_min, x_max, y_max) of each image.
     comm : communicator or None
@@ -63,20 +63,11 @@ def match_batch(
     stacklevel : int
         Of the warning, seen from the caller of this function.
     """
-    if gt_difficults is None:
-        gt_difficults = [None] * len(gt_bboxes)
-    xp = get_array_module(*gt_bboxes)
-    index = xp.empty((len(gt_bboxes), n_box), 'i')
-    n_truth, fits_any = 0, False
-    for i, (gt_bbox, difficult) in enumerate(zip(gt_bboxes, gt_difficults)):
-        try:
-            index[i], fits = matcher.assign(swap_xy(gt_bbox), difficult)
-        except ValueError as error:
-            raise ValueError(f'{rank_prefix(comm)}image {i}: {error}') from error
-        n_assignable = len(gt_bbox) - (0 if difficult is None else int(difficult.sum()))
-        n_truth += n_assignable
-        fits_any |= fits and n_assignable > 0
-    if n_truth and not fits_any:
+    try:
+        index, fits = matcher.assign_batch([*map(swap_xy, gt_bboxes)], gt_difficults)
+    except ValueError as error:
+        raise ValueError(f'{rank_prefix(comm)}{error}') from error
+    if not fits:
         matcher.warn_no_overlap(stacklevel + 1)
     return index
 
@@ -106,14 +97,16 @@ def encode_batch(
     comm : communicator or None
         Its rank is named in messages.
     """
-    xp = get_array_module(default_bbox)
     encoder = Encoder(default_bbox, variance)
-    shape = len(gt_bboxes), len(default_bbox)
-    mb_locs, mb_labels = xp.empty((*shape, 4), default_bbox.dtype), xp.empty(shape, 'i')
-    for i, (gt_bbox, gt_label) in enumerate(zip(map(swap_xy, gt_bboxes), gt_labels)):
-        try:
-            mb_loc, mb_labels[i] = encoder(gt_bbox, gt_label, index[i])
-        except ValueError as error:
-            raise ValueError(f'{rank_prefix(comm)}image {i}: {error}') from error
-        mb_locs[i] = swap_xy(mb_loc)
-    return Targets(index, mb_locs, mb_labels)
+    try:
+        mb_locs, mb_labels = encoder.encode_batch([*map(swap_xy, gt_bboxes)], gt_labels, index)
+    except ValueError as error:
+        raise ValueError(f'{rank_prefix(comm)}{error}') from error
+    return Targets(index, swap_xy(mb_locs).astype(default_bbox.dtype, copy=False), mb_labels)
+
+
+def send_arrays(device: Any, arrays: Sequence[Array]) -> list[Array]:
+    """Return arrays on a device. Arrays of NumPy stay for a GPU, which gets them all at once."""
+    if device.xp is chainer.backends.cuda.cupy and all(isinstance(a, np.ndarray) for a in arrays):
+        return [*arrays]
+    return [device.send(array) for array in arrays]

@@ -73,7 +73,7 @@ def ssd_match(
     )
     xp = get_array_module(prior)
     gt_bboxes = [
-        xp.asarray(check_bbox(bbox, f'{where}gt_box[{i}]', order='xy', dtype=prior.dtype))
+        check_bbox(bbox, f'{where}gt_box[{i}]', order='xy', dtype=prior.dtype)
         for i, bbox in enumerate(as_image_list('gt_box', gt_box, comm))
     ]
     difficults: list[Array | None] = [None] * len(gt_bboxes)
@@ -85,4 +85,4 @@ def ssd_match(
                 check_column(difficult, len(gt_bboxes[i]), name, 'b', 'bool'), bool
             )
     matcher = create_matcher(swap_xy(prior), overlap_threshold, match_type, neg_overlap)
-    return match_batch(matcher, len(prior), gt_bboxes, comm, difficults, stacklevel=2)
+    return match_batch(matcher, gt_bboxes, comm, difficults, stacklevel=2)

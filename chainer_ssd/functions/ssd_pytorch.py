@@ -27,7 +27,7 @@ from chainer_ssd.functions._ground_truth import (
     check_gt_label,
     check_n_image,
 )
-from chainer_ssd.functions._targets import Targets, encode_batch, match_batch
+from chainer_ssd.functions._targets import Targets, encode_batch, match_batch, send_arrays
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.ops import Matcher, swap_xy
 
@@ -211,8 +211,9 @@ class MultiBoxLoss:
                 raise ValueError(f'{name} has shape {target.shape}: expected (R, 5)')
             bbox = check_bbox(target[:, :4], name, order='xy', dtype=default_bbox.dtype)
             label = check_gt_label(target[:, 4], len(target), self.num_classes - 1, name)
-            bboxes.append(device.send(bbox))
-            labels.append(device.send(label))
+            bboxes.append(bbox)
+            labels.append(label)
+        bboxes, labels = send_arrays(device, bboxes), send_arrays(device, labels)
         matcher = Matcher(default_bbox, self.overlap_thresh, 'argmax')
-        index = match_batch(matcher, n_box, bboxes, self.comm, stacklevel=3)
+        index = match_batch(matcher, bboxes, self.comm, stacklevel=3)
         return encode_batch(default_bbox, bboxes, labels, index, self.variance, self.comm)

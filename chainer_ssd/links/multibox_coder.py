@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from chainer.backends import cuda
 from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._options import check_fraction, check_integer
 from chainer_ssd._validation import as_array, raise_for_row
+from chainer_ssd.links._device_decoding import decode_on_device
 from chainer_ssd.ops import (
     Encoder,
     decode,
@@ -163,12 +165,7 @@ class MultiboxCoder:
         TypeError
             If a dtype is not integer or float, an array is masked, or a limit is not an integer.
         """
-        check_fraction('score_thresh', score_thresh)
-        if nms_thresh is not None:
-            check_fraction('nms_thresh', nms_thresh)
-        for name, limit in (('nms_top_k', nms_top_k), ('keep_top_k', keep_top_k)):
-            if limit is not None:
-                check_integer(name, limit, 1)
+        _check_options(nms_thresh, score_thresh, nms_top_k, keep_top_k)
         mb_loc, mb_conf = as_array(mb_loc, 'mb_loc'), as_array(mb_conf, 'mb_conf')
         if mb_conf.dtype.kind != 'f':
             mb_conf = mb_conf.astype('f')
@@ -212,6 +209,104 @@ class MultiboxCoder:
             xp.asarray(label[rows]),
             xp.asarray(score[rows].astype('f')),
         )
+
+    def decode_batch(
+        self,
+        mb_locs: Array,
+        mb_confs: Array,
+        nms_thresh: float | None = 0.45,
+        score_thresh: float = 0.6,
+        *,
+        nms_top_k: int | None = None,
+        keep_top_k: int | None = None,
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        """Return the detections of a batch, on the CPU.
+
+        The detections equal those of :meth:`decode` for one image at a time. On a GPU, boxes are
+        selected and suppressed for all images at once, and the detections are copied together. The
+        scores may differ by rounding, because exp does. On a CPU each image is decoded alone.
+
+        Parameters
+        ----------
+        mb_locs : float array of shape (B, K, 4)
+            Predicted offsets.
+        mb_confs : float array of shape (B, K, C)
+            Predicted logits, background first.
+        nms_thresh, score_thresh, nms_top_k, keep_top_k
+            As :meth:`decode` takes them.
+
+        Returns
+        -------
+        bboxes : list of B float32 arrays of shape (R, 4)
+            As :meth:`decode` returns them for each image, as NumPy arrays. So are the others.
+        labels : list of B int32 arrays of shape (R,)
+            Foreground classes, counted from 0.
+        scores : list of B float32 arrays of shape (R,)
+            Softmax scores.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`decode`. The message about a prediction begins with the number of the image.
+        TypeError
+            As :meth:`decode`.
+        """
+        _check_options(nms_thresh, score_thresh, nms_top_k, keep_top_k)
+        mb_locs, mb_confs = as_array(mb_locs, 'mb_locs'), as_array(mb_confs, 'mb_confs')
+        n_box = len(self.default_bbox)
+        if mb_confs.ndim != 3 or mb_locs.shape != (len(mb_confs), n_box, 4):
+            raise ValueError(
+                f'mb_locs has shape {mb_locs.shape} and mb_confs {mb_confs.shape}: '
+                f'expected (B, {n_box}, 4) and (B, {n_box}, C)'
+            )
+        xp = get_array_module(mb_locs)
+        if xp is not np and mb_confs.size and mb_confs.dtype.kind == 'f':
+            images = decode_on_device(
+                xp,
+                xp.asarray(self.default_bbox),
+                self.variance,
+                mb_locs,
+                mb_confs,
+                nms_thresh,
+                score_thresh,
+                nms_top_k,
+            )
+            if images is not None:
+                rows = [_find_highest(image.score, keep_top_k) for image in images]
+                return (
+                    [image.bbox[row].astype('f') for image, row in zip(images, rows)],
+                    [image.label[row] for image, row in zip(images, rows)],
+                    [image.score[row].astype('f') for image, row in zip(images, rows)],
+                )
+        bboxes, labels, scores = [], [], []
+        coder = copy.copy(self).to_cpu()
+        for i, (mb_loc, mb_conf) in enumerate(zip(cuda.to_cpu(mb_locs), cuda.to_cpu(mb_confs))):
+            try:
+                bbox, label, score = coder.decode(
+                    mb_loc,
+                    mb_conf,
+                    nms_thresh,
+                    score_thresh,
+                    nms_top_k=nms_top_k,
+                    keep_top_k=keep_top_k,
+                )
+            except ValueError as error:
+                raise ValueError(f'image {i}: {error}') from error
+            bboxes.append(bbox)
+            labels.append(label)
+            scores.append(score)
+        return bboxes, labels, scores
+
+
+def _check_options(
+    nms_thresh: float | None, score_thresh: float, nms_top_k: int | None, keep_top_k: int | None
+) -> None:
+    check_fraction('score_thresh', score_thresh)
+    if nms_thresh is not None:
+        check_fraction('nms_thresh', nms_thresh)
+    for name, limit in (('nms_top_k', nms_top_k), ('keep_top_k', keep_top_k)):
+        if limit is not None:
+            check_integer(name, limit, 1)
 
 
 def _find_highest(score: Array, limit: int | None) -> Array:

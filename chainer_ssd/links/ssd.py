@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -272,23 +273,34 @@ class SSD(chainer.Chain):
             sizes.append(np.array(img.shape[1:] * 2, np.float32))
         with chainer.using_config('train', False), chainer.no_backprop_mode():
             outputs = self(self.device.send(x))
-        # Decoding runs on the CPU, because few boxes pass the threshold.
-        mb_locs, mb_confs = (chainer.get_device('@numpy').send(y.array) for y in outputs)
-        bboxes, labels, scores = [], [], []
+        mb_locs, mb_confs = (y.array for y in outputs)
+        bboxes, labels, scores = self._decode(mb_locs, mb_confs, limits)
         for i, size in enumerate(sizes):
+            bboxes[i] = np.clip(bboxes[i] * (size / np.float32(self.insize)), 0, size)
+        return bboxes, labels, scores
+
+    def _decode(
+        self, mb_locs: Array, mb_confs: Array, limits: dict[str, int]
+    ) -> tuple[list[Array], list[Array], list[Array]]:
+        """Return the detections of a batch on the CPU. Errors name the image as ``imgs[i]``."""
+        is_on_gpu = isinstance(mb_locs, chainer.backends.cuda.ndarray)
+        if is_on_gpu and hasattr(self.coder, 'decode_batch'):  # ChainerCV's has none
             try:
-                bbox, label, score = self.coder.decode(
-                    mb_locs[i],
-                    mb_confs[i],
-                    self.nms_thresh,
-                    self.score_thresh,
-                    **limits,
+                return self.coder.decode_batch(
+                    mb_locs, mb_confs, self.nms_thresh, self.score_thresh, **limits
+                )
+            except ValueError as error:
+                raise ValueError(re.sub(r'^image (\d+):', r'imgs[\1]:', str(error))) from error
+        mb_locs, mb_confs = (chainer.get_device('@numpy').send(y) for y in (mb_locs, mb_confs))
+        detections = []
+        for i, predictions in enumerate(zip(mb_locs, mb_confs)):
+            try:
+                detections.append(
+                    self.coder.decode(*predictions, self.nms_thresh, self.score_thresh, **limits)
                 )
             except ValueError as error:
                 raise ValueError(f'imgs[{i}]: {error}') from error
-            bboxes.append(np.clip(bbox * (size / np.float32(self.insize)), 0, size))
-            labels.append(label)
-            scores.append(score)
+        bboxes, labels, scores = ([*column] for column in zip(*detections))
         return bboxes, labels, scores
 
     @staticmethod

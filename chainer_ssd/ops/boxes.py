@@ -110,6 +110,33 @@ def iou_of_columns(columns_a: Array, columns_b: Array) -> Array:
     return iou
 
 
+def iou_of_pairs(bbox: Array) -> Array:
+    """Return :func:`bbox_iou` of each two boxes of a group.
+
+    Parameters
+    ----------
+    bbox : float array of shape (G, M, 4)
+        (y_min, x_min, y_max, x_max).
+
+    Returns
+    -------
+    array of shape (G, M, M)
+        IoU in the same dtype, with the same steps as :func:`iou_of_columns`.
+    """
+    xp = get_array_module(bbox)
+    a, b = bbox[:, :, None], bbox[:, None]
+    zero = bbox.dtype.type(0)
+    sizes = []
+    for axis in (0, 1):
+        size = xp.minimum(a[..., axis + 2], b[..., axis + 2])
+        size -= xp.maximum(a[..., axis], b[..., axis])
+        sizes.append(xp.maximum(size, zero))
+    intersection = sizes[0] * sizes[1]
+    area = (bbox[..., 2] - bbox[..., 0]) * (bbox[..., 3] - bbox[..., 1])
+    both_areas = xp.maximum(area, bbox.dtype.type(_MIN_AREA))[:, :, None] + area[:, None]
+    return intersection / (both_areas - intersection)
+
+
 def center_to_corner(default_bbox: Array) -> Array:
     """Return the corners c ± s/2 of boxes that are given by center and size.
 

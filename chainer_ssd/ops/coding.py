@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._validation import (
     as_array,
@@ -20,6 +22,7 @@ from chainer_ssd._validation import (
     raise_for_row,
 )
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
+from chainer_ssd.ops.padded_truths import encode_padded, pad_rows
 
 #: Logarithm: a decoded side is at most 1e6 times that of its default box. So exp cannot overflow.
 MAX_LOG_RATIO = math.log(1e6)
@@ -150,6 +153,66 @@ class Encoder:
         mb_label = xp.minimum(index, -1) + 1
         mb_label[positive] = label[truth_of_positive] + 1
         return mb_loc, mb_label
+
+    def encode_batch(
+        self, bboxes: Sequence[Array], labels: Sequence[Any], index: Array
+    ) -> tuple[Array, Array]:
+        """Return the targets of a batch.
+
+        On a GPU, all images are encoded at once, and no step waits for the device. The targets
+        equal those of one image at a time. On a CPU each image is encoded alone, which is faster
+        there.
+
+        Parameters
+        ----------
+        bboxes : sequence of B float arrays of shape (R_i, 4)
+            Valid ground truths of each image, such as :class:`Matcher` has checked. On a GPU they
+            may still be on the CPU, and are then copied together.
+        labels : sequence of B integer arrays or lists of shape (R_i,)
+            Foreground classes of each image, counted from 0.
+        index : integer array of shape (B, K)
+            Matches, as :meth:`Matcher.assign_batch` returns them.
+
+        Returns
+        -------
+        mb_locs : float array of shape (B, K, 4)
+            As :func:`encode` returns them, for each image.
+        mb_labels : int32 array of shape (B, K)
+            As :func:`encode` returns them, for each image.
+
+        Raises
+        ------
+        ValueError
+            As :func:`encode`. The message begins with the number of the image. Also if the numbers
+            of images disagree.
+        """
+        xp = get_array_module(self.default_bbox, index, *bboxes)
+        index = as_array(index, 'index', 'iu', 'integers')
+        n_box = len(self.default_bbox)
+        if not len(bboxes) == len(labels) == len(index) or index.shape[1:] != (n_box,):
+            raise ValueError(
+                f'bboxes holds {len(bboxes)} images, labels {len(labels)}, and index has shape '
+                f'{index.shape}: expected (B, {n_box}) for B images'
+            )
+        dtype = xp.result_type(self.default_bbox, *{as_bbox(bbox).dtype for bbox in bboxes})
+        mb_locs = xp.zeros((*index.shape, 4), dtype)
+        mb_labels = xp.zeros(index.shape, 'i')
+        checked = []
+        for i, (bbox, label) in enumerate(zip(bboxes, labels)):
+            try:
+                if xp is np or checks_values(xp):
+                    mb_locs[i], mb_labels[i] = self(bbox, label, index[i])
+                else:
+                    bbox = as_bbox(bbox)
+                    checked.append((bbox, check_label(label, len(bbox))))
+            except ValueError as error:
+                raise ValueError(f'image {i}: {error}') from error
+        if not checked or not n_box:
+            return mb_locs, mb_labels
+        bboxes, labels = (
+            pad_rows(xp, arrays, kind) for arrays, kind in zip(zip(*checked), (dtype, 'i'))
+        )
+        return encode_padded(xp, self.default_bbox, self.variance, bboxes, labels, index)
 
     def _check_assigned(
         self, xp: Any, truth: Array, default: Array, bbox: Array, index: Array

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from chainer_ssd._array import Array, get_array_module
+import numpy as np
+
+from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._options import check_choice, check_fraction
 from chainer_ssd._validation import as_array, check_bbox, check_default_bbox
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_columns
+from chainer_ssd.ops.padded_truths import match_padded, pad_truths
 
 #: A match of Caffe, Paddle and ChainerCV needs an IoU above this, whatever the threshold.
 MIN_MATCH_IOU = 1e-6
@@ -148,9 +151,7 @@ class Matcher:
 
     def _set_columns(self, xp: Any, corners: Array) -> None:
         self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
-        sides = self._default_columns[2:] - self._default_columns[:2]
-        self._is_in_pixels = bool(sides.size) and bool(sides.min() >= _MIN_PIXELS)
-        self._is_in_fractions = bool(sides.size) and bool(sides.max() < _MIN_PIXELS)
+        self._units: tuple[bool, bool] | None = None
 
     def __call__(self, bbox: Array | Sequence[Any], ignore: Array | None = None) -> Array:
         """Match one image.
@@ -201,22 +202,13 @@ class Matcher:
             As :func:`match`.
         """
         xp = get_array_module(self._default_columns, bbox)
-        bbox = check_bbox(bbox)
+        bbox, ignore = self._check_truths(bbox, ignore, stacklevel=4)
         n_box, n_truth = self._default_columns.shape[1], len(bbox)
-        if n_truth > n_box:
-            warnings.warn(
-                f'{n_truth} ground truths for {n_box} default boxes: some stay unmatched',
-                stacklevel=3,
-            )
 
         assignable = xp.arange(n_truth)
         ignored = assignable[:0]
         if ignore is not None:
-            ignore = xp.asarray(as_array(ignore, 'ignore', 'b', 'bool'), bool)
-            if ignore.shape != (n_truth,):
-                raise ValueError(
-                    f'ignore has shape {ignore.shape}: expected ({n_truth},), one for each box'
-                )
+            ignore = xp.asarray(ignore)
             assignable, ignored = assignable[~ignore], assignable[ignore]
 
         index, fits = xp.full(n_box, -1, 'i'), True
@@ -229,11 +221,110 @@ class Matcher:
             index[(index == -1) & is_covered] = -2
         return index, fits
 
+    def assign_batch(
+        self, bboxes: Sequence[Array], ignores: Sequence[Array | None] | None = None
+    ) -> tuple[Array, bool]:
+        """Match a batch, and tell whether its boxes have the unit of the default boxes.
+
+        On a GPU, all images are matched at once, and no step waits for the device. The matches are
+        those of :meth:`assign`. On a CPU it is called for each image, which is faster there.
+
+        Parameters
+        ----------
+        bboxes : sequence of B arrays of shape (R_i, 4)
+            Ground truths of each image. On a GPU they may still be on the CPU, where their values
+            are checked. Then they are copied together.
+        ignores : sequence of B bool arrays of shape (R_i,) or of None, or None
+            As :func:`match` takes them, for each image.
+
+        Returns
+        -------
+        index : int32 array of shape (B, K)
+            As :func:`match` returns it, for each image.
+        fits : bool
+            Whether one of the images has True in :meth:`assign`, or none has ground truths to
+            assign. On a GPU always True, except under ``chainer.config.debug``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :func:`match`. The message of a ``ValueError`` begins with the number of the image.
+        """
+        if ignores is None:
+            ignores = [None] * len(bboxes)
+        if len(ignores) != len(bboxes):
+            raise ValueError(
+                f'ignores holds {len(ignores)} images and bboxes {len(bboxes)}: '
+                'expected the same number'
+            )
+        xp = get_array_module(self._default_columns, *bboxes)
+        index = xp.full((len(bboxes), self._default_columns.shape[1]), -1, 'i')
+        fits_of_images = []  # with ground truths to assign
+        checked = []
+        for i, (bbox, ignore) in enumerate(zip(bboxes, ignores)):
+            try:
+                if xp is np:
+                    index[i], fits = self.assign(bbox, ignore)
+                    if len(bbox) and (ignore is None or not np.all(ignore)):
+                        fits_of_images.append(fits)
+                else:
+                    checked.append(self._check_truths(bbox, ignore, stacklevel=4))
+            except ValueError as error:
+                raise ValueError(f'image {i}: {error}') from error
+        if xp is not np and index.size and any(len(bbox) for bbox, _ in checked):
+            index, fits_of_images = self._assign_padded(xp, *zip(*checked))
+        return index, any(fits_of_images) or not fits_of_images
+
+    def _check_truths(self, bbox: Any, ignore: Any, stacklevel: int) -> tuple[Array, Array | None]:
+        """Return the ground truths of one image, or raise. Warn if there are too many."""
+        bbox = check_bbox(bbox)
+        n_box, n_truth = self._default_columns.shape[1], len(bbox)
+        if n_truth > n_box:
+            warnings.warn(
+                f'{n_truth} ground truths for {n_box} default boxes: some stay unmatched',
+                stacklevel=stacklevel,
+            )
+        if ignore is not None:
+            ignore = as_array(ignore, 'ignore', 'b', 'bool').astype(bool, copy=False)
+            if ignore.shape != (n_truth,):
+                raise ValueError(
+                    f'ignore has shape {ignore.shape}: expected ({n_truth},), one for each box'
+                )
+        return bbox, ignore
+
+    def _assign_padded(
+        self, xp: Any, bboxes: Sequence[Array], ignores: Sequence[Array | None]
+    ) -> tuple[Array, list[bool]]:
+        """Return the matches, and under debug whether the images with ground truths fit."""
+        dtype = xp.result_type(self._default_columns, *{bbox.dtype for bbox in bboxes})
+        truths = pad_truths(xp, bboxes, ignores, dtype)
+        index, overlaps = match_padded(
+            xp,
+            self._default_columns.astype(dtype, copy=False),
+            truths,
+            self.iou_thresh,
+            self.match_type,
+            self.neg_overlap,
+            MIN_MATCH_IOU,
+        )
+        if not checks_values(xp):
+            return index, []
+        has_truths = truths.is_assignable.any(axis=1).tolist()
+        return index, [
+            overlap and not self._has_another_unit(bbox)
+            for bbox, overlap, has in zip(bboxes, overlaps.tolist(), has_truths)
+            if has
+        ]
+
     def _has_another_unit(self, bbox: Array) -> bool:
         """Return whether one of the two is in pixels and the other in fractions of the image."""
-        if self._is_in_pixels:
+        if self._units is None:
+            sides = self._default_columns[2:] - self._default_columns[:2]
+            self._units = bool(sides.min() >= _MIN_PIXELS), bool(sides.max() < _MIN_PIXELS)
+        is_in_pixels, is_in_fractions = self._units
+        if is_in_pixels:
             return bool(bbox.max() <= 1)
-        return self._is_in_fractions and bool((bbox[:, 2:] - bbox[:, :2]).min() >= _MIN_PIXELS)
+        return is_in_fractions and bool((bbox[:, 2:] - bbox[:, :2]).min() >= _MIN_PIXELS)
 
     def warn_no_overlap(self, stacklevel: int = 2) -> None:
         """Warn that no ground truth fits the default boxes.

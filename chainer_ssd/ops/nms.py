@@ -9,10 +9,13 @@ import numpy as np
 from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._options import check_fraction, check_integer
 from chainer_ssd._validation import as_array, as_bbox, check_area, raise_for_row
-from chainer_ssd.ops.boxes import iou_of_columns
+from chainer_ssd.ops.boxes import iou_of_columns, iou_of_pairs
+from chainer_ssd.ops.padded_truths import BLOCK_BYTES
 
 #: Number of the best remaining boxes that one step compares with each other.
 _BLOCK_LENGTH = 64
+#: Arrays of M × M numbers that :func:`suppress_batch` needs at once for each group.
+_ARRAYS_PER_PAIR = 6
 
 
 def non_maximum_suppression(
@@ -80,6 +83,67 @@ def non_maximum_suppression(
             survives = ~(iou_of_columns(block[:, is_kept], columns) >= thresh).any(axis=0)
             remaining, columns = remaining[survives], columns[:, survives]
     return xp.concatenate(kept).astype(np.int32)
+
+
+def suppress_batch(bbox: Array, is_box: Array, thresh: float) -> Array:
+    """Return which boxes of each group are kept, such as the boxes of one class and image.
+
+    The boxes that are kept equal those of :func:`non_maximum_suppression` for one group at a time.
+    No step waits for the device. The number of steps is M.
+
+    Parameters
+    ----------
+    bbox : float array of shape (G, M, 4)
+        Boxes (y_min, x_min, y_max, x_max) of G groups, by falling score.
+    is_box : bool array of shape (G, M)
+        Whether a row is a box. Other rows fill up a group, and are neither kept nor compared.
+    thresh : float
+        A box is suppressed if its IoU with a better box that is kept is at least this.
+
+    Returns
+    -------
+    bool array of shape (G, M)
+        Whether a box is kept.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or ``thresh`` is outside [0, 1].
+    TypeError
+        If a dtype of boxes is not integer or float, or ``is_box`` is not bool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bbox = np.array([[(0, 0, 10, 10), (0, 1, 10, 11), (50, 50, 60, 60)]], np.float32)
+    >>> suppress_batch(bbox, np.array([[True, True, True]]), 0.5).tolist()
+    [[True, False, True]]
+    """
+    check_fraction('thresh', thresh)
+    xp = get_array_module(bbox)
+    bbox, is_box = as_array(bbox, 'bbox'), as_array(is_box, 'is_box', 'b', 'bool')
+    if is_box.ndim != 2 or bbox.shape != (*is_box.shape, 4):
+        raise ValueError(
+            f'bbox has shape {bbox.shape} and is_box {is_box.shape}: expected (G, M, 4) and (G, M)'
+        )
+    n_group, n_box = is_box.shape
+    if not is_box.size:
+        return is_box.copy()
+    boxes = as_bbox(bbox.reshape(-1, 4)).reshape(bbox.shape)
+    length = max(1, BLOCK_BYTES // (_ARRAYS_PER_PAIR * n_box**2 * boxes.itemsize))
+    parts = [slice(start, start + length) for start in range(0, n_group, length)]
+    return xp.concatenate(
+        [_suppress_groups(xp, boxes[part], is_box[part], thresh) for part in parts]
+    )
+
+
+def _suppress_groups(xp: Any, bbox: Array, is_box: Array, thresh: float) -> Array:
+    rank = xp.arange(bbox.shape[1])
+    overlaps = (iou_of_pairs(bbox) >= thresh) & (rank[:, None] < rank)
+    is_kept = is_box.copy()
+    for i in range(len(rank) - 1):  # box i is final
+        is_kept &= ~(overlaps[:, i] & is_kept[:, i : i + 1])
+    return is_kept
 
 
 def _sort_by_score(xp: Any, score: Array, n_bbox: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,16 +34,19 @@ class TimeReport(Extension):
       snapshots.
 
     The parts add up to the whole iteration. ``TimeReport`` does not run anything twice, and it
-    does not synchronize. On a GPU, a part includes the launch of its kernels only. The first step
-    that blocks until the device is ready (a copy to the host, a full queue) includes the time of
-    all queued work. The sum is right in both cases.
+    does not synchronize. On a GPU, CUDA events mark the ends of the parts in the current stream. A
+    part then lasts from the end of the previous part's work on the device to the end of its own.
+    Time in which the device has nothing to do belongs to the part whose work it waits for. The
+    times of an iteration are reported when the device has finished it, which is one or more
+    iterations later. The first reports may therefore have no times.
 
     Parameters
     ----------
     synchronize : bool
         Whether to synchronize with the GPU at the end of each part, and in the backward pass at
-        the end of each function. Default: False. True gives the true time of each part, but the
-        iteration becomes slower. Use it for a few iterations. It changes nothing on a CPU.
+        the end of each function, and to measure on the host. Default: False. True shows the work
+        of host and device one after the other, but the iteration becomes slower. Use it for a few
+        iterations. It changes nothing on a CPU.
 
     Raises
     ------
@@ -79,7 +83,12 @@ class TimeReport(Extension):
         is_on_gpu = target.xp is chainer.backends.cuda.cupy
         is_multi_node = hasattr(optimizer, 'communicator')
         parts = [part for part in _PARTS if is_multi_node or part != 'allreduce']
-        self._stopwatch = stopwatch = _Stopwatch(parts, self.synchronize and is_on_gpu)
+        stopwatch: _Stopwatch | _EventStopwatch
+        if is_on_gpu and not self.synchronize:
+            stopwatch = _EventStopwatch(parts, chainer.backends.cuda.cupy.cuda)
+        else:
+            stopwatch = _Stopwatch(parts, is_on_gpu)
+        self._stopwatch = stopwatch
         self._links = [target, *target.children()]
         for link in self._links:
             link.add_hook(_LinkHook(stopwatch, link is target), _NAME)
@@ -108,13 +117,9 @@ class TimeReport(Extension):
             self._optimizer.remove_hook(f'{_NAME} {timing}')
 
     def _report(self, optimizer: Any) -> None:
-        stopwatch = self._stopwatch
-        stopwatch.end_part('update')
-        chainer.report(
-            {f'time/{part}': seconds for part, seconds in stopwatch.seconds.items()},
-            optimizer.target,
-        )
-        stopwatch.seconds = dict.fromkeys(stopwatch.seconds, 0.0)
+        self._stopwatch.end_part('update')
+        seconds = self._stopwatch.take_seconds()
+        chainer.report({f'time/{part}': each for part, each in seconds.items()}, optimizer.target)
 
 
 class _Stopwatch:
@@ -134,6 +139,54 @@ class _Stopwatch:
         self.seconds[part] += now - self._last_end
         self._last_end = now
 
+    def take_seconds(self) -> dict[str, float]:
+        """Return the seconds of each part since the last call."""
+        seconds, self.seconds = self.seconds, dict.fromkeys(self.seconds, 0.0)
+        return seconds
+
+
+class _EventStopwatch:
+    """Seconds of each part of an iteration on a GPU, from events in its stream.
+
+    Parameters
+    ----------
+    parts : iterable of str
+        Names of the parts.
+    cuda : module
+        ``cupy.cuda``.
+    """
+
+    def __init__(self, parts: Iterable[str], cuda: Any) -> None:
+        self._parts, self._cuda = [*parts], cuda
+        self.is_in_target = False
+        first = cuda.Event()
+        first.record()
+        # Of each iteration: the part that an event ends, and the event.
+        self._ends: list[tuple[str, Any]] = [('', first)]
+        self._iterations: deque[list[tuple[str, Any]]] = deque()
+
+    def end_part(self, part: str) -> None:
+        """Record the end of a part, or move it."""
+        if self._ends[-1][0] != part:
+            self._ends.append((part, self._cuda.Event()))
+        self._ends[-1][1].record()
+
+    def take_seconds(self) -> dict[str, float]:
+        """Return the mean seconds of each part in iterations that the device has finished since.
+
+        Empty if there is none.
+        """
+        self._iterations.append(self._ends)
+        self._ends = [('', self._ends[-1][1])]
+        n_finished = 0
+        seconds = dict.fromkeys(self._parts, 0.0)
+        while self._iterations and self._iterations[0][-1][1].done:
+            ends = self._iterations.popleft()
+            for (_, start), (part, end) in zip(ends, ends[1:]):
+                seconds[part] += self._cuda.get_elapsed_time(start, end) / 1000  # milliseconds
+            n_finished += 1
+        return {part: each / n_finished for part, each in seconds.items() if n_finished}
+
 
 class _LinkHook(chainer.LinkHook):
     """Hook on the target or on one of its children.
@@ -142,7 +195,7 @@ class _LinkHook(chainer.LinkHook):
     a part of the training's forward pass.
     """
 
-    def __init__(self, stopwatch: _Stopwatch, is_target: bool) -> None:
+    def __init__(self, stopwatch: _Stopwatch | _EventStopwatch, is_target: bool) -> None:
         self.stopwatch, self.is_target = stopwatch, is_target
 
     def forward_preprocess(self, args: Any) -> None:
@@ -161,7 +214,7 @@ class _LinkHook(chainer.LinkHook):
 class _FunctionHook(chainer.FunctionHook):
     name = _NAME
 
-    def __init__(self, stopwatch: _Stopwatch) -> None:
+    def __init__(self, stopwatch: _Stopwatch | _EventStopwatch) -> None:
         self.stopwatch = stopwatch
 
     def backward_postprocess(self, function: Any, in_data: Any, out_grad: Any) -> None:

@@ -50,6 +50,7 @@ def run_tests(copy, tests):
         process = subprocess.run(
             [
                 *(sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider'),
+                *('-m', 'not gpu and not slow'),  # also those that are marked cuda
                 *(f'tests/{test}' for test in tests),
             ],
             cwd=copy,

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tests.mutants import kernel_table
+
 
 class Mutant(NamedTuple):
     """One changed line of the package."""
@@ -251,4 +253,51 @@ MUTANTS = [
         ('np.maximum.accumulate(precision[::-1])[::-1]', 'precision'),
         ('ap[~np.isnan(ap)]', 'np.nan_to_num(ap)'),
     ),
+    *_mutants(
+        'ops/padded_truths.py',
+        ('ops/test_batches.py',),
+        ('is_truth & ~pad_rows(', 'is_truth & pad_rows('),
+        ('.max(axis=1) >= iou_thresh', '.max(axis=1) > iou_thresh'),
+        (
+            'is_ignored = truths.is_truth & ~truths.is_assignable',
+            'is_ignored = ~truths.is_assignable',
+        ),
+        ('iou, iou.dtype.type(-1))', 'iou, iou.dtype.type(0))'),
+        ("0 if match_type == 'argmax' else min_iou", '-1'),
+        ("if match_type != 'bipartite':", "if match_type == 'argmax':"),
+        ('(best >= iou_thresh), best_truth', '(best > iou_thresh), best_truth'),
+        ('(best >= neg_overlap), -2', '(best > neg_overlap), -2'),
+        ('(index == -1) & is_covered', 'is_covered'),
+        ('is_best &= is_assignable[:, :, None]', 'pass'),
+        ('range(min(n_truth, n_box))', 'range(min(n_truth, n_box) - 1)'),
+        ('value = xp.where(is_free, value, -1)', 'pass'),
+        ('box_of_truth, n_box - 1).min(axis=1)', 'box_of_truth, 0).max(axis=1)'),
+        ('is_match = largest > min_iou', 'is_match = largest >= 0'),
+        ('is_free[image, truth] &= ~is_match', 'pass'),
+        ('xp.where(is_match[:, None], -1, iou[image, :, box])', 'iou[image, :, box]'),
+        ('background = xp.minimum(index, -1) + 1', 'background = xp.minimum(index, 0)'),
+        ('loc /= variance', 'loc *= variance'),
+        ('labels[row] + 1, background', 'labels[row], background'),
+    ),
+    *_mutants(
+        'ops/nms.py',
+        ('ops/test_nms.py',),
+        ('(iou_of_pairs(bbox) >= thresh)', '(iou_of_pairs(bbox) > thresh)'),
+        ('(rank[:, None] < rank)', '(rank[:, None] <= rank)'),
+        ('overlaps[:, i] & is_kept[:, i : i + 1]', 'overlaps[:, i]'),
+        ('range(len(rank) - 1)', 'range(len(rank) - 2)'),
+    ),
+    *_mutants(
+        'links/_device_decoding.py',
+        ('links/test_device_decoding.py',),
+        ('is_hit = score >= score_thresh', 'is_hit = score > score_thresh'),
+        ('counts = np.minimum(counts, nms_top_k)', 'pass'),
+        ('if not counts[:, n_class - 1 :].all():', 'if False:'),
+        ('np.arange(longest) < counts[:, None]', 'np.arange(longest) <= counts[:, None]'),
+        ('-score[group], math.inf)', '-score[group], 0)'),
+        ('is_kept = suppress_batch(bbox, is_candidate, nms_thresh)', 'pass'),
+        ('if nms_thresh is None:', 'if False:'),
+    ),
+    *_mutants(kernel_table.SOURCE, kernel_table.TESTS, *kernel_table.SOURCE_CHANGES),
+    *_mutants(kernel_table.LAUNCHERS, kernel_table.TESTS, *kernel_table.LAUNCHER_CHANGES),
 ]

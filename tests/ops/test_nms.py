@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainer_ssd import non_maximum_suppression
+from chainer_ssd.ops import nms, suppress_batch
 from tests import reference
 from tests.helpers import to_numpy
 
@@ -84,3 +85,31 @@ def test_an_iou_equal_to_the_threshold_suppresses_a_box_of_a_later_step():
 def test_the_limit_counts_the_boxes_of_all_steps(limit):
     kept = non_maximum_suppression(far_boxes(200), 0.5, limit=limit)
     assert kept.tolist() == list(range(min(limit, 200)))
+
+
+@pytest.mark.parametrize('block_bytes', [1 << 28, 1])
+def test_groups_equal_one_group_at_a_time(xp, block_bytes, monkeypatch):
+    monkeypatch.setattr(nms, 'BLOCK_BYTES', block_bytes)  # 1: group by group
+    rng = np.random.default_rng(0)
+    for n_box in (1, 2, 9, 40):
+        corner = rng.integers(0, 12, (7, n_box, 2))
+        bbox = np.concatenate([corner, corner + rng.integers(0, 9, corner.shape)], 2).astype('f')
+        lens = rng.integers(0, n_box + 1, 7)
+        is_box = np.arange(n_box) < lens[:, None]
+        for thresh in (0, 0.3, 0.5, 1):
+            found = suppress_batch(xp.asarray(bbox), xp.asarray(is_box), thresh)
+            for group, n, kept in zip(bbox, lens, to_numpy(found)):
+                expected = non_maximum_suppression(group[:n], thresh)
+                assert np.flatnonzero(kept).tolist() == expected.tolist()
+
+
+def test_groups_are_checked():
+    bbox, is_box = np.zeros((2, 3, 4), 'f'), np.ones((2, 3), bool)
+    for wrong in ((bbox[0], is_box), (bbox, is_box[:, 1:]), (bbox[..., 1:], is_box)):
+        with pytest.raises(ValueError, match=r'expected \(G, M, 4\) and \(G, M\)'):
+            suppress_batch(*wrong, 0.5)
+    with pytest.raises(ValueError, match='thresh = 2'):
+        suppress_batch(bbox, is_box, 2)
+    with pytest.raises(TypeError, match='is_box has dtype .*: expected bool'):
+        suppress_batch(bbox, is_box.astype('i'), 0.5)
+    assert suppress_batch(bbox[:, :0], is_box[:, :0], 0.5).shape == (2, 0)

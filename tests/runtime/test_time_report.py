@@ -89,13 +89,15 @@ class MultiNodeOptimizer:
         setattr(self.actual, name, value)
 
 
-def trainer_of(out, wrap=None, **options):
+def trainer_of(out, wrap=None, device=None, **options):
     chain = TrainChain()
+    if device:
+        chain.to_device(device)
     optimizer = chainer.optimizers.SGD().setup(chain)
     optimizer.add_hook(lambda _: time.sleep(50), 'slow')
     optimizer = wrap(optimizer) if wrap else optimizer
     iterator = chainer.iterators.SerialIterator(Data(), 2)
-    updater = chainer.training.StandardUpdater(iterator, optimizer)
+    updater = chainer.training.StandardUpdater(iterator, optimizer, device=device)
     trainer = chainer.training.Trainer(updater, (3, 'iteration'), out)
     trainer.extend(TimeReport(**options))
 
@@ -178,3 +180,68 @@ def test_the_weights_are_those_of_a_run_without_it(tmp_path):
         trainer.run()
         weights.append(trainer.updater.get_optimizer('main').target.model.linear.W.array.tolist())
     assert weights[0] == weights[1]
+
+
+class Device:
+    """A device with the functions of ``cupy.cuda`` that the report uses.
+
+    Work that is queued takes its time on the device. ``finished`` is how far the device is.
+    """
+
+    def __init__(self):
+        self.queued, self.finished = 0, 0
+        device = self
+
+        class Event:
+            def record(self):
+                self.time = device.queued
+
+            @property
+            def done(self):
+                return self.time <= device.finished
+
+        self.Event = Event
+
+    @staticmethod
+    def get_elapsed_time(start, end):
+        return end.time - start.time
+
+    def run_iteration(self, stopwatch, scale=1):
+        for part, milliseconds in (('forward', 3), ('backward', 5), ('backward', 7), ('update', 2)):
+            self.queued += scale * milliseconds
+            stopwatch.end_part(part)
+
+
+def test_events_give_the_times_of_iterations_that_the_device_has_finished():
+    device = Device()
+    stopwatch = time_report._EventStopwatch(['data', 'forward', 'backward', 'update'], device)
+    device.run_iteration(stopwatch)
+    assert stopwatch.take_seconds() == {}
+    device.run_iteration(stopwatch, scale=3)
+    assert stopwatch.take_seconds() == {}
+    device.run_iteration(stopwatch, scale=10)
+    device.finished = 4 * 17
+    taken = stopwatch.take_seconds()  # the mean of the first two
+    assert taken == pytest.approx({'data': 0, 'forward': 6e-3, 'backward': 24e-3, 'update': 4e-3})
+    device.finished = device.queued
+    device.run_iteration(stopwatch, scale=2)
+    device.finished = device.queued
+    assert sum(stopwatch.take_seconds().values()) == pytest.approx((10 + 2) * 17e-3 / 2)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_events_measure_without_synchronizing(tmp_path, monkeypatch):
+    monkeypatch.setattr(time_report, 'time', None)  # the clock of the host is not read
+    trainer, records = trainer_of(tmp_path, device='@cupy:0')
+    trainer._extensions.pop('extension')
+    trainer.stop_trigger = chainer.training.trigger.get_trigger((20, 'iteration'))
+
+    @chainer.training.make_extension(trigger=(1, 'iteration'))
+    def record(trainer):
+        records.append([value for key, value in trainer.observation.items() if 'time' in key])
+
+    trainer.extend(record)
+    trainer.run()
+    assert len(records) == 20
+    measured = [values for values in records if values]
+    assert measured and all(len(values) == 6 and min(values) >= 0 for values in measured)

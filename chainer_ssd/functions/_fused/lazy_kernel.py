@@ -7,17 +7,17 @@ from typing import Any
 
 
 class LazyKernel:
-    """A kernel template of a ``.cu`` file in this folder, for each dtype of the predictions.
+    """A kernel of a ``.cu`` file in this folder, for each dtype of the predictions.
 
-    Nothing is compiled before the first call, and CuPy is not imported. CuPy caches compiled
-    kernels per device and on disk.
+    Nothing is compiled before the first call, and CuPy is not imported. All kernels of one file and
+    dtype are compiled together. CuPy caches them per device and on disk.
 
     Parameters
     ----------
     file : str
         Name of the source file, without ``.cu``.
     name : str
-        Name of the kernel, a template over one type.
+        Name of the kernel in the file, without the letter of the dtype.
     """
 
     TYPES = {'e': '__half', 'f': 'float', 'd': 'double'}
@@ -51,7 +51,7 @@ class LazyKernel:
 
         kernel = self._kernels.get(dtype.char)
         if kernel is None:
-            kernel = self._kernels[dtype.char] = self._compile(self.TYPES[dtype.char])
+            kernel = self._kernels[dtype.char] = self._load(dtype.char)
         if shared_mem > self.DEFAULT_SHARED_BYTES:  # requested once on each device
             device = cupy.cuda.Device().id
             if self._requested_shared_bytes.get((dtype.char, device), 0) < shared_mem:
@@ -59,10 +59,11 @@ class LazyKernel:
                 self._requested_shared_bytes[dtype.char, device] = shared_mem
         kernel((grid,), (block,), args, shared_mem=shared_mem)
 
-    def _compile(self, type_name: str) -> Any:
+    def _load(self, letter: str) -> Any:
         import cupy
 
-        name = f'{self.name}<{type_name}>'
         source = Path(__file__).with_name(f'{self.file}.cu').read_text(encoding='utf-8')
-        module = cupy.RawModule(code=source, options=('--std=c++11',), name_expressions=[name])
-        return module.get_function(name)
+        # Kernels with C names, because CuPy 13.6 and 14.0 compile templates again in each process.
+        source += f'KERNELS({self.TYPES[letter]}, {letter})\n'
+        module = cupy.RawModule(code=source, options=('--std=c++11',))
+        return module.get_function(f'{self.name}_{letter}')

@@ -40,7 +40,8 @@ __device__ inline typename Key<A>::type make_key(A loss, int label) {
 }
 
 // Maximum m of a row and total = sum of exp(x - m), computed by `lanes` neighboring threads, which
-// all receive both. All threads of a warp must call it. `active` is false where there is no row.
+// all receive both. With NaN in the row, the total is NaN. All threads of a warp must call it.
+// `active` is false where there is no row.
 template <typename T, typename A>
 __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes, bool active,
                                    A& maximum, A& total) {
@@ -49,11 +50,11 @@ __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes,
     if (active)
         for (int c = lane; c < n_class; c += lanes) {
             A value = load(x + c);
-            if (!(value <= maximum)) maximum = value;  // with NaN in the row, the total is NaN
+            if (value > maximum) maximum = value;
         }
     for (int lane_offset = lanes / 2; lane_offset; lane_offset /= 2) {
         A other = __shfl_xor_sync(FULL_WARP, maximum, lane_offset);
-        if (!(other <= maximum)) maximum = other;
+        if (other > maximum) maximum = other;
     }
     if (active)
         for (int c = lane; c < n_class; c += lanes) total += exp(load(x + c) - maximum);
@@ -63,7 +64,7 @@ __device__ inline void log_sum_exp(const T* x, int n_class, int lane, int lanes,
 
 // loss[row]: cross entropy of the row with its own label. Ignored rows are not read.
 template <typename T>
-__global__ void box_losses(const T* confs, const int* label, int n_row, int n_class, int lanes,
+__device__ void box_losses(const T* confs, const int* label, int n_row, int n_class, int lanes,
                            typename Accumulator<T>::type* loss, uint32* n_finished) {
     typedef typename Accumulator<T>::type A;
     if (blockIdx.x == 0 && threadIdx.x == 0) *n_finished = 0;  // choose_rows counts its blocks
@@ -122,11 +123,11 @@ __device__ inline int block_prefix_sum(int value, int* scratch) {
 // n_positive_of_batch. With `keys_in_shared`, dynamic shared memory holds n_box keys. Otherwise
 // each pass computes them again.
 template <typename T>
-__global__ void __launch_bounds__(1024)
-choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const int* label,
-            const typename Accumulator<T>::type* loss, int n_box, double k, int keys_in_shared,
-            int divide, uint8* selected, double* sums, uint32* n_finished,
-            typename Accumulator<T>::type* losses, double* n_positive_of_batch) {
+__device__ void choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs,
+                            const int* label, const typename Accumulator<T>::type* loss, int n_box,
+                            double k, int keys_in_shared, int divide, uint8* selected, double* sums,
+                            uint32* n_finished, typename Accumulator<T>::type* losses,
+                            double* n_positive_of_batch) {
     typedef typename Accumulator<T>::type A;
     typedef typename Key<A>::type K;
     extern __shared__ uint64 dynamic[];
@@ -165,7 +166,8 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
         for (int i = threadIdx.x; i < end; i += blockDim.x) {
             K key = i < n_box ? keys_in_shared ? keys[i] : make_key(loss[i], label[i]) : 0;
             bool counts = key != 0 && (high == 8 * sizeof(K) || (key ^ prefix) >> high == 0);
-            int bin = counts ? (int)((key >> low) & (((K)1 << (high - low)) - 1)) : -1;
+            // The last digit has bits of the one before it, which are equal in all counted keys.
+            int bin = counts ? (int)((key >> low) & (BINS - 1)) : -1;
             // Many losses share a bin, so the threads of a warp with the same bin share one atomic.
             uint32 same = __match_any_sync(FULL_WARP, bin);
             if (counts && (same & ((1u << threadIdx.x % 32) - 1)) == 0)
@@ -188,8 +190,8 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
                 above += bins[b];
             }
         __syncthreads();
+        // The next writes to these three come after a barrier of the next sum or digit.
         prefix = found_prefix, rank = found_rank, n_equal = shared_int;
-        __syncthreads();
     }
 
     // Now prefix is the smallest selected key. Of the n_equal boxes with it, `rank` are selected.
@@ -222,16 +224,15 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
     if (threadIdx.x == 0) {
         double* own_sums = sums + 3 * (size_t)blockIdx.x;
         own_sums[0] = loc, own_sums[1] = conf, own_sums[2] = n_positive;
-        __threadfence();
+        __threadfence();  // a block that finds this increment finds the sums
         shared_int = atomicAdd(n_finished, 1u) == gridDim.x - 1;
+        __threadfence();  // and the barrier hands them on to the other threads
     }
     __syncthreads();
     if (!shared_int) return;
-    __threadfence();
     double total[3] = {0, 0, 0};
-    const volatile double* all_sums = sums;
     for (int image = threadIdx.x; image < gridDim.x; image += blockDim.x)
-        for (int j = 0; j < 3; j++) total[j] += all_sums[3 * (size_t)image + j];
+        for (int j = 0; j < 3; j++) total[j] += sums[3 * (size_t)image + j];
     for (int j = 0; j < 3; j++) total[j] = block_sum(total[j], scratch_d);
     if (threadIdx.x == 0) {
         double n = divide && total[2] > 0 ? total[2] : 1;
@@ -243,7 +244,7 @@ choose_rows(const T* locs, const typename Accumulator<T>::type* gt_locs, const i
 // Both gradients. Each element is written once. A gradient that is not required is null, and so is
 // the gradient of its loss.
 template <typename T>
-__global__ void gradients(const T* locs, const T* confs,
+__device__ void gradients(const T* locs, const T* confs,
                           const typename Accumulator<T>::type* gt_locs, const int* label,
                           const uint8* selected, int n_row, int n_class, int lanes,
                           const typename Accumulator<T>::type* grad_loc_loss,
@@ -284,3 +285,28 @@ __global__ void gradients(const T* locs, const T* confs,
             }
     }
 }
+
+// The kernels of one type of predictions. The source is compiled with this line at its end. They
+// have C names, because CuPy 13.6 and 14.0 compile templates again in every process.
+#define KERNELS(T, suffix)                                                                        \
+    extern "C" __global__ void box_losses_##suffix(                                               \
+        const T* confs, const int* label, int n_row, int n_class, int lanes,                      \
+        Accumulator<T>::type* loss, uint32* n_finished) {                                         \
+        box_losses<T>(confs, label, n_row, n_class, lanes, loss, n_finished);                     \
+    }                                                                                             \
+    extern "C" __global__ void __launch_bounds__(1024) choose_rows_##suffix(                      \
+        const T* locs, const Accumulator<T>::type* gt_locs, const int* label,                     \
+        const Accumulator<T>::type* loss, int n_box, double k, int keys_in_shared, int divide,    \
+        uint8* selected, double* sums, uint32* n_finished, Accumulator<T>::type* losses,          \
+        double* n_positive_of_batch) {                                                            \
+        choose_rows<T>(locs, gt_locs, label, loss, n_box, k, keys_in_shared, divide, selected,    \
+                       sums, n_finished, losses, n_positive_of_batch);                            \
+    }                                                                                             \
+    extern "C" __global__ void gradients_##suffix(                                                \
+        const T* locs, const T* confs, const Accumulator<T>::type* gt_locs, const int* label,     \
+        const uint8* selected, int n_row, int n_class, int lanes,                                 \
+        const Accumulator<T>::type* grad_loc_loss, const Accumulator<T>::type* grad_conf_loss,    \
+        const double* normalizer, T* grad_locs, T* grad_confs) {                                  \
+        gradients<T>(locs, confs, gt_locs, label, selected, n_row, n_class, lanes, grad_loc_loss, \
+                     grad_conf_loss, normalizer, grad_locs, grad_confs);                          \
+    }

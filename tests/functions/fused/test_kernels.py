@@ -1,4 +1,4 @@
-"""The CUDA kernels: compiled, emulated on the CPU, and run on a GPU if there is one."""
+"""The CUDA kernels: compiled, and run on a GPU if there is one."""
 
 import ctypes
 import shutil
@@ -16,9 +16,6 @@ from chainer_ssd.functions._fused.node import FusedMultiboxLoss
 from chainer_ssd.ops import hard_negative_mining
 from tests.functions.fused import emulator
 from tests.helpers import assert_close, to_numpy
-
-KERNELS = ['box_losses', 'choose_rows', 'gradients']
-TYPES = ['float', 'double', '__half']
 
 
 def make(rng, max_boxes, max_elements=1 << 24):
@@ -75,126 +72,11 @@ def assert_equals_definition(arrays, selected, losses, gradients):
         assert_close(a, b, {'e': 2e-3, 'f': 2e-6, 'd': 1e-12}[b.dtype.char])
 
 
-@pytest.fixture(scope='module')
-def library(tmp_path_factory):
-    if shutil.which('g++') is None:
-        pytest.skip('g++ is missing: the kernels are not emulated')
-    return emulator.compile_for_cpu(tmp_path_factory.mktemp('kernels'))
-
-
-@pytest.fixture
-def emulated(library, monkeypatch):
-    """Return a function that replaces the kernels: ``emulated(shared_memory_in_bytes)``."""
-
-    def replace_kernels(shared_memory):
-        monkeypatch.setitem(sys.modules, 'cupy', emulator.fake_cupy(shared_memory))
-        emulated_kernels = {name: emulator.EmulatedKernel(library, name) for name in KERNELS}
-        for name, kernel in emulated_kernels.items():
-            monkeypatch.setattr(kernels, name, kernel)
-        return emulated_kernels
-
-    return replace_kernels
-
-
-@pytest.mark.parametrize('shared_memory', [99 << 10, 12 << 10], ids=['shared', 'global'])
-@pytest.mark.parametrize('seed', range(12))
-def test_emulated(emulated, seed, shared_memory):
-    arrays = make(np.random.default_rng(seed), 800, 40_000)
-    launched = emulated(shared_memory)
-    losses, count, selected = kernels.forward(*arrays, divide=True)
-    assert count == (arrays[3] > 0).sum()
-    ones = np.array([1, 2], losses.dtype)
-    gradients = kernels.backward(*arrays[:4], selected, count, ones[:1], ones[1:])
-    assert [kernel.launches for kernel in launched.values()] == [1, 1, 1]
-    assert_equals_definition(arrays, selected, losses, gradients)
-
-
-def test_emulated_without_division_and_with_one_gradient(emulated):
-    *arrays, k = make(np.random.default_rng(4), 200, 4000)
-    arrays[3][:] = 0
-    arrays[3][:, ::20] = 1
-    emulated(99 << 10)
-    divided, count, selected = kernels.forward(*arrays, 3.0, divide=True)
-    sums, *_ = kernels.forward(*arrays, 3.0, divide=False)
-    assert_close(sums, divided * count, 1e-6)
-    one = np.ones((), sums.dtype)
-    both = kernels.backward(*arrays, selected, count, one, one)
-    for which in (0, 1):
-        alone = kernels.backward(
-            *arrays, selected, count, *(one if i == which else None for i in (0, 1))
-        )
-        np.testing.assert_array_equal(alone[which], both[which])
-        assert alone[1 - which] is None
-
-
-@pytest.mark.parametrize('special', [np.nan, np.inf, -np.inf])
-def test_emulated_nan_is_the_largest_loss_and_only_in_its_row(emulated, special):
-    rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
-    label = (rng.random((2, 90)) < 0.1).astype('i')
-    label[:, ::9] = -1
-    arrays[1][label < 0] = special
-    arrays[0][label <= 0] = special
-    emulated(99 << 10)
-    losses, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
-    one = np.ones((), 'f')
-    for x in (losses, *kernels.backward(*arrays, label, selected, count, one, one)):
-        assert np.isfinite(x).all()
-    row = np.flatnonzero(label[0] == 0)[7]
-    arrays[1][0, row, 2] = np.nan
-    losses, _, selected = kernels.forward(*arrays, label, 1.0, divide=True)
-    assert selected[0, row] and np.isnan(losses[1])
-
-
-def test_emulated_labels_beyond_the_classes_are_not_read(emulated):
-    rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=(2, 90, n)).astype('f') for n in (4, 5, 4)]
-    label = np.zeros((2, 90), 'i')
-    label[:, 3] = 1
-    label[1, 7] = 1 << 30  # labels on a GPU are not checked, and this one is 4 GiB away
-    emulated(99 << 10)
-    losses, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
-    assert count == 3 and selected[1, 7]
-    assert np.isfinite(losses[0]) and np.isnan(losses[1])
-
-
-def test_the_emulator_detects_threads_that_miss_a_barrier(library, tmp_path):
-    source = tmp_path / 'wrong.cpp'
-    source.write_text(
-        """
-        extern "C" int wrong() { return emulator::launch(1, 64, 0, [] {
-            if (threadIdx.x != 5) __syncthreads();
-            __syncthreads();
-        }); }""",
-        encoding='utf-8',
-    )
-    subprocess.run(
-        [
-            'g++',
-            '-std=c++17',
-            '-shared',
-            '-fPIC',
-            '-w',
-            '-include',
-            str(emulator.HERE / 'emulator.h'),
-            str(source),
-            '-o',
-            str(tmp_path / 'wrong.so'),
-        ],
-        check=True,
-    )
-    assert ctypes.CDLL(str(tmp_path / 'wrong.so')).wrong() == 1
-
-
 @pytest.mark.parametrize('architecture', ['sm_75', 'sm_90'])
 def test_compiles(architecture, tmp_path):
     if shutil.which('nvcc') is None:
         pytest.skip('nvcc is missing: the CUDA sources are not compiled')
-    instances = '\n'.join(
-        f'template __global__ decltype({name}<{type_}>) {name}<{type_}>;'
-        for name in KERNELS
-        for type_ in TYPES
-    )
+    instances = '\n'.join(f'KERNELS({name}, {letter})' for letter, name in emulator.TYPES.items())
     source = tmp_path / 'kernels.cu'
     source.write_text(emulator.SOURCE.read_text(encoding='utf-8') + instances, encoding='utf-8')
     done = subprocess.run(
@@ -215,8 +97,9 @@ def test_compiles(architecture, tmp_path):
     )
     assert done.returncode == 0, done.stdout
     binary = (tmp_path / 'kernels.cubin').read_bytes()
-    for name in KERNELS:
-        assert binary.count(f'.text._Z{len(name)}{name}I'.encode()) >= len(TYPES)
+    for name in emulator.KERNELS:
+        for letter in emulator.TYPES:
+            assert f'.text.{name}_{letter}'.encode() in binary
 
 
 def test_nothing_is_compiled_or_imported_before_the_first_launch():
