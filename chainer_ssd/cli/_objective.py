@@ -37,11 +37,13 @@ def create_objective(args: argparse.Namespace, model: chainer.Chain) -> Multibox
     ValueError
         If ``--class-weight`` does not fit the classes.
     """
-    n_class = model.n_fg_class + 1
-    if args.class_weight is not None and len(args.class_weight) != n_class:
+    class_weight, n_class = args.class_weight, model.n_fg_class + 1
+    if class_weight is not None and len(class_weight) == 2:
+        class_weight = [class_weight[0], *[class_weight[1]] * model.n_fg_class]
+    if class_weight is not None and len(class_weight) != n_class:
         raise ValueError(
             f'{as_typed("class_weight", args)}: expected {n_class} numbers, of the background and '
-            f'of each of the {model.n_fg_class} classes'
+            f'of each of the {model.n_fg_class} classes, or 2, of the background and of every class'
         )
     coder = model.coder
     normalizers: dict[str, Callable[[], Any]] = {
@@ -56,7 +58,7 @@ def create_objective(args: argparse.Namespace, model: chainer.Chain) -> Multibox
         'l2': L2,
     }
     confidences: dict[str, Callable[[], Any]] = {
-        'softmax': lambda: SoftmaxCrossEntropy(args.class_weight, args.label_smoothing),
+        'softmax': lambda: SoftmaxCrossEntropy(class_weight, args.label_smoothing),
         'sigmoid': SigmoidCrossEntropy,
         'focal': lambda: FocalLoss(args.focal_gamma, args.focal_alpha),
     }

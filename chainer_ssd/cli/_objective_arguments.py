@@ -92,8 +92,8 @@ def add_objective_arguments(parser: argparse.ArgumentParser) -> None:
         '--class-weight',
         type=numbers(check_ratio),
         metavar='X,X',
-        help='for softmax: weights of the background and of each class, with commas between them. '
-        'Use it if a class is rare. (default: all 1)',
+        help='for softmax: weights of the background and of each class, or of the background and '
+        'of every class, with commas between them. Use it if a class is rare. (default: all 1)',
     )
     add(
         '--label-smoothing',
