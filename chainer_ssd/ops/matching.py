@@ -11,6 +11,7 @@ from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._options import check_choice, check_fraction
 from chainer_ssd._validation import as_array, check_bbox, check_default_bbox
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_columns
+from chainer_ssd.ops.code_types import check_size
 
 #: A match of Caffe, Paddle and ChainerCV needs an IoU above this, whatever the threshold.
 MIN_MATCH_IOU = 1e-6
@@ -28,6 +29,7 @@ def match(
     match_type: str = 'per_prediction',
     neg_overlap: float | None = None,
     ignore: Array | None = None,
+    ignore_outside: Sequence[float] | None = None,
 ) -> Array:
     """Return the ground truth that is assigned to each default box of one image.
 
@@ -54,6 +56,10 @@ def match(
     ignore : bool array of shape (R,) or None
         Ground truths that are never assigned (VOC's ``difficult``, COCO's ``iscrowd``). Unmatched
         default boxes that overlap one by at least ``iou_thresh`` are ignored.
+    ignore_outside : sequence of 2 floats or None
+        Height and width of the image, in the unit of the boxes. Default boxes that leave it are
+        ignored and never assigned. Caffe's ``ignore_cross_boundary_bbox`` does so with (1, 1).
+        Default: all default boxes take part.
 
     Returns
     -------
@@ -91,7 +97,7 @@ def match(
     >>> match(default_bbox, [(0, 0, 10, 10)], neg_overlap=0.3).tolist()
     [0, -2, -1]
     """
-    return Matcher(default_bbox, iou_thresh, match_type, neg_overlap)(bbox, ignore)
+    return Matcher(default_bbox, iou_thresh, match_type, neg_overlap, ignore_outside)(bbox, ignore)
 
 
 class Matcher:
@@ -99,7 +105,7 @@ class Matcher:
 
     Parameters
     ----------
-    default_bbox, iou_thresh, match_type, neg_overlap
+    default_bbox, iou_thresh, match_type, neg_overlap, ignore_outside
         As :func:`match` takes them.
 
     Raises
@@ -114,6 +120,7 @@ class Matcher:
         iou_thresh: float = 0.5,
         match_type: str = 'per_prediction',
         neg_overlap: float | None = None,
+        ignore_outside: Sequence[float] | None = None,
     ) -> None:
         check_choice('match_type', match_type, _MATCH_TYPES)
         check_fraction('iou_thresh', iou_thresh)
@@ -122,6 +129,12 @@ class Matcher:
         self.iou_thresh, self.match_type, self.neg_overlap = iou_thresh, match_type, neg_overlap
         xp = get_array_module(default_bbox)
         corners = center_to_corner(check_default_bbox(default_bbox))
+        self._inside: Array | None = None
+        self._n_box = len(corners)
+        if ignore_outside is not None:
+            size = xp.asarray(check_size('ignore_outside', ignore_outside), corners.dtype)
+            inside = (corners[:, :2] >= 0).all(axis=1) & (corners[:, 2:] <= size).all(axis=1)
+            self._inside, corners = xp.flatnonzero(inside), corners[inside]
         self._set_columns(xp, corners)
 
     @classmethod
@@ -227,6 +240,9 @@ class Matcher:
             index[index >= 0] = assignable[index[index >= 0]]
             is_covered = self._iou(xp, bbox[ignored]).max(axis=0) >= self.iou_thresh
             index[(index == -1) & is_covered] = -2
+        if self._inside is not None:
+            inside, index = index, xp.full(self._n_box, -2, 'i')
+            index[self._inside] = inside
         return index, fits
 
     def _has_another_unit(self, bbox: Array) -> bool:
