@@ -85,6 +85,12 @@ class Predictions:
         """Make the folder and those of the savers.
 
         A link of such a name is removed, so that nothing outside the folder is overwritten.
+
+        Raises
+        ------
+        ValueError
+            If a folder of such a name holds files of someone else, for example the labels of a
+            data set. The folder then has no detections.json.
         """
         os.makedirs(self.out, exist_ok=True)
         for saver in self.savers:
@@ -92,6 +98,11 @@ class Predictions:
                 path = os.path.join(self.out, saver.folder)
                 if os.path.islink(path):
                     os.remove(path)
+                if os.path.isdir(path) and os.listdir(path) and not os.path.isfile(self.path):
+                    raise ValueError(
+                        f'--out {self.out}: its folder {saver.folder} holds files that are not '
+                        'of chainer-ssd predict and could be overwritten. Give another folder'
+                    )
                 os.makedirs(path, exist_ok=True)
 
     def create_stem(self, file: str) -> str:

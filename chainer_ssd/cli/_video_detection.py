@@ -61,6 +61,7 @@ def predict_video(
         print(f'{printable_path(name)}: {video.fps:g} frames/s. Ctrl-C ends it', flush=True)
     stem = predictions.create_stem(name_results(source))
     frames: list[list[Detection]] = []
+    shape: tuple[int, ...] = ()
     failure: Exception | None = None
     with VideoWriter(predictions.create_path(stem, '.mp4'), video.fps) as writer:
         images = ((name, img) for img in take_frames(video, max_frames, is_ended))
@@ -70,7 +71,10 @@ def predict_video(
                 for img, found in zip(imgs, detector(imgs)):
                     drawn = detector.draw(img, found)
                     if not frames:
+                        shape = drawn.shape
                         predictions.add_video(name, writer.path, drawn, video.fps, frames)
+                    if drawn.shape != shape:  # an .mp4 has one size
+                        raise ValueError(f'the size changes from {shape[1:]} to {drawn.shape[1:]}')
                     place = Place(name, stem, len(frames), '.jpg')
                     frames.append(detector.describe(found))
                     writer.write(drawn)

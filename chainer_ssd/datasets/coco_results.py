@@ -86,9 +86,10 @@ def read_coco_ids(file: str | os.PathLike[str], label_names: Sequence[str]) -> C
         if file_name in images:
             raise ValueError(f'{name}: two images have the file_name {quote(file_name)}')
         images[file_name] = number
-    numbers: dict[Any, list[int]] = {}
+    numbers: dict[str, list[int]] = {}
     for number, each in index_by_id(coco['categories'], name, 'categories').items():
-        numbers.setdefault(each.get('name'), []).append(number)
+        if isinstance(each.get('name'), str):
+            numbers.setdefault(each['name'], []).append(number)
     for label_name in label_names:
         if len(numbers.get(label_name, ())) != 1:
             there = join_first(quote(each) for each in numbers)

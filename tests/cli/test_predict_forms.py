@@ -201,6 +201,16 @@ def test_inputs_in_a_folder_of_results_are_refused(run_predict, random_detector,
     assert status == 2 and 'could be overwritten' in errors
 
 
+def test_labels_of_a_data_set_are_not_overwritten(run_predict, random_detector, images, tmp_path):
+    (tmp_path / 'out/labels').mkdir(parents=True)
+    (tmp_path / 'out/labels/0.txt').write_text('precious')
+    status, _, errors, _ = run_predict(random_detector, images, '--save-txt')
+    assert status == 2 and 'its folder labels holds files that are not of' in errors
+    assert (tmp_path / 'out/labels/0.txt').read_text() == 'precious'
+    assert run_predict(random_detector, images, '--save-crops')[0] == 0
+    assert run_predict(random_detector, images, '--save-crops')[0] == 0  # its own are replaced
+
+
 def test_a_link_leads_no_result_out_of_the_folder(run_predict, random_detector, images, tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/0.txt').write_text('precious')
@@ -217,6 +227,7 @@ def test_a_form_that_fails_is_named_once_and_the_others_go_on(
     write_video(tmp_path / 'a.avi', 4)
     (tmp_path / 'out/labels').mkdir(parents=True)
     (tmp_path / 'out/labels/a_frames').write_text('no folder')
+    (tmp_path / 'out/detections.json').write_text('{}')  # of an earlier call
     status, _, errors, found = run_predict(
         random_detector, tmp_path / 'a.avi', *FORMS, '--score', SCORE
     )

@@ -56,7 +56,9 @@ def test_a_file_comes_before_a_pattern_and_a_camera(
 
 
 class Camera:
-    """An OpenCV capture of four frames."""
+    """An OpenCV capture of four frames. The last one may have another height."""
+
+    last_height = 96
 
     def __init__(self, source):
         self.source, self.left = source, 4
@@ -69,7 +71,8 @@ class Camera:
 
     def read(self):
         self.left -= 1
-        return self.left >= 0, cv2.imread(self.file)
+        frame = cv2.imread(self.file)
+        return self.left >= 0, frame[: self.last_height] if self.left == 0 else frame
 
     def release(self):
         self.left = 0
@@ -97,6 +100,17 @@ def test_frames_of_a_camera_can_be_limited(run_predict, random_detector, camera,
     monkeypatch.setattr('chainer_ssd.images.video.VideoWriter._is_complete', lambda self: True)
     status, _, _, found = run_predict(random_detector, '3', '--max-frames', 2)
     assert status == 0 and len(found['videos'][0]['frames']) == 2
+
+
+def test_a_stream_whose_size_changes_ends_there(
+    run_predict, random_detector, tmp_path, camera, monkeypatch
+):
+    monkeypatch.setattr('chainer_ssd.images.video.VideoWriter._is_complete', lambda self: True)
+    monkeypatch.setattr(Camera, 'last_height', 48)
+    status, _, errors, found = run_predict(random_detector, '3')
+    assert status == 1
+    assert 'camera 3: frame 3: the size changes from (96, 128) to (48, 128)' in errors
+    assert len(found['videos'][0]['frames']) == 3
 
 
 def test_a_camera_that_is_missing_is_named(run_predict, random_detector, camera):

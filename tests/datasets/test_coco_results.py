@@ -75,6 +75,7 @@ def test_numbers_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
+        ({'categories': [{'id': 1, 'name': ['a']}, {'id': 2}]}, 'no categories .a., expected one'),
         ({'categories': []}, 'no categories .a., expected one'),
         ({'categories': [{'id': i, 'name': 'a'} for i in range(2)]}, '2 categories .a., expected'),
         ({'images': [{'id': i, 'file_name': 'a'} for i in range(2)]}, 'two images have the file'),

@@ -22,6 +22,7 @@ PARSERS = (
     'VOC annotation',
     'VOC list',
     'COCO',
+    'COCO ids',
     'YOLO labels',
     'YOLO data.yaml',
     'image',

@@ -20,7 +20,7 @@ import numpy as np
 with atheris.instrument_imports(include=['chainer_ssd', 'PIL']):
     from chainer_ssd import COCOBboxDataset, SSDMini, VOCBboxDataset, load_detector, read_image
     from chainer_ssd._files import read_json, read_npz
-    from chainer_ssd.datasets import find_dataset
+    from chainer_ssd.datasets import find_dataset, read_coco_ids
     from chainer_ssd.links import save_detector
     from chainer_ssd.runtime.snapshot.record import read_record, write_record
 
@@ -123,6 +123,15 @@ class COCOFile(Parser):
         file = self.folder / 'coco.json'
         file.write_bytes(data)
         COCOBboxDataset(file, self.folder)
+
+
+class COCOIds(COCOFile):
+    """The file of ``chainer-ssd predict --coco-ids``."""
+
+    def read(self, data):
+        file = self.folder / 'coco.json'
+        file.write_bytes(data)
+        read_coco_ids(file, ['bolt']).find_image('a/a.png')
 
 
 class YOLOFolder(Parser):
@@ -242,6 +251,7 @@ PARSERS = {
     'VOC annotation': VOCAnnotation,
     'VOC list': VOCList,
     'COCO': COCOFile,
+    'COCO ids': COCOIds,
     'YOLO labels': YOLOLabels,
     'YOLO data.yaml': YOLOConfig,
     'image': Image,

@@ -300,4 +300,36 @@ MUTANTS = [
     ),
     *_mutants(kernel_table.SOURCE, kernel_table.TESTS, *kernel_table.SOURCE_CHANGES),
     *_mutants(kernel_table.LAUNCHERS, kernel_table.TESTS, *kernel_table.LAUNCHER_CHANGES),
+    *_mutants(
+        'datasets/yolo_labels.py',
+        ('datasets/test_coco_results.py',),
+        ('[(x_min + x_max) / 2, (y_min + y_max) / 2,', '[x_min + x_max, y_min + y_max,'),
+        ('bbox / (height, width, height, width)', 'bbox / (width, height, width, height)'),
+        ("['%.8f'] * 4", "['%.4f'] * 4"),
+    ),
+    *_mutants(
+        'datasets/coco_results.py',
+        ('datasets/test_coco_results.py',),
+        ('x_max - x_min, y_max - y_min]', 'x_max, y_max]'),
+        ('int(category_ids[each])', 'each'),
+        ('for i in range(len(parts))', 'for i in range(1)'),
+        ('if len(numbers.get(label_name, ())) != 1:', 'if label_name not in numbers:'),
+    ),
+    *_mutants(
+        'visualizations/crop_bbox.py',
+        ('visualizations/test_crop_bbox.py',),
+        ('np.floor(box[:2])', 'np.ceil(box[:2])'),
+        ('np.ceil(box[2:])', 'np.floor(box[2:])'),
+        ('first + 1, limits)', 'first, limits)'),
+    ),
+    *_mutants(
+        'cli/_saved_results.py',
+        ('cli/test_predict_forms.py',),
+        ("f'{self.stem}_frames'", 'self.stem'),
+        (
+            "folder, taken_stem = LABELS_FOLDER, 'classes'",
+            'folder, taken_stem = LABELS_FOLDER, None',
+        ),
+        ('if each.casefold() not in taken', 'if each not in taken'),
+    ),
 ]
