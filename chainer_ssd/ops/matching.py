@@ -129,12 +129,9 @@ class Matcher:
         self.iou_thresh, self.match_type, self.neg_overlap = iou_thresh, match_type, neg_overlap
         xp = get_array_module(default_bbox)
         corners = center_to_corner(check_default_bbox(default_bbox))
-        self._inside: Array | None = None
-        self._n_box = len(corners)
+        self._image_size = None
         if ignore_outside is not None:
-            size = xp.asarray(check_size('ignore_outside', ignore_outside), corners.dtype)
-            inside = (corners[:, :2] >= 0).all(axis=1) & (corners[:, 2:] <= size).all(axis=1)
-            self._inside, corners = xp.flatnonzero(inside), corners[inside]
+            self._image_size = check_size('ignore_outside', ignore_outside)
         self._set_columns(xp, corners)
 
     @classmethod
@@ -148,7 +145,7 @@ class Matcher:
         bbox : float array of shape (K, 4)
             Default boxes (y_min, x_min, y_max, x_max).
         *options
-            ``iou_thresh``, ``match_type`` and ``neg_overlap`` of :func:`match`.
+            ``iou_thresh``, ``match_type``, ``neg_overlap`` and ``ignore_outside`` of :func:`match`.
 
         Returns
         -------
@@ -160,6 +157,11 @@ class Matcher:
         return matcher
 
     def _set_columns(self, xp: Any, corners: Array) -> None:
+        self._n_box, self._inside = len(corners), None
+        if self._image_size is not None:
+            size = xp.asarray(self._image_size, corners.dtype)
+            inside = (corners[:, :2] >= 0).all(axis=1) & (corners[:, 2:] <= size).all(axis=1)
+            self._inside, corners = xp.flatnonzero(inside), corners[inside]
         self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
         sides = self._default_columns[2:] - self._default_columns[:2]
         self._is_in_pixels = bool(sides.size) and bool(sides.min() >= _MIN_PIXELS)
