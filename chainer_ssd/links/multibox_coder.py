@@ -121,6 +121,7 @@ class MultiboxCoder:
         *,
         nms_top_k: int | None = None,
         keep_top_k: int | None = None,
+        nms_eta: float = 1.0,
     ) -> tuple[Array, Array, Array]:
         """Return the detections of one image.
 
@@ -144,6 +145,9 @@ class MultiboxCoder:
             Largest number of detections of the image after the suppression, those of the highest
             scores of all classes. Ties go to the lower class, then to the lower default box. The
             paper has 200. Default: no limit, as in ChainerCV.
+        nms_eta : float
+            Factor on ``nms_thresh`` after each kept box, see
+            :func:`chainer_ssd.non_maximum_suppression`. Default: 1, the threshold stays.
 
         Returns
         -------
@@ -164,6 +168,7 @@ class MultiboxCoder:
             If a dtype is not integer or float, an array is masked, or a limit is not an integer.
         """
         check_fraction('score_thresh', score_thresh)
+        check_fraction('nms_eta', nms_eta)
         if nms_thresh is not None:
             check_fraction('nms_thresh', nms_thresh)
         for name, limit in (('nms_top_k', nms_top_k), ('keep_top_k', keep_top_k)):
@@ -203,7 +208,8 @@ class MultiboxCoder:
         for start, end in zip(ends, ends[1:]):
             rows = start + _find_highest(score[start:end], nms_top_k)
             if nms_thresh is not None and len(rows):
-                rows = rows[non_maximum_suppression(bbox[rows], nms_thresh, score[rows])]
+                found = non_maximum_suppression(bbox[rows], nms_thresh, score[rows], eta=nms_eta)
+                rows = rows[found]
             kept.append(rows)
         rows = np.concatenate(kept)
         rows = rows[_find_highest(score[rows], keep_top_k)]

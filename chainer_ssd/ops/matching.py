@@ -19,7 +19,7 @@ MIN_MATCH_IOU = 1e-6
 #: Default boxes of at least this side are in pixels and not in fractions of the image.
 _MIN_PIXELS = 2
 
-_MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax')
+_MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax', 'threshold')
 
 
 def match(
@@ -41,7 +41,7 @@ def match(
         Ground truths (y_min, x_min, y_max, x_max), in the unit of ``default_bbox``.
     iou_thresh : float
         A default box whose best IoU is at least this takes that ground truth.
-    match_type : {'per_prediction', 'bipartite', 'argmax'}
+    match_type : {'per_prediction', 'bipartite', 'argmax', 'threshold'}
         ``'bipartite'`` (Caffe, Paddle, ChainerCV) repeats one step. Among free default boxes and
         free ground truths, it assigns the pair with the largest IoU, if that is above 1e-6. Ties
         go to the lower default box, then to the lower ground truth.
@@ -50,6 +50,8 @@ def match(
         ``'argmax'`` (torchvision, ssd.pytorch) replaces the bipartite step: each ground truth
         takes its best default box (the lower on a tie), even at IoU 0. Later ground truths
         overwrite earlier ones.
+        ``'threshold'`` has no such step, so a ground truth may stay without a default box. It is
+        TensorFlow's ``force_match_for_each_row=False``.
     neg_overlap : float or None
         An unmatched default box whose best IoU is at least this is ignored (Caffe's band between
         positive and negative). Ground truths in ``ignore`` do not count. None: no band.
@@ -289,7 +291,9 @@ class Matcher:
         Returns whether a ground truth overlaps a default box.
         """
         iou = self._iou(xp, bbox)
-        if self.match_type == 'argmax':
+        if self.match_type == 'threshold':
+            truth_of_box, overlaps = {}, bool(iou.max() > MIN_MATCH_IOU)
+        elif self.match_type == 'argmax':
             truth_of_box = _assign_argmax(iou)
             # An IoU above 0 is one of the best of its ground truth.
             overlaps = bool(iou[list(truth_of_box.values()), list(truth_of_box)].max() > 0)

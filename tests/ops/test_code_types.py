@@ -163,7 +163,7 @@ def test_a_wrong_size_is_named(size):
         match(default_bbox, bbox, ignore_outside=size)
 
 
-@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax', 'threshold'])
 @pytest.mark.filterwarnings('ignore:.* ground truth::')
 def test_boxes_that_leave_the_image_are_ignored(xp, match_type):
     for seed in range(5):
