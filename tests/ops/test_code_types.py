@@ -246,4 +246,7 @@ def test_an_inverted_box_has_no_area(code_type):
     x = chainer.Variable(np.array([[40.0, 40, -40, -40]]))
     loss = IoULoss('diou', default_bbox, code_type=code_type)(x, np.zeros((1, 4)), np.array([0]))
     chainer.functions.sum(loss).backward()
+    for kind in ('iou', 'giou'):
+        found = IoULoss(kind, default_bbox, code_type=code_type)(x, np.zeros((1, 4)), np.array([0]))
+        assert found.array[0] >= 1 - 1e-6
     assert loss.array[0] >= 1 and np.isfinite(x.grad).all() and x.grad.any()
