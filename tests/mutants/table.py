@@ -186,7 +186,7 @@ MUTANTS = [
     ),
     *_mutants(
         'functions/parts/normalizers.py',
-        ('functions/test_multibox_objective.py',),
+        ('functions/test_presets.py', 'functions/test_multibox_objective.py'),
         ('return batch.positive.sum()', 'return positive.sum()'),
         ('        return positive.sum()', '        return batch.positive.sum()'),
         ('.clip(1).sum()', '.sum()'),
