@@ -35,7 +35,7 @@ def match(overlap, n_box, iou_thresh, match_type, neg_overlap, ignore):
                 if overlap[r][k] > overlap[r][best]:
                     best = k
             index[best] = r
-    else:
+    elif match_type != 'threshold':
         free = set(truths)
         while free:
             best = None

@@ -56,7 +56,7 @@ def add_objective_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         '--match-type',
-        choices=('per_prediction', 'bipartite', 'argmax'),
+        choices=('per_prediction', 'bipartite', 'argmax', 'threshold'),
         default='per_prediction',
         help='how default boxes are matched, see chainer_ssd.match. Change it to study the '
         'matching. (default: %(default)s)',

@@ -49,8 +49,8 @@ def create_chain(
         objective = create_objective(args, model)
         chain = MultiboxTrainChain(model, args.alpha, comm=comm, objective=objective)
         return chain, chainer.dataset.concat_examples
-    if args.match_type == 'argmax':
-        raise ValueError('--match-type argmax: ssd_loss has no such matching')
+    if args.match_type not in ('per_prediction', 'bipartite'):
+        raise ValueError(f'--match-type {args.match_type}: ssd_loss has no such matching')
     chain = SSDLossChain(
         model,
         comm,

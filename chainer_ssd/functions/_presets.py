@@ -64,7 +64,13 @@ def _paddle(
     mining_type: str = 'max_negative',
     normalize: bool = True,
     loc_loss_weight: float = 1.0,
+    box_normalized: bool = True,
 ) -> dict[str, Any]:
+    if not check_flag('box_normalized', box_normalized):
+        raise ValueError(
+            'box_normalized = False: PaddlePaddle then adds 1 to each side, for corners that are '
+            'numbers of pixels. Expected True, and boxes with 1 added to y_max and x_max'
+        )
     if mining_type == 'hard_example':
         raise ValueError(
             "mining_type = 'hard_example': PaddlePaddle's ssd_loss raises for it. Expected "
@@ -87,7 +93,13 @@ def _caffe(
     conf_loss_type: str = 'softmax',
     normalization: str = 'valid',
     loc_weight: float = 1.0,
+    share_location: bool = True,
 ) -> dict[str, Any]:
+    if not check_flag('share_location', share_location):
+        raise ValueError(
+            'share_location = False: Caffe then predicts offsets for each class of a default box, '
+            'and mb_locs has one set of offsets for each default box. Expected True'
+        )
     minings: dict[str, Callable[[], Any]] = {
         'max_negative': lambda: HardNegative(neg_pos_ratio, 'floor', by='own class'),
         'hard_example': lambda: HardExample(sample_size, with_localization=True),
@@ -116,6 +128,20 @@ def _mxnet(negative_mining_ratio: float = 3.0, minimum_negative_samples: int = 0
     # MXNet's operator selects boxes. Its example divides each loss by a count of its own.
     mining = HardNegative(negative_mining_ratio, 'floor', minimum_negative_samples)
     return {'mining': mining, 'reduce': 'sum'}
+
+
+def _gluoncv(
+    negative_mining_ratio: float = 3.0,
+    rho: float = 1.0,
+    lambd: float = 1.0,
+    min_hard_negatives: int = 0,
+) -> dict[str, Any]:
+    return {
+        'localization': SmoothL1(rho),
+        'mining': HardNegative(negative_mining_ratio, minimum=min_hard_negatives),
+        'normalizer': Positives(minimum=1),
+        'alpha': lambd,
+    }
 
 
 def _mmdet(neg_pos_ratio: int = 3, smoothl1_beta: float = 1.0) -> dict[str, Any]:
@@ -157,6 +183,7 @@ PEERS: dict[str, Callable[..., dict[str, Any]]] = {
     'ssd.pytorch': _ssd_pytorch,
     'torchvision': _torchvision,
     'mxnet': _mxnet,
+    'gluoncv': _gluoncv,
     'mmdet': _mmdet,
     'tensorflow': _tensorflow,
 }

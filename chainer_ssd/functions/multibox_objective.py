@@ -131,8 +131,8 @@ class MultiboxObjective:
 
         Parameters
         ----------
-        peer : {'chainercv', 'paddle', 'caffe', 'ssd.pytorch', 'torchvision', 'mxnet', 'mmdet', \
-'tensorflow'}
+        peer : {'chainercv', 'paddle', 'caffe', 'ssd.pytorch', 'torchvision', 'mxnet', 'gluoncv', \
+'mmdet', 'tensorflow'}
             The library.
         **options
             Options of the library by its own names, in lower case. Default: those of the library.
@@ -142,16 +142,18 @@ class MultiboxObjective:
             ================= ==================================================================
             ``'chainercv'``   ``k``
             ``'paddle'``      ``neg_pos_ratio``, ``mining_type`` ('max_negative' only),
-                              ``normalize``, ``loc_loss_weight``
+                              ``normalize``, ``loc_loss_weight``, ``box_normalized`` (True only)
             ``'caffe'``       ``neg_pos_ratio``, ``mining_type`` ('max_negative', 'hard_example',
                               'none'), ``sample_size``, ``loc_loss_type`` ('smooth_l1', 'l2'),
                               ``conf_loss_type`` ('softmax', 'logistic'), ``normalization``
-                              ('valid', 'batch_size', 'full', 'none'), ``loc_weight``
+                              ('valid', 'batch_size', 'full', 'none'), ``loc_weight``,
+                              ``share_location`` (True only)
             ``'ssd.pytorch'`` ``neg_pos``
             ``'torchvision'`` ``neg_to_pos_ratio``. Positives are counted once
             ``'mxnet'``       ``negative_mining_ratio``, ``minimum_negative_samples``. The result
                               is not divided, because MXNet's example divides each loss by a
                               count of its own
+            ``'gluoncv'``     ``negative_mining_ratio``, ``rho``, ``lambd``, ``min_hard_negatives``
             ``'mmdet'``       ``neg_pos_ratio``, ``smoothl1_beta``
             ``'tensorflow'``  ``classification_loss`` ('weighted_sigmoid', 'weighted_softmax'),
                               ``normalize_loss_by_num_matches``, ``localization_weight``. Its

@@ -123,6 +123,7 @@ class MultiboxCoder:
         *,
         nms_top_k: int | None = None,
         keep_top_k: int | None = None,
+        nms_eta: float = 1.0,
     ) -> tuple[Array, Array, Array]:
         """Return the detections of one image.
 
@@ -146,6 +147,9 @@ class MultiboxCoder:
             Largest number of detections of the image after the suppression, those of the highest
             scores of all classes. Ties go to the lower class, then to the lower default box. The
             paper has 200. Default: no limit, as in ChainerCV.
+        nms_eta : float
+            Factor on ``nms_thresh`` after each kept box, see
+            :func:`chainer_ssd.non_maximum_suppression`. Default: 1, the threshold stays.
 
         Returns
         -------
@@ -165,7 +169,7 @@ class MultiboxCoder:
         TypeError
             If a dtype is not integer or float, an array is masked, or a limit is not an integer.
         """
-        _check_options(nms_thresh, score_thresh, nms_top_k, keep_top_k)
+        _check_options(nms_thresh, score_thresh, nms_top_k, keep_top_k, nms_eta)
         mb_loc, mb_conf = as_array(mb_loc, 'mb_loc'), as_array(mb_conf, 'mb_conf')
         if mb_conf.dtype.kind != 'f':
             mb_conf = mb_conf.astype('f')
@@ -200,7 +204,8 @@ class MultiboxCoder:
         for start, end in zip(ends, ends[1:]):
             rows = start + _find_highest(score[start:end], nms_top_k)
             if nms_thresh is not None and len(rows):
-                rows = rows[non_maximum_suppression(bbox[rows], nms_thresh, score[rows])]
+                found = non_maximum_suppression(bbox[rows], nms_thresh, score[rows], eta=nms_eta)
+                rows = rows[found]
             kept.append(rows)
         rows = np.concatenate(kept)
         rows = rows[_find_highest(score[rows], keep_top_k)]
@@ -299,9 +304,14 @@ class MultiboxCoder:
 
 
 def _check_options(
-    nms_thresh: float | None, score_thresh: float, nms_top_k: int | None, keep_top_k: int | None
+    nms_thresh: float | None,
+    score_thresh: float,
+    nms_top_k: int | None,
+    keep_top_k: int | None,
+    nms_eta: float = 1.0,
 ) -> None:
     check_fraction('score_thresh', score_thresh)
+    check_fraction('nms_eta', nms_eta)
     if nms_thresh is not None:
         check_fraction('nms_thresh', nms_thresh)
     for name, limit in (('nms_top_k', nms_top_k), ('keep_top_k', keep_top_k)):

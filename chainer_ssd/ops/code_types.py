@@ -65,21 +65,16 @@ def decode_corners(code_type: str, default_bbox: Array, loc: Any) -> Any:
         The code type.
     default_bbox : float array of shape (N, 4)
         (cy, cx, h, w).
-    loc : float array or chainer.Variable of shape (..., N, 4)
+    loc : float array of shape (..., N, 4), or chainer.Variable of shape (N, 4)
         Offsets times variances.
 
     Returns
     -------
-    float array or chainer.Variable of shape (..., N, 4)
-        (y_min, x_min, y_max, x_max). Sides may be negative.
+    float array or chainer.Variable
+        (y_min, x_min, y_max, x_max), in the shape of ``loc``. Sides may be negative.
     """
     # b = b_default + u · σ · d,  u = corner_units
-    units = corner_units(code_type, default_bbox)
-    corners = center_to_corner(default_bbox)
-    if loc.shape != corners.shape:  # a variable does not broadcast by itself
-        xp = get_array_module(default_bbox)
-        units, corners = (xp.broadcast_to(array, loc.shape) for array in (units, corners))
-    return loc * units + corners
+    return loc * corner_units(code_type, default_bbox) + center_to_corner(default_bbox)
 
 
 def clip_corners(bbox: Array, size: Sequence[float]) -> Array:

@@ -22,7 +22,7 @@ MIN_MATCH_IOU = 1e-6
 #: Default boxes of at least this side are in pixels and not in fractions of the image.
 _MIN_PIXELS = 2
 
-_MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax')
+_MATCH_TYPES = ('per_prediction', 'bipartite', 'argmax', 'threshold')
 
 
 def match(
@@ -44,7 +44,7 @@ def match(
         Ground truths (y_min, x_min, y_max, x_max), in the unit of ``default_bbox``.
     iou_thresh : float
         A default box whose best IoU is at least this takes that ground truth.
-    match_type : {'per_prediction', 'bipartite', 'argmax'}
+    match_type : {'per_prediction', 'bipartite', 'argmax', 'threshold'}
         ``'bipartite'`` (Caffe, Paddle, ChainerCV) repeats one step. Among free default boxes and
         free ground truths, it assigns the pair with the largest IoU, if that is above 1e-6. Ties
         go to the lower default box, then to the lower ground truth.
@@ -53,6 +53,8 @@ def match(
         ``'argmax'`` (torchvision, ssd.pytorch) replaces the bipartite step: each ground truth
         takes its best default box (the lower on a tie), even at IoU 0. Later ground truths
         overwrite earlier ones.
+        ``'threshold'`` has no such step, so a ground truth may stay without a default box. It is
+        TensorFlow's ``force_match_for_each_row=False``.
     neg_overlap : float or None
         An unmatched default box whose best IoU is at least this is ignored (Caffe's band between
         positive and negative). Ground truths in ``ignore`` do not count. None: no band.
@@ -132,12 +134,9 @@ class Matcher:
         self.iou_thresh, self.match_type, self.neg_overlap = iou_thresh, match_type, neg_overlap
         xp = get_array_module(default_bbox)
         corners = center_to_corner(check_default_bbox(default_bbox))
-        self._inside: Array | None = None
-        self._n_box = len(corners)
+        self._image_size = None
         if ignore_outside is not None:
-            size = xp.asarray(check_size('ignore_outside', ignore_outside), corners.dtype)
-            inside = (corners[:, :2] >= 0).all(axis=1) & (corners[:, 2:] <= size).all(axis=1)
-            self._inside, corners = xp.flatnonzero(inside), corners[inside]
+            self._image_size = check_size('ignore_outside', ignore_outside)
         self._set_columns(xp, corners)
 
     @classmethod
@@ -151,7 +150,7 @@ class Matcher:
         bbox : float array of shape (K, 4)
             Default boxes (y_min, x_min, y_max, x_max).
         *options
-            ``iou_thresh``, ``match_type`` and ``neg_overlap`` of :func:`match`.
+            ``iou_thresh``, ``match_type``, ``neg_overlap`` and ``ignore_outside`` of :func:`match`.
 
         Returns
         -------
@@ -163,6 +162,11 @@ class Matcher:
         return matcher
 
     def _set_columns(self, xp: Any, corners: Array) -> None:
+        self._n_box, self._inside = len(corners), None
+        if self._image_size is not None:
+            size = xp.asarray(self._image_size, corners.dtype)
+            inside = (corners[:, :2] >= 0).all(axis=1) & (corners[:, 2:] <= size).all(axis=1)
+            self._inside, corners = xp.flatnonzero(inside), corners[inside]
         self._default_columns = xp.ascontiguousarray(corners.T)  # (4, K)
         self._units: tuple[bool, bool] | None = None
 
@@ -382,7 +386,9 @@ class Matcher:
         Returns whether a ground truth overlaps a default box.
         """
         iou = self._iou(xp, bbox)
-        if self.match_type == 'argmax':
+        if self.match_type == 'threshold':
+            truth_of_box, overlaps = {}, bool(iou.max() > MIN_MATCH_IOU)
+        elif self.match_type == 'argmax':
             truth_of_box = _assign_argmax(iou)
             # An IoU above 0 is one of the best of its ground truth.
             overlaps = bool(iou[list(truth_of_box.values()), list(truth_of_box)].max() > 0)

@@ -16,10 +16,16 @@ from chainer_ssd.ops.padded_truths import BLOCK_BYTES
 _BLOCK_LENGTH = 64
 #: Arrays of M × M numbers that :func:`suppress_batch` needs at once for each group.
 _ARRAYS_PER_PAIR = 6
+#: A threshold that falls does so down to this.
+_MIN_FALLING_THRESH = 0.5
 
 
 def non_maximum_suppression(
-    bbox: Array, thresh: float, score: Array | None = None, limit: int | None = None
+    bbox: Array,
+    thresh: float,
+    score: Array | None = None,
+    limit: int | None = None,
+    eta: float = 1.0,
 ) -> Array:
     """Return the boxes that no kept box with a higher score overlaps.
 
@@ -34,6 +40,10 @@ def non_maximum_suppression(
         lower index.
     limit : int or None
         Maximum number of kept boxes. None: no limit.
+    eta : float
+        Factor on the threshold after each kept box, while the threshold is above 0.5. A number in
+        [0, 1], Caffe's and Paddle's ``nms_eta``. Below 1, boxes are compared one by one, which
+        takes longer. Default: 1, the threshold stays.
 
     Returns
     -------
@@ -43,8 +53,8 @@ def non_maximum_suppression(
     Raises
     ------
     ValueError
-        If shapes disagree, a score is NaN, or ``thresh`` or ``limit`` is out of range. If the area
-        of a box is too large for its dtype.
+        If shapes disagree, a score is NaN, or ``thresh``, ``limit`` or ``eta`` is out of range. If
+        the area of a box is too large for its dtype.
     TypeError
         If a dtype is not integer or float, an array is masked, or ``limit`` is not an integer.
 
@@ -65,9 +75,12 @@ def non_maximum_suppression(
     if checks_values(xp):
         check_area(bbox)
     check_fraction('thresh', thresh)
+    check_fraction('eta', eta)
     n_missing = len(bbox) if limit is None else check_integer('limit', limit)
     remaining = xp.arange(len(bbox)) if score is None else _sort_by_score(xp, score, len(bbox))
     columns = xp.ascontiguousarray(bbox[remaining].T)
+    if eta < 1 and thresh > _MIN_FALLING_THRESH:
+        return remaining[_suppress_one_by_one(columns, thresh, eta, n_missing)].astype(np.int32)
     rank = xp.arange(_BLOCK_LENGTH)
     is_better = rank[:, None] < rank
     kept = [remaining[:0]]
@@ -159,6 +172,18 @@ def _sort_by_score(xp: Any, score: Array, n_bbox: int) -> Array:
         # −x − 1 reverses the order of all integers, where −x overflows for the smallest one.
         falling = ~score
     return xp.argsort(falling, kind='stable')
+
+
+def _suppress_one_by_one(columns: Array, thresh: float, eta: float, limit: int) -> list[int]:
+    """Return which boxes are kept if the threshold falls with each of them."""
+    kept: list[int] = []
+    for i in range(columns.shape[1]):
+        if len(kept) == limit:
+            break
+        if not (iou_of_columns(columns[:, kept], columns[:, i : i + 1]) >= thresh).any():
+            kept.append(i)
+            thresh *= eta if thresh > _MIN_FALLING_THRESH else 1
+    return kept
 
 
 def _suppress_within_block(suppresses: Array) -> Array:

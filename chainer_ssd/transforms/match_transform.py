@@ -22,7 +22,7 @@ class MatchTransform:
         (cy, cx, h, w) in pixels of the image that comes in.
     iou_thresh : float
         A default box whose best IoU is at least this takes that ground truth.
-    match_type : {'per_prediction', 'bipartite', 'argmax'}
+    match_type : {'per_prediction', 'bipartite', 'argmax', 'threshold'}
         Matching strategy, see :func:`chainer_ssd.match`.
     neg_overlap : float or None
         An unmatched default box whose best IoU is at least this is ignored. None: no such band.

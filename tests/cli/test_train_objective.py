@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 
 import chainer
 import numpy as np
@@ -16,6 +17,8 @@ from chainer_ssd.cli._objective_arguments import (
     fill_in_objective,
     read_objective,
 )
+from chainer_ssd.cli._recipe import create_chain
+from chainer_ssd.datasets import ShapesBboxDataset
 from chainer_ssd.functions import (
     L2,
     AllNegatives,
@@ -31,6 +34,7 @@ from chainer_ssd.functions import (
     SoftmaxCrossEntropy,
 )
 from chainer_ssd.links import MultiboxTrainChain, SSDMini
+from chainer_ssd.transforms import EncodeTransform, MatchTransform, ResizeTransform
 from tests.cli.command import COMMAND, TINY, run_command
 
 MODEL = SSDMini(2, 32)
@@ -145,23 +149,28 @@ COMBINATIONS = [
 ]
 
 
+@pytest.fixture(scope='module')
+def shapes():
+    """A batch of drawn shapes with the targets of a small model."""
+    coder = SSDMini(3, 32).coder
+    match, encode = MatchTransform(coder.default_bbox), EncodeTransform(coder.default_bbox)
+    resize = ResizeTransform(32)
+    dataset = ShapesBboxDataset(2, 32, max_objects=2)
+    return chainer.dataset.concat_examples([encode(match(resize(dataset[i]))) for i in range(2)])
+
+
 @pytest.mark.parametrize('options', COMBINATIONS, ids=lambda options: ' '.join(options[1::2]))
-def test_each_combination_trains(options):
+def test_each_combination_trains_on_shapes(options, shapes):
     np.random.seed(0)
-    model = SSDMini(2, 32)
+    model = SSDMini(3, 32)
     args = parse(*options)
     chain = MultiboxTrainChain(model, args.alpha, objective=create_objective(args, model))
     optimizer = chainer.optimizers.Adam(alpha=0.003)
     optimizer.setup(chain)
-    rng = np.random.default_rng(0)
-    n_box = len(model.coder.default_bbox)
-    imgs = rng.uniform(0, 255, (2, 3, 32, 32)).astype('f')
-    mb_locs = rng.normal(size=(2, n_box, 4)).astype('f')
-    mb_labels = np.where(rng.random((2, n_box)) < 0.1, rng.integers(1, 3, (2, n_box)), 0)
     losses = []
     for _ in range(4):
         np.random.seed(1)  # the same random negatives
-        loss = chain(imgs, mb_locs, mb_labels.astype('i'))
+        loss = chain(*shapes)
         chain.cleargrads()
         loss.backward()
         optimizer.update()
@@ -169,42 +178,52 @@ def test_each_combination_trains(options):
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
 
-@pytest.fixture(scope='module')
-def giou_run(voc_root, tmp_path_factory):
-    """The command of a training with own parts, and its folder."""
-    out = tmp_path_factory.mktemp('giou')
-    command = ['train', '--dataset', 'voc', '--root', voc_root, *TINY, '--workers', '0']
-    options = ['--localization', 'giou', '--mining', 'random', '--k', '2', '--alpha', '0.5']
-    done = run_command(*command, *options, '--out', out)
-    assert done.returncode == 0, done.stderr
-    return command, options, out
+def test_alpha_weights_the_localization_loss():
+    chain, _ = create_chain(MODEL, parse('--alpha', '0.5'))
+    assert chain.alpha == 0.5 and chain.objective.alpha == 1
 
 
-def test_options_are_stored_and_resumed(giou_run, tmp_path, run_in_process):
-    command, options, out = giou_run
-    stored = json.loads((out / 'options.json').read_text())
-    assert stored['localization'] == 'giou' and stored['mining'] == 'random'
-    assert (stored['k'], stored['alpha'], stored['smooth_l1_beta']) == (2, 0.5, None)
-    # The random negatives of the last iterations are the same after a resume.
-    status, printed, errors = run_in_process(*command, *options, '--resume', out, '--out', tmp_path)
-    assert status == 0, errors
-    assert printed.splitlines()[0] == f'{out}: goes on after iteration 6'
-    with np.load(out / 'last.npz') as a, np.load(tmp_path / 'last.npz') as b:
-        assert all(a[name].tobytes() == b[name].tobytes() for name in a)
-
-
-def test_another_objective_is_not_resumed(giou_run, tmp_path, run_in_process):
-    command, options, out = giou_run
-    for others, text in (
-        ([], 'localization smooth_l1 (before: giou)'),
-        ([*options[:-1], '1'], 'alpha 1.0 (before: 0.5)'),
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        (['--localization', 'giou'], 'localization giou (before: smooth_l1)'),
+        (['--k', '1'], 'k 1.0 (before: 3.0)'),
         (['--loss', 'ssd_loss'], 'loss ssd_loss (before: multibox_loss)'),
-    ):
-        status, _, errors = run_in_process(
-            *command, *others, '--resume', out, '--out', tmp_path / 'other'
-        )
-        assert status == 2 and errors.count('\n') == 1
-        assert 'belong to another objective: ' in errors and text in errors
+    ],
+)
+@pytest.mark.parametrize('is_old', [False, True])
+def test_another_objective_is_not_resumed(
+    finished_run, options, text, is_old, voc_root, tmp_path, run_in_process
+):
+    out = shutil.copytree(finished_run[0], tmp_path / 'before')
+    stored = json.loads((out / 'options.json').read_text())
+    assert stored['localization'] == 'smooth_l1' and stored['focal_gamma'] is None
+    if is_old:  # as a version without the options has written it
+        for name in OBJECTIVE_OPTIONS:
+            if name not in ('loss', 'k'):
+                del stored[name]
+        (out / 'options.json').write_text(json.dumps(stored))
+    status, _, errors = run_in_process(
+        *('train', '--dataset', 'voc', '--root', voc_root, *TINY, '--workers', '0'),
+        *options,
+        *('--resume', out, '--out', tmp_path / 'other'),
+    )
+    assert status == 2 and errors.count('\n') == 1
+    assert 'belong to another objective: ' in errors and text in errors
+
+
+@pytest.mark.slow
+def test_random_negatives_are_the_same_after_a_resume(voc_root, tmp_path):
+    command = ['train', '--dataset', 'voc', '--root', voc_root, *TINY, '--workers', '0']
+    command += ['--localization', 'giou', '--mining', 'random', '--k', '2', '--alpha', '0.5']
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    done = run_command(*command, '--out', first)
+    assert done.returncode == 0, done.stderr
+    done = run_command(*command, '--resume', first, '--out', second)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == f'{first}: goes on after iteration 6'
+    with np.load(first / 'last.npz') as a, np.load(second / 'last.npz') as b:
+        assert all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
 @pytest.mark.mpi

@@ -66,6 +66,20 @@ def test_hard_negatives_are_at_most_all_negatives():
     assert report()['match/hard_negative'] == 0  # all others are ignored
 
 
+def test_the_smallest_number_of_hard_negatives_is_that_of_the_loss():
+    examples = [example([[0, 0, 20, 20]])]
+    for options, n in (({}, 1), ({'min_negatives': 4}, 4)):
+        figures = MatchReport(examples, DEFAULT_BBOX, n_sample=1, k=1, **options)()
+        n_negative = len(DEFAULT_BBOX) - figures['match/n_positive']
+        assert figures['match/hard_negative'] == n / n_negative
+
+
+def test_without_k_hard_negatives_are_not_reported():
+    examples = [example([[0, 0, 20, 20]])]
+    figures = MatchReport(examples, DEFAULT_BBOX, n_sample=1, k=None)()
+    assert 'match/hard_negative' not in figures and 'match/recall' in figures
+
+
 def test_images_without_objects():
     figures = MatchReport([example([])], DEFAULT_BBOX, n_sample=2)()
     assert figures.pop('match/n_truth') == figures.pop('match/n_positive') == 0
@@ -173,7 +187,7 @@ def test_bad_iou_thresh(iou_thresh):
         MatchReport([example([])], DEFAULT_BBOX, iou_thresh)
 
 
-@pytest.mark.parametrize('k', [-1, np.nan, np.inf, '3', None])
+@pytest.mark.parametrize('k', [-1, np.nan, np.inf, '3'])
 def test_bad_k(k):
     with pytest.raises((TypeError, ValueError), match='k = '):
         MatchReport([example([])], DEFAULT_BBOX, k=k)

@@ -229,6 +229,18 @@ def test_gradients(xp, choice):
         gradient_check.check_double_backward(loss, inputs, grads, grad_grads, **tolerances)
 
 
+@pytest.mark.parametrize('kind', ['iou', 'giou', 'diou', 'ciou'])
+def test_the_iou_loss_of_boxes_that_do_not_overlap(kind):
+    # Apart in y, in x, and in both. An offset of 30 is 3 sides.
+    x = np.array([(30.0, 1, 1, -1), (1, -30, 0, 1), (30, 30, 0, 0), (-30, -30, 1, 1)])
+    t, box = np.zeros_like(x), np.arange(4)
+    loss = IoULoss(kind, DEFAULT_BBOX)(chainer.Variable(x), t, box)
+    expected = [
+        reference.iou_loss(kind, x[k], t[k], DEFAULT_BBOX[k].tolist(), VARIANCE) for k in box
+    ]
+    np.testing.assert_allclose(loss.array, expected, rtol=1e-6)
+
+
 def test_alpha_of_ciou_has_no_gradient():
     # With alpha = 0 or 1 in place of its value, the gradient is linear in alpha.
     rng = np.random.default_rng(1)

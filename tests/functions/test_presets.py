@@ -17,6 +17,7 @@ from chainer_ssd.functions import (
     SoftmaxCrossEntropy,
 )
 from chainer_ssd.ops import corner_to_center, swap_xy
+from tests.functions import reference_parts
 from tests.functions.test_multibox_loss import CHAINERCV_CASES
 from tests.functions.test_peers_golden import (
     CAFFE_CASES,
@@ -186,6 +187,58 @@ def test_the_divisor_of_mmdetection_counts_images_without_positives():
     assert divisor == 3
 
 
+def gluoncv_losses(mb_locs, mb_confs, gt_mb_locs, labels, ratio, rho, lambd, minimum):
+    """The definition of GluonCV's SSDMultiBoxLoss as loops. GluonCV itself was not run.
+
+    Its documentation gives: the hard negatives of an image are the boxes of a rank below
+    max(minimum, ratio · positives), both sums are divided by max(1, positives of the batch), and
+    without positives and a minimum the loss is 0.
+    """
+    n_positive = sum(label > 0 for row in labels for label in row)
+    if n_positive < 1 and minimum < 1:
+        return 0.0, 0.0
+    loc_loss = conf_loss = 0.0
+    for locs, confs, gt_locs, row in zip(mb_locs, mb_confs, gt_mb_locs, labels):
+        loss = [-reference_parts.log_softmax(x)[label] for x, label in zip(confs, row)]
+        n_hard = max(minimum, ratio * sum(label > 0 for label in row))
+        negatives = sorted((k for k in range(len(row)) if row[k] == 0), key=lambda k: -loss[k])
+        hard = {k for rank, k in enumerate(negatives) if rank < n_hard}
+        for k, label in enumerate(row):
+            if label > 0 or k in hard:
+                conf_loss += loss[k]
+            if label > 0:
+                for a, b in zip(locs[k], gt_locs[k]):
+                    d = abs(a - b)
+                    loc_loss += d - 0.5 * rho if d > rho else 0.5 / rho * d * d
+    n = max(1.0, n_positive)
+    return lambd * loc_loss / n, conf_loss / n
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'negative_mining_ratio': 1.5, 'rho': 0.5, 'lambd': 2.0},
+        {'min_hard_negatives': 5},
+        {'negative_mining_ratio': 50},
+    ],
+)
+@pytest.mark.parametrize('labels', [[[1, 2, 0, 0, 0, 0, 0, 0], [0] * 7 + [1]], [[0] * 8] * 2])
+def test_equals_the_published_definition_of_gluoncv(options, labels):
+    rng = np.random.default_rng(8)
+    mb_locs, gt_mb_locs = rng.normal(size=(2, 2, 8, 4))
+    mb_confs = rng.normal(scale=2, size=(2, 8, 3))
+    losses = MultiboxObjective.like('gluoncv', **options)(
+        mb_locs, mb_confs, gt_mb_locs, np.array(labels)
+    )
+    values = {'negative_mining_ratio': 3, 'rho': 1, 'lambd': 1, 'min_hard_negatives': 0, **options}
+    expected = gluoncv_losses(
+        mb_locs.tolist(), mb_confs.tolist(), gt_mb_locs.tolist(), labels, *values.values()
+    )
+    for loss, value in zip(losses, expected):
+        np.testing.assert_allclose(loss.array, value, rtol=1e-12)
+
+
 def test_the_parts_of_some_libraries():
     caffe = MultiboxObjective.like(
         'caffe', loc_loss_type='l2', conf_loss_type='logistic', mining_type='none'
@@ -211,6 +264,8 @@ def test_the_parts_of_some_libraries():
             "chainercv has no option 'minimum'.*expected one of k$",
         ),
         ('paddle', {'mining_type': 'hard_example'}, ValueError, 'PaddlePaddle.*raises for it'),
+        ('caffe', {'share_location': False}, ValueError, 'share_location = False: Caffe'),
+        ('paddle', {'box_normalized': False}, ValueError, 'box_normalized = False: Paddle'),
         ('tensorflow', {'hard_example_miner': {}}, ValueError, 'suppresses boxes'),
         ('caffe', {'mining_type': 'ohem'}, ValueError, "mining_type = 'ohem'"),
         ('mmdet', {'neg_pos_ratio': 1.5}, TypeError, 'neg_pos_ratio = 1.5'),

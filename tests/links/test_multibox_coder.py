@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from chainer_ssd import MultiboxCoder, encode, generate_default_bbox, match
+from chainer_ssd import (
+    MultiboxCoder,
+    encode,
+    generate_default_bbox,
+    match,
+    non_maximum_suppression,
+)
 from tests import reference
 from tests.helpers import assert_close, to_numpy
 
@@ -36,6 +42,21 @@ def test_encode_is_match_then_encode(variance):
     )
     np.testing.assert_array_equal(mb_loc, expected[0])
     np.testing.assert_array_equal(mb_label, expected[1])
+
+
+def test_the_threshold_of_the_suppression_may_fall():
+    coder = MultiboxCoder(**SPEC)
+    rng = np.random.default_rng(2)
+    mb_loc = rng.normal(size=(len(coder.default_bbox), 4))
+    mb_conf = rng.normal(scale=3, size=(len(coder.default_bbox), 2))
+    everything = coder.decode(mb_loc, mb_conf, None, 0.1)
+    for eta in (1.0, 0.9):
+        found = coder.decode(mb_loc, mb_conf, 0.9, 0.1, nms_eta=eta)
+        kept = non_maximum_suppression(everything[0], 0.9, everything[2], eta=eta)
+        np.testing.assert_array_equal(found[0], everything[0][kept])
+    assert len(kept) < len(non_maximum_suppression(everything[0], 0.9, everything[2]))
+    with pytest.raises(ValueError, match='nms_eta = 2: expected a number in'):
+        coder.decode(mb_loc, mb_conf, nms_eta=2)
 
 
 def test_decode_inverts_encode(xp):

@@ -27,7 +27,7 @@ def expected_match(default_bbox, bbox, iou_thresh, match_type, neg_overlap, igno
     default_bbox=default_boxes,
     bbox=truths,
     iou_thresh=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
-    match_type=st.sampled_from(['per_prediction', 'bipartite', 'argmax']),
+    match_type=st.sampled_from(['per_prediction', 'bipartite', 'argmax', 'threshold']),
     neg_overlap=st.sampled_from([None, 0.0, 0.2, 0.5]),
     ignores=st.lists(st.booleans(), min_size=8),
 )
@@ -133,7 +133,7 @@ def test_more_ground_truths_than_boxes_give_a_warning():
     assert index.tolist() == [0]
 
 
-@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax', 'threshold'])
 def test_ground_truths_without_default_boxes_give_the_same_warning(match_type):
     with pytest.warns(UserWarning, match='2 ground truths for 0 default boxes'):
         index = match(
@@ -169,7 +169,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 GRID = [(10.0 * i, 10.0 * j, 20.0, 20.0) for i in range(10) for j in range(10)]
 
 
-@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax', 'threshold'])
 @pytest.mark.parametrize(
     ('default_bbox', 'bbox'),
     [
@@ -185,7 +185,7 @@ def test_boxes_of_another_unit_get_one_warning(match_type, default_bbox, bbox):
     assert caught[0].filename == __file__
 
 
-@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax', 'threshold'])
 @pytest.mark.parametrize(
     'bbox', [[], [(300, 300, 340, 350), (10, 20, 40, 50)], [(0, 0, 1.5, 1.5)], [(0, 0, 90, 90)]]
 )

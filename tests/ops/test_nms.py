@@ -27,6 +27,36 @@ def test_the_kept_boxes_equal_the_loop(rows, thresh):
     assert limited.tolist() == kept.tolist()[:2]
 
 
+def caffe_nms(bbox, thresh, score, eta):
+    """ApplyNMSFast of Caffe's bbox_util.cpp as a loop, with >= in place of >."""
+    kept = []
+    for i in sorted(range(len(bbox)), key=lambda i: (-score[i], i)):
+        if all(reference.iou(bbox[i], bbox[j]) < thresh for j in kept):
+            kept.append(i)
+            if eta < 1 and thresh > 0.5:
+                thresh *= eta
+    return kept
+
+
+@pytest.mark.parametrize('thresh', [0.9, 0.6, 0.45])
+@pytest.mark.parametrize('eta', [0.97, 0.5, 1.0])
+def test_the_threshold_falls_with_each_kept_box(xp, thresh, eta):
+    rng = np.random.default_rng(1)
+    corner = rng.uniform(0, 60, (80, 2))
+    bbox = np.c_[corner, corner + rng.uniform(20, 40, (80, 2))]
+    score = rng.random(80)
+    expected = caffe_nms(bbox.tolist(), thresh, score, eta)
+    for limit in (None, 3):
+        kept = non_maximum_suppression(xp.asarray(bbox), thresh, xp.asarray(score), limit, eta)
+        assert kept.dtype == np.int32
+        assert to_numpy(kept).tolist() == expected[:limit]
+
+
+def test_a_wrong_eta_is_named():
+    with pytest.raises(ValueError, match='eta = 1.5: expected a number in'):
+        non_maximum_suppression(np.zeros((0, 4)), 0.5, eta=1.5)
+
+
 def test_without_scores_the_order_of_the_boxes_counts(xp):
     bbox = xp.asarray([(0, 0, 4, 4), (0, 0, 4, 4), (8, 8, 9, 9)], dtype='f')
     assert to_numpy(non_maximum_suppression(bbox, 0.5)).tolist() == [0, 2]

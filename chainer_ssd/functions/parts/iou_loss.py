@@ -110,7 +110,7 @@ class IoULoss(Part):
         else:
             corners = decode_corners(self.code_type, default, loc)
             b_min, b_max = corners[:, :2], corners[:, 2:]
-            # A side below 0 has no area, but the penalties still have a gradient.
+            # A box with a side below 0 has no area. The distance of the centers leads out of it.
             center, size = (b_min + b_max) / 2, F.relu(b_max - b_min)
 
         epsilon = _EPSILON
