@@ -384,10 +384,6 @@ LAUNCHER_CHANGES = [
         'key_bytes = loss.dtype.itemsize * n_box // 8 * 8',
     ),
     ('keys_in_shared = key_bytes <= _max_key_bytes()', 'keys_in_shared = True'),
-    (
-        'keys_in_shared = key_bytes <= _max_key_bytes()',
-        'keys_in_shared = key_bytes <= _max_key_bytes() + 1',
-    ),
     ('min(1024, (n_box + 31) // 32 * 32)', '(n_box + 31) // 32 * 32'),
     ('min(1024, (n_box + 31) // 32 * 32)', 'min(1024, n_box)'),
     ('        n_image,\n        block,', '        1,\n        block,'),

@@ -226,7 +226,7 @@ def choose_rows(memory, loss, label, k, block, n_shared=True):
 
 
 @pytest.mark.parametrize('dtype', 'fd')
-@pytest.mark.parametrize('block', [32, 96, 1024])
+@pytest.mark.parametrize('block', [32, 96, pytest.param(1024, marks=pytest.mark.cuda)])
 @pytest.mark.parametrize('n_shared', [True, False], ids=['shared', 'global'])
 def test_any_loss_has_its_rank(emulated, dtype, block, n_shared):
     # Losses of predictions are never negative. The selection does not depend on that.
