@@ -294,7 +294,7 @@ MUTANTS = [
         ('counts = np.minimum(counts, nms_top_k)', 'pass'),
         ('if not counts[:, n_class - 1 :].all():', 'if False:'),
         ('np.arange(longest) < counts[:, None]', 'np.arange(longest) <= counts[:, None]'),
-        ('-score[group], math.inf)', '-score[group], 0)'),
+        ('-score[group], math.inf)', '-score[group], -2)'),
         ('is_kept = suppress_batch(bbox, is_candidate, nms_thresh)', 'pass'),
         ('if nms_thresh is None:', 'if False:'),
     ),
