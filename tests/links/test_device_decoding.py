@@ -73,6 +73,15 @@ def test_the_steps_for_a_device_give_the_detections_of_one_image(padded, options
                 np.testing.assert_array_equal(a, b)
 
 
+def test_a_score_that_equals_the_threshold_is_a_detection(padded):
+    coder = MultiboxCoder(**SPEC)
+    mb_locs, mb_confs = make(coder, 0)
+    mb_confs[2] = 0  # four classes with a score of 1/4
+    bboxes, labels, _ = coder.decode_batch(mb_locs, mb_confs, None, 0.25)
+    assert padded[-1] is not None
+    assert len(bboxes[2]) == 3 * len(coder.default_bbox) and set(labels[2]) == {0, 1, 2}
+
+
 def test_a_class_with_too_many_boxes_is_decoded_on_the_cpu(padded, monkeypatch):
     coder = MultiboxCoder(**SPEC)
     mb_locs, mb_confs = make(coder, 0)
