@@ -27,6 +27,11 @@ ROWS = {
     "the paper's augmentation": ['--augmentation', 'ssd'],
     '1 hard negative per positive': ['--k', '1'],
     'all negatives, no mining': ['--k', '1e6'],
+    'random negatives': ['--mining', 'random'],
+    'GIoU': ['--localization', 'giou'],
+    'focal loss of all boxes': ['--confidence', 'focal'],
+    'background weighs half': ['--class-weight', '0.5,1'],
+    'label smoothing 0.1': ['--label-smoothing', '0.1'],
     'bipartite matching only': ['--match-type', 'bipartite'],
     'default boxes twice as large': ['--box-scale', '2'],
 }

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.page_files import write_detector_and_images
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / 'docs'
 MAX_README_LINES = 150
@@ -21,6 +23,8 @@ FENCE = re.compile(
     re.S | re.M,
 )
 NOT_RUN = re.compile(r'<!-- not run:(?P<reason>[^>]*)-->\s*$')
+WITH = re.compile(r'<!-- with:(?P<needs>[^>]*)-->\s*$')
+DETECTOR = 'a detector'
 LINK = re.compile(
     r'(?<!`)\[(?:[^\[\]]|!?\[[^\]]*\](?:\([^)]*\))?)*\]\((?P<target>[^)\s]+)[^)]*\)'
     r'|!\[[^\]]*\]\((?P<picture>[^)\s]+)[^)]*\)'
@@ -46,25 +50,44 @@ def name_of(page):
 
 def find_blocks(text):
     """Returns (language, code, reason) of each block. The reason is None for a block to run."""
+    return [block[:3] for block in find_blocks_with_needs(text)]
+
+
+def find_blocks_with_needs(text):
+    """Returns (language, code, reason, needs) of each block.
+
+    ``needs`` is the set that a mark above it states: ``<!-- with: a detector, torch -->``. Each is
+    a package, or 'a detector': the page then runs beside the folder result and three images.
+    """
     blocks = []
     for found in FENCE.finditer(text):
-        above = NOT_RUN.search(text[: found.start()].rstrip(' '))
+        above = text[: found.start()].rstrip(' ')
+        not_run, needs = NOT_RUN.search(above), WITH.search(above)
         blocks.append(
             (
                 found['language'].strip(),
                 textwrap.dedent(found['code']),
-                above['reason'].strip() if above else None,
+                not_run['reason'].strip() if not_run else None,
+                frozenset(each.strip() for each in needs['needs'].split(',')) if needs else set(),
             )
         )
     return blocks
 
 
-def find_python(text):
+def find_python(text, needs=frozenset()):
+    """Returns the blocks that run with what ``needs`` names."""
     return [
         code
-        for language, code, reason in find_blocks(text)
-        if language == 'python' and reason is None
+        for language, code, reason, needed in find_blocks_with_needs(text)
+        if language == 'python' and reason is None and needed <= needs
     ]
+
+
+def find_needs(text):
+    """Returns the sets of needs that are not part of another one, in their order."""
+    found = [needs for *_, needs in find_blocks_with_needs(text) if needs]
+    found = list(dict.fromkeys(found))
+    return [each for each in found if not any(each < other for other in found)]
 
 
 def find_block_faults(text):
@@ -133,7 +156,12 @@ def pages_with_python():
 
 @pytest.mark.parametrize('page', pages_with_python(), ids=name_of)
 def test_python_blocks_run(page, tmp_path):
-    code = '\n'.join(find_python(page.read_text(encoding='utf-8')))
+    run_blocks(find_python(page.read_text(encoding='utf-8')), tmp_path)
+
+
+def run_blocks(blocks, tmp_path):
+    """Runs blocks as one program, and returns what it printed."""
+    code = '\n'.join(blocks)
     script = tmp_path / 'page.py'
     # Worker processes import the script again, as they would import a reader's.
     script.write_text(code, encoding='utf-8')
@@ -146,6 +174,24 @@ def test_python_blocks_run(page, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def pages_with_needs():
+    return [
+        pytest.param(page, needs, id=f'{name_of(page)}: {", ".join(sorted(needs))}')
+        for page in pages()
+        for needs in find_needs(page.read_text(encoding='utf-8'))
+    ]
+
+
+@pytest.mark.parametrize(('page', 'needs'), pages_with_needs())
+def test_python_blocks_run_with_what_they_need(page, needs, tmp_path):
+    for package in sorted(needs - {DETECTOR}):
+        pytest.importorskip(package, reason=f'{package} is not installed')
+    if DETECTOR in needs:
+        write_detector_and_images(tmp_path)
+    run_blocks(find_python(page.read_text(encoding='utf-8'), needs), tmp_path)
 
 
 def test_the_readme_has_python_that_runs():
@@ -234,6 +280,21 @@ raise SystemExit(1)
 assert x == 1
 ```
 
+<!-- with: torch -->
+```python
+y = 1
+```
+
+<!-- with: a detector, torch -->
+```python
+z = 1
+```
+
+<!-- with: onnx -->
+```python
+w = 1
+```
+
 ```console
 $ chainer-ssd train [no](link)
 ```
@@ -242,13 +303,14 @@ $ chainer-ssd train [no](link)
 
 def test_blocks_of_a_known_page():
     assert find_python(PAGE) == ['x = 1\n', 'assert x == 1\n']
-    assert [language for language, _, _ in find_blocks(PAGE)] == [
-        'python',
-        'python',
-        'python',
-        'console',
-    ]
+    assert [language for language, _, _ in find_blocks(PAGE)] == [*['python'] * 6, 'console']
     assert find_block_faults(PAGE) == []
+    largest = [{'a detector', 'torch'}, {'onnx'}]
+    assert find_needs(PAGE) == largest
+    assert [find_python(PAGE, needs)[2:] for needs in largest] == [
+        ['y = 1\n', 'z = 1\n'],
+        ['w = 1\n'],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,12 @@ def number(check: Callable[[str, Any], Any]) -> Callable[[str], float]:
     return parse
 
 
+def numbers(check: Callable[[str, Any], Any]) -> Callable[[str], list[float]]:
+    """Return an argument type for numbers with commas between them."""
+    parse = number(check)
+    return lambda text: [parse(part) for part in text.split(',')]
+
+
 def add_gpu_argument(add: Callable[..., Any], note: str = '') -> None:
     """Add ``--gpu``."""
     add(

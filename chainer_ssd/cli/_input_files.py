@@ -1,59 +1,115 @@
-"""The images and videos that ``chainer-ssd predict`` reads."""
+"""The images, videos and streams that ``chainer-ssd predict`` reads."""
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd.images import IMAGE_SUFFIXES, printable_name, read_image
+from chainer_ssd.images import (
+    IMAGE_SUFFIXES,
+    is_address,
+    printable_name,
+    read_image,
+    video_source_name,
+)
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
+#: Images of one forward pass, together. A larger image is detected in alone.
+MAX_BATCH_PIXELS = 8_000_000
 MAX_LISTED = 3
 MAX_PATH_LETTERS = 300
 
 
-def find_files(
-    paths: Sequence[str], fail: Callable[[str, str], None]
-) -> tuple[list[str], list[str]]:
-    """Return the image files and the video files that the paths name.
+class Inputs(NamedTuple):
+    """What the paths of a command name.
+
+    Attributes
+    ----------
+    images, videos : list of str
+        A file counts as a video by its suffix, otherwise as an image.
+    stream : str, int or None
+        The address of a stream, or the number of a camera.
+    """
+
+    images: list[str]
+    videos: list[str]
+    stream: str | int | None
+
+
+def find_inputs(paths: Sequence[str], fail: Callable[[str, str], None]) -> Inputs:
+    """Return the images, the videos and the stream that the paths name.
 
     Parameters
     ----------
     paths : sequence of str
-        Files and folders. A folder stands for the images and videos in it, without subfolders.
+        Files, folders, patterns, the address of a stream, or the number of a camera. A folder
+        stands for the images and videos in it, without subfolders. A pattern such as
+        ``'a/*.jpg'`` stands for the images and videos that it fits, with ``**`` for any folders. A
+        file that exists comes before the other meanings of its name.
     fail : callable
-        ``fail(path, reason)`` is called for a folder that holds neither, and for what is neither a
-        file nor a folder, for example a pipe, which could block or never end.
+        ``fail(path, reason)`` is called for a folder or a pattern without any of them, and for
+        what is neither a file nor a folder, for example a pipe, which could block or never end.
 
     Returns
     -------
-    images, videos : list of str
-        A file counts as a video by its suffix, otherwise as an image.
+    Inputs
+        Files in the order of the paths, and those of a folder or a pattern by their names.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one stream or camera. Each may have no end.
     """
     files: list[str] = []
+    streams: list[str | int] = []
     for path in paths:
-        if not os.path.isdir(path):
+        if os.path.isdir(path):
+            names = sorted(os.listdir(path))
+            inside = [os.path.join(path, name) for name in names]
+            files += _choose(path, 'in this folder', inside, fail)
+        elif os.path.lexists(path):
             files.append(path)
-            continue
-        names = sorted(
-            name for name in os.listdir(path) if not os.path.isdir(os.path.join(path, name))
-        )
-        chosen = [name for name in names if is_video(name) or name.lower().endswith(IMAGE_SUFFIXES)]
-        skipped = [name for name in names if name not in set(chosen)]
-        if skipped:
-            print(
-                f'{printable_path(path)}: neither images nor videos by their names, left out: '
-                + join_some(skipped)
-            )
-        if not chosen:
-            fail(path, f'{path}: no image and no video in this folder')
-        files += [os.path.join(path, name) for name in chosen]
+        elif path.isdecimal() and path.isascii():
+            streams.append(int(path))
+        elif is_address(path):
+            streams.append(path)
+        elif glob.escape(path) != path:
+            found = sorted(set(glob.glob(path, recursive=True)))
+            files += _choose(path, 'fits this pattern', found, fail)
+        else:
+            files.append(path)  # the reader reports that it is missing
+    if len(streams) > 1:
+        both = ' and '.join(map(video_source_name, streams))
+        raise ValueError(f'{both}: expected one camera or stream, since it may have no end')
     files = [file for file in files if _is_regular_or_missing(file, fail)]
-    return [file for file in files if not is_video(file)], list(filter(is_video, files))
+    return Inputs(
+        [file for file in files if not is_video(file)],
+        list(filter(is_video, files)),
+        streams[0] if streams else None,
+    )
+
+
+def _choose(
+    path: str, where: str, found: Sequence[str], fail: Callable[[str, str], None]
+) -> list[str]:
+    """Return the images and videos among the files that a folder or a pattern names."""
+    files = [file for file in found if not os.path.isdir(file)]
+    chosen = [file for file in files if is_video(file) or file.lower().endswith(IMAGE_SUFFIXES)]
+    skipped = [os.path.basename(file) for file in files if file not in set(chosen)]
+    if skipped:
+        print(
+            f'{printable_path(path)}: neither images nor videos by their names, left out: '
+            + join_some(skipped)
+        )
+    if not chosen:
+        fail(path, f'{path}: no image and no video {where}')
+    return chosen
 
 
 def is_video(file: str) -> bool:

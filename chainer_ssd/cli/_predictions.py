@@ -1,9 +1,8 @@
-"""What ``chainer-ssd predict`` writes: pictures, videos, and detections.json."""
+"""What ``chainer-ssd predict`` writes: pictures, videos, detections.json, and further forms."""
 
 from __future__ import annotations
 
 import collections
-import itertools
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,14 @@ from typing import Any
 from chainer_ssd._array import Array
 from chainer_ssd._files import write_json
 from chainer_ssd.cli._input_files import printable_path
+from chainer_ssd.cli._saved_results import (
+    CROPS_FOLDER,
+    LABELS_FOLDER,
+    Found,
+    Place,
+    Saver,
+    choose_name,
+)
 from chainer_ssd.images import printable_name, write_image
 
 DETECTIONS_FILE = 'detections.json'
@@ -32,9 +39,18 @@ class Predictions:
         Class names of the detector.
     score_thresh : float
         Smallest score of a detection.
+    savers : sequence of Saver
+        Further forms of the detections.
     """
 
-    def __init__(self, out: str, label_names: Sequence[str], score_thresh: float) -> None:
+    def __init__(
+        self,
+        out: str,
+        label_names: Sequence[str],
+        score_thresh: float,
+        savers: Sequence[Saver] = (),
+    ) -> None:
+        self.savers = savers
         self.out, self.path = out, os.path.join(out, DETECTIONS_FILE)
         self.head = {
             'label_names': label_names,
@@ -45,12 +61,16 @@ class Predictions:
         self.videos: list[dict[str, Any]] = []
         self.failed: dict[str, str] = {}
         self.n_detection = 0
-        self._names: set[str] = set()
+        self._stopped: set[tuple[str, Saver]] = set()
+        self._stems = {saver.taken_stem for saver in savers if saver.taken_stem is not None}
 
     def refuse_files_in_out(self, files: Iterable[str]) -> None:
-        """Raise ``ValueError`` if one of the input files is in the folder ``--out``."""
+        """Raise ``ValueError`` if an input is in ``--out`` or in a folder of results there."""
+        out = os.path.realpath(self.out)
+        inner = tuple(os.path.join(out, name, '') for name in (LABELS_FOLDER, CROPS_FOLDER))
         for file in files:
-            if os.path.dirname(os.path.realpath(file)) == os.path.realpath(self.out):
+            path = os.path.realpath(file)
+            if os.path.dirname(path) == out or path.startswith(inner):
                 raise ValueError(
                     f'--out {self.out}: the input {file} is in this folder and could be overwritten'
                 )
@@ -61,24 +81,64 @@ class Predictions:
         self.failed[file] = '. '.join(filter(None, [self.failed.get(file), reason]))
         print(reason, file=sys.stderr)
 
-    def create_path(self, file: str, suffix: str) -> str:
-        """Return a path in the folder that was not returned before, named after ``file``.
+    def make_folders(self) -> None:
+        """Make the folder and those of the savers.
+
+        A link of such a name is removed, so that nothing outside the folder is overwritten.
+        """
+        os.makedirs(self.out, exist_ok=True)
+        for saver in self.savers:
+            if saver.folder is not None:
+                path = os.path.join(self.out, saver.folder)
+                if os.path.islink(path):
+                    os.remove(path)
+                os.makedirs(path, exist_ok=True)
+
+    def create_stem(self, file: str) -> str:
+        """Return the beginning of the names of an input's results, which no other input has."""
+        stem = os.path.splitext(os.path.basename(file))[0]
+        stem = choose_name(stem, self._stems)
+        self._stems.add(stem.casefold())
+        return stem
+
+    def create_path(self, stem: str, suffix: str) -> str:
+        """Return the path of a picture or a video in the folder.
 
         A link of that name is removed, so that nothing outside the folder is overwritten.
         """
-        stem = os.path.splitext(os.path.basename(file))[0]
-        stems = itertools.chain([stem], (f'{stem}_{i}' for i in itertools.count(2)))
-        name = next(each + suffix for each in stems if each + suffix not in self._names)
-        self._names.add(name)
-        path = os.path.join(self.out, name)
+        path = os.path.join(self.out, stem + suffix)
         if os.path.islink(path):
             os.remove(path)
         return path
 
-    def add_image(self, file: str, drawn: Array, detections: list[Detection]) -> None:
+    def save_further(self, place: Place, img: Array, found: Found) -> None:
+        """Save the detections of an image or a frame in the further forms.
+
+        After a failure, that form has no further frame of the video.
+        """
+        for saver in self.savers:
+            if (place.stem, saver) in self._stopped:
+                continue
+            try:
+                saver.add(self.out, place, img, found)
+            except (MemoryError, OSError, ValueError) as error:
+                self._stopped.add((place.stem, saver))
+                cause = 'not enough memory' if isinstance(error, MemoryError) else error
+                where = '' if place.frame is None else f'from frame {place.frame} on: '
+                self.fail(place.file, f'{place.file}: {where}{cause}')
+
+    def add_image(
+        self,
+        file: str,
+        img: Array,
+        drawn: Array,
+        found: Found,
+        detections: list[Detection],
+    ) -> None:
         """Write the picture of an image. If that fails, the detections are kept all the same."""
         suffix = '.jpg' if file.lower().endswith(('.jpg', '.jpeg')) else '.png'
-        path = self.create_path(file, suffix)
+        place = Place(file, self.create_stem(file), None, suffix)
+        path = self.create_path(place.stem, suffix)
         picture: str | None = path
         try:
             write_image(drawn, path)
@@ -95,6 +155,7 @@ class Predictions:
                 'detections': detections,
             }
         )
+        self.save_further(place, img, found)
         self.report(file, picture, detections)
 
     def add_video(
@@ -123,7 +184,7 @@ class Predictions:
         print(line + (f'; see {printable_path(written)}' if written else ''))
 
     def save(self) -> None:
-        """Write detections.json, whole or not at all."""
+        """Write detections.json and what the savers keep, each file whole or not at all."""
         result = {
             **self.head,
             'images': self.images,
@@ -131,3 +192,5 @@ class Predictions:
             'failed': [{'file': file, 'error': error} for file, error in self.failed.items()],
         }
         write_json(self.path, result)
+        for saver in self.savers:
+            saver.finish(self.out)

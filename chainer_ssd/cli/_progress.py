@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import chainer
 from chainer.training import extensions
@@ -76,13 +77,15 @@ class ProgressLine(chainer.training.Extension):
 
     def initialize(self, trainer: chainer.training.Trainer) -> None:
         """Show the line. A resumed training begins at its iteration."""
-        has_size = shutil.get_terminal_size((0, 0)).columns > 0
+        has_size = _reports_its_size(sys.stdout)
+        # The variables COLUMNS and LINES come before the defaults.
+        columns, rows = shutil.get_terminal_size((DEFAULT_COLUMNS, DEFAULT_ROWS))
         self._bar = self._bar_type(
             total=trainer.stop_trigger.period,
             initial=trainer.updater.iteration,
             file=sys.stdout,
-            ncols=None if has_size else DEFAULT_COLUMNS,
-            nrows=None if has_size else DEFAULT_ROWS,
+            ncols=None if has_size else columns,
+            nrows=None if has_size else rows,
             dynamic_ncols=has_size,
             mininterval=REFRESH_SECONDS,
         )
@@ -122,6 +125,13 @@ class PlainOutput:
     def flush(self) -> None:
         """Flush the standard output."""
         sys.stdout.flush()
+
+
+def _reports_its_size(terminal: TextIO) -> bool:
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns > 0
+    except OSError:
+        return False
 
 
 def _to_float(value: Any) -> float:

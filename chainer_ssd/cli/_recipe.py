@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import chainer
 
+from chainer_ssd.cli._objective import create_objective
 from chainer_ssd.links import GroundTruthConverter, MultiboxTrainChain, SSDLossChain
 from chainer_ssd.runtime import CosineShift, NaNPolicy, StepShift
 
@@ -42,10 +43,11 @@ def create_chain(
     Raises
     ------
     ValueError
-        If the objective does not support the matching.
+        If the objective does not support the matching, or does not fit the classes.
     """
     if args.loss == 'multibox_loss':
-        chain = MultiboxTrainChain(model, k=args.k, comm=comm)
+        objective = create_objective(args, model)
+        chain = MultiboxTrainChain(model, args.alpha, comm=comm, objective=objective)
         return chain, chainer.dataset.concat_examples
     if args.match_type == 'argmax':
         raise ValueError('--match-type argmax: ssd_loss has no such matching')

@@ -87,7 +87,14 @@ def extend_with_reports(
     trainer.extend(TimeReport())
     # The matching does not depend on the weights: the first and the last iteration are enough.
     trainer.extend(
-        MatchReport(matched, chain.model.coder.default_bbox, args.iou_thresh, args.k, comm=comm),
+        MatchReport(
+            matched,
+            chain.model.coder.default_bbox,
+            args.iou_thresh,
+            args.k,
+            comm=comm,
+            min_negatives=args.min_negatives or 0,
+        ),
         trigger=_at([1, iteration]),
     )
     every = args.snapshot_interval or min(MAX_SNAPSHOT_INTERVAL, max(1, iteration // N_SNAPSHOT))

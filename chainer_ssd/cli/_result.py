@@ -136,4 +136,5 @@ def print_matching(match: Mapping[str, float | None]) -> None:
         print(
             f'{size or "all":28} {n_truth:8.2f} {n_positive:15.2f} {recall:7.3f} {unmatched:10.3f}'
         )
-    print(f'{match["hard_negative"]:.1%} of the negatives are mined')
+    if 'hard_negative' in match:
+        print(f'{match["hard_negative"]:.1%} of the negatives are mined')

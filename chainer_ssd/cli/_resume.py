@@ -12,6 +12,7 @@ import chainer
 
 from chainer_ssd._files import read_json, write_json
 from chainer_ssd.cli._load_data import describe_data
+from chainer_ssd.cli._objective_arguments import OBJECTIVE_OPTIONS, read_objective
 from chainer_ssd.cli._ranks import refusing_together
 from chainer_ssd.cli._result import RESULT_FILE
 from chainer_ssd.images import printable_name
@@ -177,12 +178,14 @@ def interruptible_training(trainer: chainer.training.Trainer, comm: Any = None) 
 def _refuse_misfit(
     folder: str, changed: dict[str, tuple[Any, Any]], accepts_changed_data: bool
 ) -> None:
-    """Raise if snapshots fit neither the model nor the data."""
-    if changed.keys() & set(MODEL_OPTIONS):
-        raise ValueError(
-            f'--resume {folder}: its snapshots belong to another model: '
-            + _join_changes({key: changed[key] for key in MODEL_OPTIONS if key in changed})
-        )
+    """Raise unless snapshots fit the model, the objective and the data."""
+    for name, keys in (('model', MODEL_OPTIONS), ('objective', OBJECTIVE_OPTIONS)):
+        others = {key: changed[key] for key in keys if key in changed}
+        if others:
+            raise ValueError(
+                f'--resume {folder}: its snapshots belong to another {name}: '
+                + _join_changes(others)
+            )
     if TRAIN_DATA not in changed:
         return
     before, after = changed[TRAIN_DATA]
@@ -235,6 +238,7 @@ def _find_changed_options(folder: str, options: dict[str, Any]) -> dict[str, tup
         )
     try:
         before = {'schedule': 'cosine', **read_json(path)}  # earlier versions had no other one
+        before.update(read_objective(before))
         for key in (TRAIN_DATA, TEST_DATA):
             before[key]['images'] + before[key]['objects']
     except (KeyError, TypeError, ValueError) as error:

@@ -37,7 +37,8 @@ def remove_leaks(data: TrainingData) -> tuple[TrainingData, str | None]:
                 f'{n_shared} of the {len(files)} images of the split val are {name} images too, so '
                 'it does not choose the model. --val 0.1 holds training images out for that'
             )
-            return data._replace(val=None), text
+            splits = None if data.splits is None else data.splits.without_val()
+            return data._replace(val=None, splits=splits), text
     return data, None
 
 

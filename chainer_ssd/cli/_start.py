@@ -12,8 +12,6 @@ from chainer_ssd.images import printable_name
 from chainer_ssd.links import fit_ssd_mini_boxes
 from chainer_ssd.ops import DefaultBoxFit
 
-LOW_RECALL, MIN_GAIN = 0.9, 0.02
-
 
 def choose_default_boxes(
     args: argparse.Namespace, train: Any, insize: int | None, notes: list[str]
@@ -34,28 +32,14 @@ def choose_default_boxes(
         )
     if args.fit_boxes and args.box_scale != 1:
         raise ValueError('--fit-boxes and --box-scale: expected one of them')
+    if not args.fit_boxes:
+        return {}
     stored = read_default_boxes(args)
-    if args.fit_boxes and stored is not None:
+    if stored is not None:
         return stored
-    if not args.fit_boxes and (args.model != 'ssd_mini' or not hasattr(train, 'image_files')):
-        return {}
-    if not args.fit_boxes and (args.resume is not None or args.box_scale != 1):
-        return {}
-    try:
-        fit = fit_ssd_mini_boxes(train, insize or 192, args.iou_thresh)
-    except (ImportError, ValueError):
-        if args.fit_boxes:
-            raise
-        return {}  # no advice. The training itself names what is wrong with the images
-    if args.fit_boxes:
-        notes.append(describe_fit(fit, args.iou_thresh))
-        return {'sizes': fit.sizes, 'aspect_ratios': fit.aspect_ratios}
-    if fit.recall_before < LOW_RECALL and fit.recall >= fit.recall_before + MIN_GAIN:
-        notes.append(
-            f'only {fit.recall_before:.1%} of the training objects have a default box of '
-            f'IoU >= {args.iou_thresh:g}. With --fit-boxes it is {fit.recall:.1%}'
-        )
-    return {}
+    fit = fit_ssd_mini_boxes(train, insize or 192, args.iou_thresh)
+    notes.append(describe_fit(fit, args.iou_thresh))
+    return {'sizes': fit.sizes, 'aspect_ratios': fit.aspect_ratios}
 
 
 def describe_fit(fit: DefaultBoxFit, iou_thresh: float) -> str:

@@ -10,13 +10,11 @@ import numpy as np
 
 from chainer_ssd._array import Array
 from chainer_ssd.cli._predictions import Detection
+from chainer_ssd.cli._saved_results import Found
 from chainer_ssd.images import printable_name
 from chainer_ssd.visualizations import draw_bbox
 
 MAX_NAME_LETTERS = 200  # of a name in detections.json
-
-#: Boxes, labels and scores of one image.
-Found = tuple[Array, Array, Array]
 
 
 class TimedDetector:

@@ -7,10 +7,11 @@ import argparse
 import chainer
 import numpy as np
 
-from chainer_ssd._options import check_fraction, check_positive_number, check_ratio
+from chainer_ssd._options import check_fraction, check_positive_number
 from chainer_ssd.cli._arguments import add_gpu_argument, add_limit_arguments, integer, number
 from chainer_ssd.cli._data_arguments import add_data_arguments, add_split_arguments
 from chainer_ssd.cli._load_data import TEST_SPLIT, TRAIN_SPLIT
+from chainer_ssd.cli._objective_arguments import add_objective_arguments, fill_in_objective
 from chainer_ssd.cli._recipe import get_recipe
 from chainer_ssd.cli._training_data import AUGMENTATIONS
 from chainer_ssd.links.detector import MODELS
@@ -24,6 +25,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``chainer-ssd train``."""
     _add_data_arguments(parser)
     _add_model_arguments(parser)
+    add_objective_arguments(parser)
     _add_training_arguments(parser)
 
 
@@ -39,6 +41,7 @@ def fill_in_defaults(args: argparse.Namespace) -> argparse.Namespace:
     args.batchsize = args.batchsize or recipe.batchsize
     args.schedule = args.schedule or recipe.schedule
     args.dtype = choose_dtype(args.dtype, args.gpu)
+    fill_in_objective(args)
     if args.iteration is None:
         args.epoch = args.epoch or recipe.epoch
     return args
@@ -132,7 +135,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group('model and objective').add_argument
+    add = parser.add_argument_group('model').add_argument
     add(
         '--model',
         choices=tuple(MODELS),
@@ -179,36 +182,6 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help='for ssd_mini: choose sizes and aspect ratios of the default boxes by the objects of '
         'the training images. Use it if less than 90 %% of the objects have a default box that '
         'fits. (default: off)',
-    )
-    add(
-        '--loss',
-        choices=('multibox_loss', 'ssd_loss'),
-        default='multibox_loss',
-        help="multibox_loss: ChainerCV's objective. ssd_loss: PaddlePaddle's, to compare with it. "
-        '(default: %(default)s)',
-    )
-    add(
-        '--k',
-        type=number(check_ratio),
-        default=3.0,
-        metavar='X',
-        help='hard negatives per positive. Change it to study hard negative mining. '
-        '(default: %(default)g)',
-    )
-    add(
-        '--iou-thresh',
-        type=number(check_fraction),
-        default=0.5,
-        metavar='X',
-        help='IoU with a ground truth from which on a default box is positive. Lower it if many '
-        'objects stay unmatched. (default: %(default)g)',
-    )
-    add(
-        '--match-type',
-        choices=('per_prediction', 'bipartite', 'argmax'),
-        default='per_prediction',
-        help='how default boxes are matched, see chainer_ssd.match. Change it to study the '
-        'matching. (default: %(default)s)',
     )
 
 

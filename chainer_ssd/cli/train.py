@@ -27,10 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
-import math
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import chainer
@@ -40,23 +37,17 @@ from chainer_ssd._extras import require
 from chainer_ssd.cli._arguments import (
     USER_ERRORS,
     exit_in_one_line,
-    limit_detections,
     use_device,
 )
-from chainer_ssd.cli._load_data import (
-    TEST_SPLIT,
-    TRAIN_SPLIT,
-    load_data,
-    print_classes,
-    record_splits,
-)
+from chainer_ssd.cli._data_summary import print_data
+from chainer_ssd.cli._load_data import load_data, record_splits
+from chainer_ssd.cli._model import create_model, snapshot_bytes
 from chainer_ssd.cli._ranks import (
     create_communicator,
     create_watchdog,
     ending_together,
     refusing_together,
 )
-from chainer_ssd.cli._recipe import create_chain, create_optimizer, create_schedule
 from chainer_ssd.cli._report_page import report_training
 from chainer_ssd.cli._reports import extend_with_reports
 from chainer_ssd.cli._result import save_result
@@ -75,31 +66,14 @@ from chainer_ssd.cli._selection import (
     restore_best,
     save_last_weights,
 )
-from chainer_ssd.cli._start import choose_default_boxes, describe_loaded
 from chainer_ssd.cli._train_arguments import add_train_arguments, fill_in_defaults
-from chainer_ssd.cli._training_data import (
-    augment_dataset,
-    count_default_workers,
-    create_iterator,
-    select_readable,
-)
+from chainer_ssd.cli._trainer import create_trainer
+from chainer_ssd.cli._training_data import augment_dataset, select_readable
 from chainer_ssd.datasets import SkipUnreadable
 from chainer_ssd.distributed import gather_values
 from chainer_ssd.extensions import DetectionEvaluator
-from chainer_ssd.inspection import inspect_datasets, inspect_voc
-from chainer_ssd.links import MultiNodeBatchNormalization, create_detector, load_pretrained
-from chainer_ssd.runtime import (
-    AgreedError,
-    BestWeights,
-    LossScaling,
-    StopTrigger,
-    Watchdog,
-    lock_folder,
-)
-from chainer_ssd.transforms import EncodeTransform, FixedEpoch, MatchTransform
-
-N_GENERATION, N_MOMENT = 3, 2  # of snapshots that are kept, of Adam
-SSD_MINI_INSIZE = {'shapes': 128, 'voc': 192}
+from chainer_ssd.runtime import AgreedError, Watchdog, lock_folder
+from chainer_ssd.transforms import FixedEpoch, MatchTransform
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,29 +153,7 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
             record_splits(args.out, data)
             for note in notes:
                 print(note)
-            print_classes(train, label_names)
-            if data.splits is not None:
-                report = inspect_datasets(
-                    data.splits.found,
-                    model,
-                    data.splits.choices,
-                    data.splits.all_names,
-                    data.splits.options['classes'],
-                    args.iou_thresh,
-                    reads_pixels=False,
-                )
-                print(f'{report.to_short_text()}. chainer-ssd check lists them')
-            elif args.dataset == 'voc':
-                report = inspect_voc(
-                    args.root,
-                    model,
-                    args.train_split or TRAIN_SPLIT,
-                    args.test_split or TEST_SPLIT,
-                    label_names,
-                    args.iou_thresh,
-                    reads_pixels=False,
-                )
-                print(f'{report.to_short_text()}. chainer-ssd check lists them')
+            print_data(args, data, model)
         with interruptible_training(trainer, comm):
             trainer.run(show_loop_exception_msg=False)
             figures = trainer.observation
@@ -235,83 +187,3 @@ def train_on_ranks(args: argparse.Namespace, comm: Any, watchdog: Watchdog | Non
                     args.use_07_metric,
                     args.on_bad_image == 'skip',
                 )
-
-
-def create_model(
-    args: argparse.Namespace,
-    comm: Any,
-    label_names: Sequence[str],
-    train: Any,
-    notes: list[str],
-) -> chainer.Chain:
-    """Return the untrained model, with normalization over all ranks if there are several.
-
-    What it starts from is added to ``notes``.
-    """
-    norm = None
-    if comm is not None:
-        norm = functools.partial(MultiNodeBatchNormalization, comm=comm)
-    insize = args.insize or (SSD_MINI_INSIZE[args.dataset] if args.model == 'ssd_mini' else None)
-    boxes = choose_default_boxes(args, train, insize, notes)
-    # For the initial weights. Everything else that is random has its own generator.
-    np.random.seed(args.seed)
-    model = create_detector(
-        args.model, len(label_names), insize, norm, box_scale=args.box_scale, **boxes
-    )
-    if args.pretrained is not None:
-        kept = load_pretrained(args.pretrained, model, label_names)
-        notes.append(describe_loaded(args.pretrained, model, kept))
-    if args.freeze > len(model.stages):
-        raise ValueError(
-            f'--freeze {args.freeze}: {args.model} has {len(model.stages)} stages. '
-            'Give one of them at most'
-        )
-    model.use_preset('evaluate')
-    limit_detections(model, args)
-    return model
-
-
-def snapshot_bytes(model: chainer.Chain) -> int:
-    """Return about how many bytes the snapshots of a training need on rank 0's disk."""
-    n_byte = sum(
-        param.size * param.dtype.itemsize for param in model.params() if param.is_initialized
-    )
-    return (N_GENERATION + 1) * (1 + N_MOMENT) * n_byte
-
-
-def create_trainer(
-    args: argparse.Namespace,
-    comm: Any,
-    model: chainer.Chain,
-    device: chainer.backend.Device,
-    augmented: chainer.dataset.DatasetMixin,
-    matched: chainer.dataset.DatasetMixin,
-    n_image: int,
-    best: BestWeights | None = None,
-) -> chainer.training.Trainer:
-    """Return the trainer, with its learning rate schedule and no other extension.
-
-    ``n_image`` is the number of training images of all ranks. The training ends early if ``best``
-    is stale.
-    """
-    examples = augmented  # ssd_loss matches and encodes inside
-    if args.loss == 'multibox_loss':
-        examples = chainer.datasets.TransformDataset(
-            matched, EncodeTransform(model.coder.default_bbox, model.coder.variance)
-        )
-    workers = count_default_workers(comm) if args.workers is None else args.workers
-    iterator = create_iterator(examples, args.batchsize, workers)
-
-    chain, converter = create_chain(model, args, comm)
-    chain.to_device(device)
-    optimizer = create_optimizer(args.model, chain, comm, args.lr)
-    model.freeze(args.freeze)
-    # The same length for any number of ranks with the same batch of all ranks.
-    global_batch = args.batchsize * (1 if comm is None else comm.size)
-    iteration = args.iteration or math.ceil(args.epoch * n_image / global_batch)
-    updater = chainer.training.StandardUpdater(iterator, optimizer, converter, device=device)
-    trainer = chainer.training.Trainer(updater, StopTrigger(iteration, best), args.out)
-    trainer.extend(create_schedule(args, iteration))
-    if args.dtype == 'mixed16':
-        trainer.extend(LossScaling(optimizer))
-    return trainer

@@ -11,6 +11,7 @@ from chainer_ssd.datasets.class_names import (
     voc_bbox_label_names,
 )
 from chainer_ssd.datasets.coco_bbox_dataset import COCOBboxDataset
+from chainer_ssd.datasets.coco_results import COCOIds, read_coco_ids, to_coco_results
 from chainer_ssd.datasets.data_splits import DataSplits
 from chainer_ssd.datasets.find_dataset import FORMATS, find_dataset
 from chainer_ssd.datasets.found_dataset import FilePair, FoundDataset
@@ -31,12 +32,18 @@ from chainer_ssd.datasets.voc_list import (
 )
 from chainer_ssd.datasets.xml_bbox_dataset import XMLBboxDataset
 from chainer_ssd.datasets.yolo_bbox_dataset import YOLOBboxDataset, read_yolo_image_size
-from chainer_ssd.datasets.yolo_labels import YOLOLabels, YOLOObject, read_yolo_labels
+from chainer_ssd.datasets.yolo_labels import (
+    YOLOLabels,
+    YOLOObject,
+    read_yolo_labels,
+    write_yolo_labels,
+)
 
 __all__ = [
     'AnnotationProblem',
     'BboxSubset',
     'COCOBboxDataset',
+    'COCOIds',
     'ChosenSplit',
     'DataSplits',
     'FORMATS',
@@ -64,6 +71,7 @@ __all__ = [
     'open_datasets',
     'open_split',
     'open_stored_splits',
+    'read_coco_ids',
     'read_label_names',
     'read_stored_splits',
     'read_voc_annotation',
@@ -72,6 +80,8 @@ __all__ = [
     'read_yolo_labels',
     'save_splits',
     'split_by_content',
+    'to_coco_results',
     'voc_annotation_file',
     'voc_bbox_label_names',
+    'write_yolo_labels',
 ]

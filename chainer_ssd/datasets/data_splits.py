@@ -46,6 +46,20 @@ class DataSplits(NamedTuple):
     choices: tuple[Mapping[str, ChosenSplit], ...]
     options: Mapping[str, Any]
 
+    def without_val(self) -> DataSplits:
+        """Return the same images without those that choose the model.
+
+        Returns
+        -------
+        DataSplits
+            Its ``val`` is None, and no choice names the part ``'val'``.
+        """
+        choices = tuple(
+            {part: chosen for part, chosen in choice.items() if part != 'val'}
+            for choice in self.choices
+        )
+        return self._replace(val=None, choices=choices)
+
     def describe(self) -> str:
         """Return what was found, in several lines.
 

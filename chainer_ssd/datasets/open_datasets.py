@@ -43,7 +43,9 @@ def open_datasets(
 
     The test images are those of a split test. Without one, they are those of a split val. Without
     either, some images are held out by :func:`split_by_content`. The training images are those of
-    trainval or train. The images of val choose the model if they are in neither of the others.
+    trainval or train. The images of a split val choose the model if that split and trainval have no
+    other use. The images themselves are not compared: if the split val repeats some of another
+    split, call ``without_val`` of the result, as ``chainer-ssd train`` does.
 
     Parameters
     ----------

@@ -1,11 +1,15 @@
-"""Reading of YOLO's label files: one object a line, in fractions of its image."""
+"""YOLO's label files, read and written: one object a line, in fractions of its image."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from chainer_ssd._files import read_bytes
+import numpy as np
+
+from chainer_ssd._files import read_bytes, replace_file
+from chainer_ssd._options import check_positive_number
+from chainer_ssd._validation import check_column, check_finite_bbox, check_label, raise_for_row
 from chainer_ssd.datasets._messages import quote, shorten
 from chainer_ssd.datasets._voc_box import parse_number
 from chainer_ssd.datasets.annotation_problem import AnnotationProblem
@@ -94,6 +98,62 @@ def read_yolo_labels(
         if why is not None:
             problems.append(AnnotationProblem(file, image, row, 'unreadable_box', why))
     return YOLOLabels(tuple(objects), tuple(problems))
+
+
+def write_yolo_labels(
+    file: str | os.PathLike[str],
+    bbox: Any,
+    label: Any,
+    image_size: tuple[float, float],
+    score: Any = None,
+) -> None:
+    """Write a label file of YOLO, whole or not at all.
+
+    :func:`read_yolo_labels` reads the boxes back, to 1e-8 of the image's sides.
+
+    Parameters
+    ----------
+    file : str or path
+        The text file. Without objects it is empty, which marks an image without objects.
+    bbox : float array of shape (R, 4)
+        (y_min, x_min, y_max, x_max) in pixels.
+    label : int array of shape (R,)
+        Classes, counted from 0.
+    image_size : tuple of float
+        (H, W) of the image in pixels.
+    score : float array of shape (R,), optional
+        Written as a sixth number in each line, as YOLO writes predictions. Label files for a
+        training have none. Default: not written.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a number is not finite, a label is negative, or a size is not above 0.
+    TypeError
+        If a dtype is not that of numbers.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> write_yolo_labels('a.txt', [[10, 20, 30, 60]], [2], (100, 200))    # doctest: +SKIP
+    >>> open('a.txt').read()                                               # doctest: +SKIP
+    '2 0.20000000 0.20000000 0.20000000 0.20000000\\n'
+    """
+    bbox = check_finite_bbox(bbox, dtype=np.float64)
+    label = check_label(label, len(bbox))
+    height, width = (check_positive_number('image_size', side) for side in image_size)
+    # x_center = (x_min + x_max) / 2W,   width = (x_max − x_min) / W, and so for y
+    (y_min, x_min, y_max, x_max) = (bbox / (height, width, height, width)).T
+    columns = [(x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min]
+    formats = ['%d', *['%.8f'] * 4]
+    if score is not None:
+        columns.append(check_column(score, len(bbox), 'score').astype(np.float64))
+        raise_for_row('score', columns[-1], np.isfinite(columns[-1]), 'finite numbers')
+        formats.append('%.6f')
+    lines = [' '.join(formats) % row + '\n' for row in zip(label.tolist(), *columns)]
+    with replace_file(file) as stream:
+        stream.write(''.join(lines).encode('ascii'))
 
 
 def _read_box(

@@ -146,7 +146,7 @@ def _concat(graph: GraphBuilder, call: Call) -> str:
 
 
 def _split(graph: GraphBuilder, call: Call) -> list[str]:
-    # Slice, because OpenCV's importer reads no Split with sizes that are an input.
+    # Slice, because OpenCV up to 4.7 ignores the sizes of Split and cuts into equal parts.
     function, size = call.function, call.arrays[0].shape[call.function.axis]
     if function.sections is not None:
         step = size // function.sections
@@ -184,7 +184,8 @@ def _repeat_pixels(graph: GraphBuilder, call: Call) -> str:
     size = height * function.kh, width * function.kw
     if ksize != stride or function.ph or function.pw or (function.outh, function.outw) != size:
         call.refuse('an unpooling whose windows overlap, are padded or are cut')
-    # OpenCV reads these two modes only. onnx's defaults name another one.
+    # Pixel x of the output is pixel floor(x / k) of the input: asymmetric and floor together.
+    # onnx's default half_pixel with floor is another function. OpenCV 4 ignores both, 5.0 does not.
     return graph.op(
         'Resize',
         call.names[0],

@@ -10,12 +10,12 @@ import numpy as np
 from chainer.training import Extension
 
 from chainer_ssd._array import Array
-from chainer_ssd._options import check_fraction, check_integer, check_ratio
+from chainer_ssd._options import check_fraction, check_integer
 from chainer_ssd._validation import check_default_bbox
 from chainer_ssd.distributed import Communicator, gather_values, raise_together
 from chainer_ssd.evaluation import check_dataset
 from chainer_ssd.extensions._matched_example import read_matched_example, warn_of_other_boxes
-from chainer_ssd.functions import hard_negative_limit
+from chainer_ssd.functions import HardNegative
 from chainer_ssd.ops import bbox_iou, center_to_corner
 
 _N_OCTAVE = 16  # sides up to 65,536 pixels
@@ -30,7 +30,8 @@ class MatchReport(Extension):
     - ``match/n_truth``: ground truths per image.
     - ``match/n_positive``: default boxes assigned to them, per image. If there are few, the loss
       has few positives.
-    - ``match/hard_negative``: fraction of the negatives that hard negative mining selects.
+    - ``match/hard_negative``: fraction of the negatives that hard negative mining selects. Only
+      with a ``k``.
     - ``match/unmatched``: fraction of the ground truths without a default box. Training ignores
       them.
     - ``match/recall``: fraction of the ground truths with a default box of IoU >= ``iou_thresh``.
@@ -56,14 +57,16 @@ class MatchReport(Extension):
         (cy, cx, h, w) in pixels of the network's input.
     iou_thresh : float
         Minimum IoU of a default box that fits, in [0, 1].
-    k : float
-        Hard negatives per positive, as in the loss.
+    k : float or None
+        Hard negatives per positive, as in the loss. None, if another rule selects them.
     n_sample : int
         Examples per call, over all ranks, 1 or more. Every example is read in the main process,
         which takes some milliseconds.
     comm : chainermn.CommunicatorBase, optional
         Every rank extends its trainer with this extension. Each rank reads its part of the
         sample, and all report the figures of the whole.
+    min_negatives : int
+        Smallest number of hard negatives of an image, as in the loss. Default: 0.
 
     Raises
     ------
@@ -98,9 +101,10 @@ class MatchReport(Extension):
         dataset: Sequence[tuple],
         default_bbox: Array,
         iou_thresh: float = 0.5,
-        k: float = 3,
+        k: float | None = 3,
         n_sample: int = 100,
         comm: Communicator | None = None,
+        min_negatives: int = 0,
     ) -> None:
         check_integer('n_sample', n_sample, 1)
         check_dataset(dataset)
@@ -108,7 +112,8 @@ class MatchReport(Extension):
             raise ValueError('dataset is empty: expected one example or more')
         default_bbox = check_default_bbox(chainer.backends.cuda.to_cpu(default_bbox))
         self.dataset, self.comm = dataset, comm
-        self.iou_thresh, self.k = check_fraction('iou_thresh', iou_thresh), check_ratio('k', k)
+        self.iou_thresh = check_fraction('iou_thresh', iou_thresh)
+        self._mining = None if k is None else HardNegative(k, minimum=min_negatives)
         self.n_sample = math.ceil(n_sample / (1 if comm is None else comm.size))
         self._corners = center_to_corner(default_bbox)
         self._position = 0
@@ -143,10 +148,9 @@ class MatchReport(Extension):
         by_size, n_negative, n_hard_negative = _sum_columns(ranks)
         n_image = self.n_sample * len(ranks)
 
-        figures = {
-            'match/hard_negative': n_hard_negative / max(n_negative, 1),
-            **_figures('', by_size.sum(axis=0), n_image),
-        }
+        figures = _figures('', by_size.sum(axis=0), n_image)
+        if self._mining is not None:
+            figures['match/hard_negative'] = n_hard_negative / max(n_negative, 1)
         for octave in np.flatnonzero(by_size[:, 0]).tolist():
             name = f'/{2**octave}-{2 ** (octave + 1)}px'
             figures.update(_figures(name, by_size[octave], n_image))
@@ -196,7 +200,10 @@ class MatchReport(Extension):
         by_size = np.zeros((_N_OCTAVE, 4), int)
         np.add.at(by_size, octave, by_ground_truth)
         n_negative = int((index == -1).sum())
-        return by_size, n_negative, int(hard_negative_limit(len(positives), n_negative, self.k))
+        if self._mining is None:
+            return by_size, n_negative, 0
+        limit = self._mining.count(np.array([len(positives)]), np.array([n_negative]))
+        return by_size, n_negative, int(limit[0])
 
 
 def _sum_columns(rows: Sequence[tuple]) -> tuple:

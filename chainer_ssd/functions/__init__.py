@@ -2,6 +2,7 @@
 
 from chainer_ssd.functions.batch_normalization_over_ranks import batch_normalization_over_ranks
 from chainer_ssd.functions.convolution_2d import convolution_2d
+from chainer_ssd.functions.max_pooling_2d import max_pooling_2d
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.functions.multibox_objective import MultiboxObjective, SelectedLosses
 from chainer_ssd.functions.parts.batch import Batch
@@ -56,6 +57,7 @@ __all__ = [
     'batch_normalization_over_ranks',
     'convolution_2d',
     'hard_negative_limit',
+    'max_pooling_2d',
     'multibox_loss',
     'n_hard_negative',
     'ssd_loss',

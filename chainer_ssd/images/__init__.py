@@ -20,7 +20,7 @@ from chainer_ssd.images.printable_name import printable_name
 from chainer_ssd.images.read_image import read_image
 from chainer_ssd.images.resize_image import resize_image, resize_pixels
 from chainer_ssd.images.text import has_glyphs
-from chainer_ssd.images.video import VideoReader, VideoWriter
+from chainer_ssd.images.video import VideoReader, VideoWriter, is_address, video_source_name
 from chainer_ssd.images.write_image import encode_jpeg, image_format_of, write_image
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     'has_glyphs',
     'hash_pixels',
     'image_format_of',
+    'is_address',
     'merge_planes',
     'multiply_contrast',
     'printable_name',
@@ -46,5 +47,6 @@ __all__ = [
     'split_planes',
     'to_image',
     'to_pixels',
+    'video_source_name',
     'write_image',
 ]

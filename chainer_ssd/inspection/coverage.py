@@ -1,4 +1,4 @@
-"""How well default boxes fit the objects, and which scale of them fits better."""
+"""How well default boxes fit the objects, and what fits better."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainer_ssd._validation import is_valid_bbox
 from chainer_ssd.inspection.records import ImageRecord
+from chainer_ssd.links import SSDMini, fit_ssd_mini_boxes
 from chainer_ssd.ops import bbox_iou, center_to_corner
 
 _SCALES = (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)
 _MAX_OBJECTS = 4000  # a sample of so many objects decides as well as all
 _MIN_GAIN = 0.02
+_LOW_RECALL = 0.9  # below it, boxes are fitted to see what that brings
 
 
 class Coverage(NamedTuple):
@@ -30,6 +33,9 @@ class Coverage(NamedTuple):
         The fraction with that factor.
     unmatched : tuple
         ``(image file, box)`` of objects that no default box can match, the smallest first.
+    fit_fraction : float
+        The fraction with the default boxes of ``--fit-boxes``. NaN if it was not computed, which
+        needs an SSDMini and a ``fraction`` below 0.9.
     """
 
     n_object: int
@@ -37,11 +43,17 @@ class Coverage(NamedTuple):
     best_scale: float
     best_fraction: float
     unmatched: tuple[tuple[str, tuple[float, ...]], ...]
+    fit_fraction: float = float('nan')
 
     @property
     def helps(self) -> bool:
         """Whether another scale matches clearly more objects."""
         return self.best_fraction >= self.fraction + _MIN_GAIN
+
+    @property
+    def fitting_helps(self) -> bool:
+        """Whether ``--fit-boxes`` matches clearly more objects, and no fewer than a scale does."""
+        return self.fit_fraction >= max(self.fraction + _MIN_GAIN, self.best_fraction)
 
 
 def measure_coverage(
@@ -69,7 +81,7 @@ def measure_coverage(
         The figures.
     """
     found = [
-        (record.image_file, each.bbox, sizes[record.image_file])
+        (record.image_file, each.bbox, sizes[record.image_file], each.name)
         for record in records
         if record.image_file in sizes
         for each in record.objects
@@ -79,8 +91,9 @@ def measure_coverage(
         found = [found[i] for i in np.linspace(0, len(found) - 1, _MAX_OBJECTS).astype(int)]
     if not found:
         return Coverage(0, float('nan'), model.box_scale, float('nan'), ())
-    factors = model.insize / np.array([size * 2 for _, _, size in found], np.float64)
-    bbox = np.array([box for _, box, _ in found], np.float64) * factors
+    files, boxes, image_sizes, names = zip(*found)
+    factors = model.insize / np.array([size * 2 for size in image_sizes], np.float64)
+    bbox = np.array(boxes, np.float64) * factors
     default_bbox = np.asarray(model.coder.default_bbox, np.float64)
     matches = _can_match(bbox, default_bbox, iou_thresh)
     best, best_fraction = model.box_scale, float(matches.mean())
@@ -92,8 +105,31 @@ def measure_coverage(
             if fraction > best_fraction:
                 best, best_fraction = scale, fraction
     lost = sorted(np.flatnonzero(~matches), key=lambda i: float(np.prod(bbox[i, 2:] - bbox[i, :2])))
-    unmatched = tuple((found[i][0], tuple(found[i][1])) for i in lost)
-    return Coverage(len(found), float(matches.mean()), best, best_fraction, unmatched)
+    unmatched = tuple((files[i], tuple(boxes[i])) for i in lost)
+    fraction, fit_fraction = float(matches.mean()), float('nan')
+    has_area = is_valid_bbox(bbox)
+    if fraction < _LOW_RECALL and isinstance(model, SSDMini) and has_area.any():
+        objects = _Objects(bbox[has_area], np.array(names)[has_area], model.insize)
+        fit_fraction = fit_ssd_mini_boxes(objects, model.insize, iou_thresh).recall
+    return Coverage(len(found), fraction, best, best_fraction, unmatched, fit_fraction)
+
+
+class _Objects:
+    """All objects as a data set of one image, whose size is that of the model's input."""
+
+    def __init__(self, bbox: np.ndarray, names: np.ndarray, insize: int) -> None:
+        self._bbox, self._insize = bbox, insize
+        self._label = np.unique(names, return_inverse=True)[1].reshape(-1)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
+        return (np.empty((3, self._insize, self._insize), np.uint8), *self.get_annotation(i))
+
+    def get_annotation(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return bbox and label."""
+        return self._bbox, self._label
 
 
 def _can_match(bbox: np.ndarray, default_bbox: np.ndarray, iou_thresh: float) -> np.ndarray:

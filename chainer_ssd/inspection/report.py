@@ -111,6 +111,9 @@ class Report(NamedTuple):
                 'best_fraction': (
                     None if math.isnan(coverage.best_fraction) else coverage.best_fraction
                 ),
+                'fit_boxes_fraction': (
+                    None if math.isnan(coverage.fit_fraction) else coverage.fit_fraction
+                ),
                 'unmatched': [
                     {'image': image, 'bbox': list(box)} for image, box in coverage.unmatched
                 ],
@@ -150,6 +153,8 @@ def describe_coverage(coverage: Coverage) -> str:
     if not coverage.n_object:
         return 'no object to compare with the default boxes'
     text = f'default boxes can match {coverage.fraction:.1%} of {coverage.n_object} objects'
-    if coverage.helps:
+    if coverage.fitting_helps:
+        text += f', and {coverage.fit_fraction:.1%} with --fit-boxes'
+    elif coverage.helps:
         text += f', and {coverage.best_fraction:.1%} with --box-scale {coverage.best_scale:g}'
     return text

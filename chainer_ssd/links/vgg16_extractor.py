@@ -10,6 +10,7 @@ import chainer
 import chainer.functions as F
 import numpy as np
 
+from chainer_ssd.functions import max_pooling_2d
 from chainer_ssd.links.convolution_2d import Convolution2D
 
 RunStage = Callable[[int, Callable[[Any], Any], Any], Any]
@@ -87,7 +88,7 @@ class VGG16Extractor(chainer.Chain):
             x = layers(x) if run_stage is None else run_stage(i - 1, layers, x)
             if i == 4:
                 features.append(self.norm4(x))
-            x = F.max_pooling_2d(x, 2) if i < 5 else F.max_pooling_2d(x, 3, 1, 1)
+            x = max_pooling_2d(x, 2) if i < 5 else max_pooling_2d(x, 3, 1, 1)
         features.append(F.relu(self.conv7(F.relu(self.conv6(x)))))
         for i in range(8, 6 + len(self.channels)):
             features.append(F.relu(self[f'conv{i}_2'](F.relu(self[f'conv{i}_1'](features[-1])))))

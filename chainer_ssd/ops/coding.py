@@ -22,6 +22,7 @@ from chainer_ssd._validation import (
     raise_for_row,
 )
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
+from chainer_ssd.ops.code_types import check_code, clip_corners, corner_units, decode_corners
 from chainer_ssd.ops.padded_truths import encode_padded, pad_rows
 
 #: Logarithm: a decoded side is at most 1e6 times that of its default box. So exp cannot overflow.
@@ -34,6 +35,8 @@ def encode(
     label: Array | Sequence[int],
     index: Array,
     variance: Array | Sequence[float] = (0.1, 0.2),
+    code_type: str = 'center_size',
+    variance_in_target: bool = False,
 ) -> tuple[Array, Array]:
     """Return the targets of the default boxes of one image.
 
@@ -49,11 +52,19 @@ def encode(
         Result of :func:`match`: the row of the ground truth, -1 background, -2 ignored.
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         Scales of (dy, dx) and (dh, dw), or of dy, dx, dh and dw, or of each default box.
+    code_type : {'center_size', 'corner', 'corner_size'}
+        What an offset is. ``'center_size'``: difference of the centers in sides of the default
+        box, and logarithm of the ratio of the sides. ``'corner'``: difference of the corners.
+        ``'corner_size'``: that difference in sides of the default box. Default: as in the paper.
+    variance_in_target : bool
+        Whether the offsets are not divided by ``variance``, as with Caffe's
+        ``encode_variance_in_target``. Default: False.
 
     Returns
     -------
     mb_loc : float array of shape (K, 4)
-        (dy, dx, dh, dw), at least float32. Exactly 0 where no ground truth is assigned.
+        (dy, dx, dh, dw), at least float32. Exactly 0 where no ground truth is assigned. Of the
+        corners: offsets of (y_min, x_min, y_max, x_max).
     mb_label : int32 array of shape (K,)
         0 background, -1 ignored, else the label of the ground truth + 1.
 
@@ -62,13 +73,14 @@ def encode(
     ValueError
         If a ground truth is not finite or has no area, or a default box without area has one
         assigned. If a label is negative, above 2**31 - 2 or not an integer. If an index points
-        at no ground truth, or shapes disagree.
+        at no ground truth, or shapes disagree. If there is no such code type.
     TypeError
-        If a dtype of boxes is not integer or float.
+        If a dtype of boxes is not integer or float, or ``variance_in_target`` is no flag.
 
     Notes
     -----
-    Liu et al. (2016), equation 2, with the variances of its Caffe code.
+    Liu et al. (2016), equation 2, with the variances of its Caffe code. The code types are those
+    of Caffe's ``bbox_util.cpp``. The models of this package use ``'center_size'``.
 
     Examples
     --------
@@ -78,7 +90,8 @@ def encode(
     >>> mb_label.tolist()
     [3, 0]
     """
-    return Encoder(default_bbox, variance)(check_bbox(bbox), label, index)
+    encoder = Encoder(default_bbox, variance, code_type, variance_in_target)
+    return encoder(check_bbox(bbox), label, index)
 
 
 class Encoder:
@@ -90,19 +103,29 @@ class Encoder:
         (cy, cx, h, w).
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         As :func:`encode` takes it.
+    code_type, variance_in_target
+        As :func:`encode` takes them.
 
     Raises
     ------
     ValueError
         If a default box is not finite or has a negative size, or a variance is not a positive
-        number.
+        number. If there is no such code type.
     TypeError
         If the dtype of the default boxes is not integer or float.
     """
 
-    def __init__(self, default_bbox: Array, variance: Array | Sequence[float] = (0.1, 0.2)) -> None:
+    def __init__(
+        self,
+        default_bbox: Array,
+        variance: Array | Sequence[float] = (0.1, 0.2),
+        code_type: str = 'center_size',
+        variance_in_target: bool = False,
+    ) -> None:
+        check_code(code_type, variance_in_target)
         self.default_bbox = check_default_bbox(default_bbox)
         self.variance = check_variance(variance, self.default_bbox)
+        self.code_type, self.variance_in_target = code_type, variance_in_target
 
     def __call__(
         self, bbox: Array, label: Array | Sequence[int], index: Array
@@ -137,16 +160,22 @@ class Encoder:
         default = self.default_bbox[positive]
         if checks_values(xp):
             self._check_assigned(xp, truth, default, bbox, index)
-        # (dy, dx) = (c_truth − c_default) / (s_default · σ_c)
-        # (dh, dw) = log(s_truth / s_default) / σ_s
-        loc = xp.concatenate(
-            (
-                (truth[:, :2] - default[:, :2]) / default[:, 2:],
-                xp.log(truth[:, 2:] / default[:, 2:]),
-            ),
-            axis=1,
-        )
-        loc /= self.variance[positive] if self.variance.ndim == 2 else self.variance
+        if self.code_type == 'center_size':
+            # (dy, dx) = (c_truth − c_default) / (s_default · σ_c)
+            # (dh, dw) = log(s_truth / s_default) / σ_s
+            loc = xp.concatenate(
+                (
+                    (truth[:, :2] - default[:, :2]) / default[:, 2:],
+                    xp.log(truth[:, 2:] / default[:, 2:]),
+                ),
+                axis=1,
+            )
+        else:
+            # d = (b_truth − b_default) / (u · σ),  u = 1 or the sides of the default box
+            loc = bbox[truth_of_positive] - center_to_corner(default)
+            loc /= corner_units(self.code_type, default)
+        if not self.variance_in_target:
+            loc /= self.variance[positive] if self.variance.ndim == 2 else self.variance
 
         mb_loc = xp.zeros(self.default_bbox.shape, loc.dtype)
         mb_loc[positive] = loc
@@ -197,10 +226,11 @@ class Encoder:
         dtype = xp.result_type(self.default_bbox, *{as_bbox(bbox).dtype for bbox in bboxes})
         mb_locs = xp.zeros((*index.shape, 4), dtype)
         mb_labels = xp.zeros(index.shape, 'i')
+        has_padded_form = self.code_type == 'center_size' and not self.variance_in_target
         checked = []
         for i, (bbox, label) in enumerate(zip(bboxes, labels)):
             try:
-                if xp is np or checks_values(xp):
+                if xp is np or checks_values(xp) or not has_padded_form:
                     mb_locs[i], mb_labels[i] = self(bbox, label, index[i])
                 else:
                     bbox = as_bbox(bbox)
@@ -230,7 +260,12 @@ class Encoder:
 
 
 def decode(
-    default_bbox: Array, mb_loc: Array, variance: Array | Sequence[float] = (0.1, 0.2)
+    default_bbox: Array,
+    mb_loc: Array,
+    variance: Array | Sequence[float] = (0.1, 0.2),
+    code_type: str = 'center_size',
+    variance_in_target: bool = False,
+    clip: Sequence[float] | None = None,
 ) -> Array:
     """Return the boxes of offsets from default boxes, the inverse of :func:`encode`.
 
@@ -242,19 +277,25 @@ def decode(
         (dy, dx, dh, dw).
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         As :func:`encode` takes it.
+    code_type, variance_in_target
+        As :func:`encode` takes them.
+    clip : sequence of 2 floats or None
+        Height and width of an image at whose borders the boxes end, in the unit of
+        ``default_bbox``. Caffe clips to (1, 1). Default: no limit.
 
     Returns
     -------
     float array of shape (..., K, 4)
         ``bbox``: (y_min, x_min, y_max, x_max) in the unit of ``default_bbox``, at least float32.
-        A side is at most 1e6 times that of its default box.
+        A side is at most 1e6 times that of its default box. With a code type of corners, a side may
+        be negative.
 
     Raises
     ------
     ValueError
         If shapes disagree, an offset is not finite, a default box is not finite or has a negative
         size, or a variance is not a positive number. Offsets on a GPU are checked under
-        ``chainer.config.debug`` only.
+        ``chainer.config.debug`` only. If there is no such code type, or ``clip`` is not valid.
     TypeError
         If a dtype is not integer or float, or an array is masked.
     """
@@ -269,11 +310,17 @@ def decode(
     if checks_values(xp) and not xp.isfinite(mb_loc).all():
         rows = mb_loc.reshape(-1, 4)
         raise_for_row('mb_loc', rows, xp.isfinite(rows).all(axis=1), 'finite offsets')
-    # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
-    loc = mb_loc * check_variance(variance, default_bbox)
-    center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
-    size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], MAX_LOG_RATIO))
-    return center_to_corner(xp.concatenate((center, size), axis=-1))
+    check_code(code_type, variance_in_target)
+    variance = check_variance(variance, default_bbox)
+    loc = mb_loc * (xp.ones_like(variance) if variance_in_target else variance)
+    if code_type == 'center_size':
+        # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
+        center = default_bbox[:, :2] + default_bbox[:, 2:] * loc[..., :2]
+        size = default_bbox[:, 2:] * xp.exp(xp.minimum(loc[..., 2:], MAX_LOG_RATIO))
+        bbox = center_to_corner(xp.concatenate((center, size), axis=-1))
+    else:
+        bbox = decode_corners(code_type, default_bbox, loc)
+    return bbox if clip is None else clip_corners(bbox, clip)
 
 
 def check_variance(variance: Array | Sequence[float], default_bbox: Array) -> Array:

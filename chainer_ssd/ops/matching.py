@@ -13,6 +13,7 @@ from chainer_ssd._array import Array, checks_values, get_array_module
 from chainer_ssd._options import check_choice, check_fraction
 from chainer_ssd._validation import as_array, check_bbox, check_default_bbox
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center, iou_of_columns
+from chainer_ssd.ops.code_types import check_size
 from chainer_ssd.ops.padded_truths import match_padded, pad_truths
 
 #: A match of Caffe, Paddle and ChainerCV needs an IoU above this, whatever the threshold.
@@ -31,6 +32,7 @@ def match(
     match_type: str = 'per_prediction',
     neg_overlap: float | None = None,
     ignore: Array | None = None,
+    ignore_outside: Sequence[float] | None = None,
 ) -> Array:
     """Return the ground truth that is assigned to each default box of one image.
 
@@ -57,6 +59,10 @@ def match(
     ignore : bool array of shape (R,) or None
         Ground truths that are never assigned (VOC's ``difficult``, COCO's ``iscrowd``). Unmatched
         default boxes that overlap one by at least ``iou_thresh`` are ignored.
+    ignore_outside : sequence of 2 floats or None
+        Height and width of the image, in the unit of the boxes. Default boxes that leave it are
+        ignored and never assigned. Caffe's ``ignore_cross_boundary_bbox`` does so with (1, 1).
+        Default: all default boxes take part.
 
     Returns
     -------
@@ -94,7 +100,7 @@ def match(
     >>> match(default_bbox, [(0, 0, 10, 10)], neg_overlap=0.3).tolist()
     [0, -2, -1]
     """
-    return Matcher(default_bbox, iou_thresh, match_type, neg_overlap)(bbox, ignore)
+    return Matcher(default_bbox, iou_thresh, match_type, neg_overlap, ignore_outside)(bbox, ignore)
 
 
 class Matcher:
@@ -102,7 +108,7 @@ class Matcher:
 
     Parameters
     ----------
-    default_bbox, iou_thresh, match_type, neg_overlap
+    default_bbox, iou_thresh, match_type, neg_overlap, ignore_outside
         As :func:`match` takes them.
 
     Raises
@@ -117,6 +123,7 @@ class Matcher:
         iou_thresh: float = 0.5,
         match_type: str = 'per_prediction',
         neg_overlap: float | None = None,
+        ignore_outside: Sequence[float] | None = None,
     ) -> None:
         check_choice('match_type', match_type, _MATCH_TYPES)
         check_fraction('iou_thresh', iou_thresh)
@@ -125,6 +132,12 @@ class Matcher:
         self.iou_thresh, self.match_type, self.neg_overlap = iou_thresh, match_type, neg_overlap
         xp = get_array_module(default_bbox)
         corners = center_to_corner(check_default_bbox(default_bbox))
+        self._inside: Array | None = None
+        self._n_box = len(corners)
+        if ignore_outside is not None:
+            size = xp.asarray(check_size('ignore_outside', ignore_outside), corners.dtype)
+            inside = (corners[:, :2] >= 0).all(axis=1) & (corners[:, 2:] <= size).all(axis=1)
+            self._inside, corners = xp.flatnonzero(inside), corners[inside]
         self._set_columns(xp, corners)
 
     @classmethod
@@ -219,6 +232,9 @@ class Matcher:
             index[index >= 0] = assignable[index[index >= 0]]
             is_covered = self._iou(xp, bbox[ignored]).max(axis=0) >= self.iou_thresh
             index[(index == -1) & is_covered] = -2
+        if self._inside is not None:
+            inside, index = index, xp.full(self._n_box, -2, 'i')
+            index[self._inside] = inside
         return index, fits
 
     def assign_batch(
@@ -258,7 +274,7 @@ class Matcher:
                 'expected the same number'
             )
         xp = get_array_module(self._default_columns, *bboxes)
-        index = xp.full((len(bboxes), self._default_columns.shape[1]), -1, 'i')
+        index = xp.full((len(bboxes), self._n_box), -1 if self._inside is None else -2, 'i')
         fits_of_images = []  # with ground truths to assign
         checked = []
         for i, (bbox, ignore) in enumerate(zip(bboxes, ignores)):
@@ -271,8 +287,12 @@ class Matcher:
                     checked.append(self._check_truths(bbox, ignore, stacklevel=4))
             except ValueError as error:
                 raise ValueError(f'image {i}: {error}') from error
-        if xp is not np and index.size and any(len(bbox) for bbox, _ in checked):
-            index, fits_of_images = self._assign_padded(xp, *zip(*checked))
+        if checked and self._default_columns.size:
+            columns = slice(None) if self._inside is None else self._inside
+            if any(len(bbox) for bbox, _ in checked):
+                index[:, columns], fits_of_images = self._assign_padded(xp, *zip(*checked))
+            else:
+                index[:, columns] = -1
         return index, any(fits_of_images) or not fits_of_images
 
     def _check_truths(self, bbox: Any, ignore: Any, stacklevel: int) -> tuple[Array, Array | None]:

@@ -22,15 +22,23 @@ class EncodeTransform:
         (cy, cx, h, w) in pixels of the image, the same as for :class:`MatchTransform`.
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         Scales of the offsets, see :func:`chainer_ssd.encode`.
+    code_type, variance_in_target
+        What an offset is, see :func:`chainer_ssd.encode`.
 
     Raises
     ------
     ValueError
-        If a default box or a variance is not valid.
+        If a default box, a variance or an option is not valid.
     """
 
-    def __init__(self, default_bbox: Array, variance: Array | Sequence[float] = (0.1, 0.2)) -> None:
-        self.encoder = Encoder(default_bbox, variance)
+    def __init__(
+        self,
+        default_bbox: Array,
+        variance: Array | Sequence[float] = (0.1, 0.2),
+        code_type: str = 'center_size',
+        variance_in_target: bool = False,
+    ) -> None:
+        self.encoder = Encoder(default_bbox, variance, code_type, variance_in_target)
 
     def __call__(self, example: tuple[Any, ...]) -> tuple[Any, Array, Array]:
         """Encode one example.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from chainer_ssd._array import Array
@@ -25,6 +26,8 @@ class MatchTransform:
         Matching strategy, see :func:`chainer_ssd.match`.
     neg_overlap : float or None
         An unmatched default box whose best IoU is at least this is ignored. None: no such band.
+    ignore_outside : sequence of 2 floats or None
+        Height and width of the image. Default boxes that leave it are ignored. None: they are not.
 
     Raises
     ------
@@ -38,8 +41,9 @@ class MatchTransform:
         iou_thresh: float = 0.5,
         match_type: str = 'per_prediction',
         neg_overlap: float | None = None,
+        ignore_outside: Sequence[float] | None = None,
     ) -> None:
-        self.match = Matcher(default_bbox, iou_thresh, match_type, neg_overlap)
+        self.match = Matcher(default_bbox, iou_thresh, match_type, neg_overlap, ignore_outside)
 
     def __call__(self, example: tuple[Any, ...]) -> tuple[Any, Array, Any, Array]:
         """Match one example.

@@ -1,6 +1,7 @@
 """Pictures: images in, images out, no display."""
 
 from chainer_ssd.visualizations.colors import label_color
+from chainer_ssd.visualizations.crop_bbox import crop_bbox
 from chainer_ssd.visualizations.draw_bbox import draw_bbox
 from chainer_ssd.visualizations.draw_confusion_matrix import draw_confusion_matrix
 from chainer_ssd.visualizations.draw_detection import draw_detection
@@ -9,6 +10,7 @@ from chainer_ssd.visualizations.draw_precision_recall import draw_precision_reca
 from chainer_ssd.visualizations.tile_images import tile_images
 
 __all__ = [
+    'crop_bbox',
     'draw_bbox',
     'draw_confusion_matrix',
     'draw_detection',

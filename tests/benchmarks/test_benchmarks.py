@@ -6,7 +6,7 @@ import pytest
 
 from chainer_ssd import SSDMini
 from chainer_ssd.functions import convolution_2d
-from tests.benchmarks import _report, _timing, bench_convolution, bench_loss
+from tests.benchmarks import _report, _timing, bench_convolution, bench_export, bench_loss
 
 
 def test_compare_distinguishes_slow_from_fast():
@@ -82,3 +82,16 @@ def test_a_step_without_a_loss_updates_the_model():
         function()
     for model, b in zip(models, before):
         assert (model.heads[0].conv.b.array != b).any()
+
+
+def test_the_exported_file_finds_the_same():
+    pytest.importorskip('onnx', reason='the onnx extra is not installed')
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    model = bench_export.train(64, 8)
+    case = bench_export.compare(model, 2)  # checks its functions
+    assert len(case.functions[bench_export.HEADS]()) == 2
+    found = case.functions[bench_export.EXPORTED]()
+    assert sum(len(bbox) for bbox, _, _ in found) > 20
+    moved = [(bbox + 1, label, score) for bbox, label, score in found]
+    with pytest.raises(AssertionError):
+        bench_export.check({**case.functions, bench_export.EXPORTED: lambda: moved})

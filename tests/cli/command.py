@@ -1,4 +1,4 @@
-"""The command in a process of its own, also interrupted by Ctrl-C."""
+"""The command in a process of its own, also ended by a signal."""
 
 import contextlib
 import os
@@ -23,8 +23,8 @@ def run_command(*args, env=ENVIRONMENT, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=240)
 
 
-def interrupt(command, awaited, cwd=None):
-    """Runs a Python command line and interrupts it when the file ``awaited`` exists.
+def interrupt(command, awaited, cwd=None, signal_number=signal.SIGINT):
+    """Runs a Python command line and sends a signal to it when the file ``awaited`` exists.
 
     Returns status, output, errors, and the seconds from the interrupt to the end. No process of
     the command is left.
@@ -42,7 +42,7 @@ def interrupt(command, awaited, cwd=None):
         try:
             wait_for(awaited, running)
             pressed = time.monotonic()
-            os.killpg(running.pid, signal.SIGINT)
+            os.killpg(running.pid, signal_number)
             errors = running.communicate(timeout=END_SECONDS)[1]
             seconds = time.monotonic() - pressed
             assert not is_left(running.pid, seconds=10)

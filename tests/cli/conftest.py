@@ -1,5 +1,7 @@
 """Fixtures of the command's tests: data, a trained detector, and a run in this process."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -50,5 +52,24 @@ def run_in_process(capsys):
         except SystemExit as end:
             status = end.code
         return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def random_detector(tmp_path_factory, write_detector):
+    """The folder of a detector with many random detections. Do not change it."""
+    return write_detector(tmp_path_factory.mktemp('detector'))
+
+
+@pytest.fixture
+def run_predict(run_in_process, tmp_path):
+    """``run_predict(*args)``: exit status, output, errors and detections.json."""
+
+    def run(*args):
+        status, printed, errors = run_in_process('predict', *args, '--out', tmp_path / 'out')
+        file = tmp_path / 'out' / 'detections.json'
+        content = file.exists() and json.loads(file.read_text(encoding='utf-8'))
+        return status, printed, errors, content
 
     return run

@@ -83,6 +83,22 @@ def test_splits_of_the_data_are_used(forms, tmp_path, run_in_process, form):
     assert status == 0 and 'of 2 images' in printed
 
 
+def test_a_split_val_of_test_images_is_not_recorded(voc_root, tmp_path, run_in_process):
+    root = shutil.copytree(voc_root, tmp_path / 'voc')
+    lists = root / 'ImageSets/Main'
+    lists.joinpath('trainval.txt').rename(lists / 'train.txt')
+    shutil.copy(lists / 'test.txt', lists / 'val.txt')
+    out = tmp_path / 'out'
+    status, printed, errors = run_in_process(*train(root, out))
+    assert status == 0, errors
+    assert '3 of the 3 images of the split val are test images too' in printed
+    assert '  test: 3 images' in printed and '  val: ' not in printed
+    (stored,) = read(out / 'data.json')['data']
+    assert stored['val'] is None and stored['train']['split'] == 'train'
+    status, _, errors = run_in_process('evaluate', out, '--split', 'val')
+    assert status == 2 and 'data.json has train, test' in errors
+
+
 def test_data_in_vocs_layout_gives_the_weights_of_dataset_voc(voc_root, tmp_path, run_in_process):
     losses = []
     for name, options in (('voc', ('--dataset', 'voc', '--root', voc_root)), ('data', None)):

@@ -16,32 +16,19 @@ from chainer_ssd.cli import predict
 from chainer_ssd.cli._input_files import batch_images
 from chainer_ssd.links.ssd import SSD
 from tests.cli.command import COMMAND, ENVIRONMENT, LABEL_NAMES, interrupt, run_command
+from tests.cli.pictures import SCORE, picture, write_video
 
 cv2 = pytest.importorskip('cv2')
-SCORE = 0.012  # some detections of a random model have more
 
 
 @pytest.fixture(scope='module')
-def result(tmp_path_factory, write_detector):
-    return write_detector(tmp_path_factory.mktemp('result'))
+def result(random_detector):
+    return random_detector
 
 
 @pytest.fixture
-def run(run_in_process, tmp_path):
-    """``run(*args)``: exit status, output, errors and detections.json."""
-
-    def run(*args):
-        status, printed, errors = run_in_process('predict', *args, '--out', tmp_path / 'out')
-        file = tmp_path / 'out' / 'detections.json'
-        content = file.exists() and json.loads(file.read_text(encoding='utf-8'))
-        return status, printed, errors, content
-
-    return run
-
-
-def picture(size=(60, 80), seed=0):
-    coarse = np.random.RandomState(seed).randint(0, 256, (6, 8, 3)).astype(np.uint8)
-    return Image.fromarray(coarse).resize(size[::-1])
+def run(run_predict):
+    return run_predict
 
 
 def expected_detections(result, img, score):
@@ -151,18 +138,6 @@ def test_the_exif_orientation_is_applied(run, result, tmp_path):
         assert drawn.size == (60, 80) and drawn.getexif().get(0x0112, 1) == 1
     img = read_image(tmp_path / 'rotated.jpg')
     assert_detections(each['detections'], *expected_detections(result, img, SCORE))
-
-
-def write_video(path, n_frame=5, fps=8, codec='MJPG', size=(240, 320)):
-    """Writes a video of a red square that moves on blue."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size[::-1])
-    assert writer.isOpened()
-    for i in range(n_frame):
-        frame = np.zeros((*size, 3), np.uint8)
-        frame[:, :, 0] = 200
-        frame[50:150, 20 * i : 20 * i + 100] = 0, 0, 250
-        writer.write(frame)
-    writer.release()
 
 
 def frames_of(path):

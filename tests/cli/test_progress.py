@@ -67,23 +67,27 @@ def options(voc_root, tmp_path):
     return ('train', '--dataset', 'voc', *folders, *TINY, '--workers', '2')
 
 
-@pytest.mark.parametrize('columns', [120, 0])
-def test_a_terminal_shows_one_line_and_the_map_above_it(options, columns):
+# Some programs, such as pytest-xdist, set COLUMNS for what they start.
+@pytest.mark.parametrize(('columns', 'variable'), [(120, None), (0, None), (0, 90)])
+def test_a_terminal_shows_one_line_and_the_map_above_it(options, columns, variable):
     pytest.importorskip('tqdm')
-    status, received = run_on_terminal(*options, columns=columns)
+    env = {name: value for name, value in ENVIRONMENT.items() if name not in ('COLUMNS', 'LINES')}
+    if variable:
+        env['COLUMNS'] = str(variable)
+    status, received = run_on_terminal(*options, columns=columns, env=env)
     assert status == 0, received
     lines = read_lines(received)[N_FIRST_LINE:]
     assert [line.split(':')[0] for line in lines[:4]] == [
         f'iteration {iteration}' for iteration in (2, 4, 6, 8)
     ]
     assert all(re.fullmatch(r'iteration \d: mAP [01]\.\d{4}', line) for line in lines[:4])
-    (progress,) = [line for line in lines if '8/8' in line] or [received]
+    (progress,) = (line for line in lines if '8/8' in line)
     assert progress == lines[4] and progress.startswith('100%')
     assert re.search(r'8/8 \[\d\d:\d\d<\d\d:\d\d, ', progress)  # seconds so far and remaining
     if columns:  # a narrow terminal cuts the line
         pattern = r'(it/s|s/it), loss \d+\.\d{3}, loc \d+\.\d{3}, conf \d+\.\d{3}\]$'
         assert re.search(pattern, progress)
-    assert len(progress) <= (columns or _progress.DEFAULT_COLUMNS)
+    assert len(progress) <= (columns or variable or _progress.DEFAULT_COLUMNS)
     assert 'inf' not in received and 'main/loss' not in received
     assert lines[5].startswith('seconds an iteration: ')
 

@@ -349,6 +349,6 @@ def test_files_are_written_whole_or_not_at_all(again, monkeypatch, name):
         replace(source, target)
 
     monkeypatch.setattr(os, 'replace', fail)
-    status, _, errors = train('--resume', 'auto', '--k', '1')
+    status, _, errors = train('--resume', 'auto', '--seed', '1')
     assert status == 2 and f"No space left on device: '{out}/{name}'" in errors
     assert (out / name).read_bytes() == before and not list(out.glob('*.tmp'))

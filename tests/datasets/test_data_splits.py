@@ -57,6 +57,17 @@ def test_which_split_is_which_part(data):
         choose(root, '', test_split='x')
 
 
+def test_val_can_be_left_out(data, tmp_path):
+    found = open_datasets([data[1] / 'yolo'])
+    assert len(found.val) and '  val: ' in found.describe()
+    without = found.without_val()
+    assert without.val is None and '  val: ' not in without.describe()
+    save_splits(without, tmp_path / 'data.json')
+    read = open_stored_splits(tmp_path / 'data.json')
+    assert read.val is None and stems(read.train) == stems(found.train)
+    assert stems(read.test) == stems(found.test)
+
+
 def test_without_a_test_split_val_is_tested_on(data, tmp_path):
     shutil.copytree(data[0], tmp_path / 'voc')
     os.remove(tmp_path / 'voc/ImageSets/Main/test.txt')

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from chainer_ssd.images import VideoReader, VideoWriter
+from chainer_ssd.images import VideoReader, VideoWriter, is_address, video_source_name
 
 
 def frames(n=4, size=(32, 48)):
@@ -63,3 +63,41 @@ def test_reader_names_the_file(tmp_path):
     (tmp_path / 'text.mp4').write_text('text')
     with pytest.raises(ValueError, match='text.mp4: cannot be read as a video'):
         VideoReader(str(tmp_path / 'text.mp4'))
+
+
+@pytest.mark.parametrize(
+    ('source', 'name', 'is_stream'),
+    [
+        (0, 'camera 0', True),
+        ('a/b.mp4', 'a/b.mp4', False),
+        ('a@b:c/d?e.mp4', 'a@b:c/d?e.mp4', False),
+        ('rtsp://host', 'rtsp://host', True),
+        ('RTSP://me:word@host:554/live?token=1#x', 'RTSP://host:554/live', True),
+        ('http://me:a@b@host/x@y', 'http://host/x@y', True),
+        ('http://host?token=1', 'http://host', True),
+    ],
+)
+def test_names_of_sources(source, name, is_stream):
+    assert video_source_name(source) == name
+    assert isinstance(source, int) or is_address(source) == is_stream
+
+
+def test_a_camera_has_a_number():
+    for source, error in ((-1, ValueError), (1.5, TypeError), (None, TypeError), (True, TypeError)):
+        with pytest.raises(error, match='source'):
+            VideoReader(source)
+
+
+def test_a_stream_that_cannot_be_opened_is_named_without_its_password():
+    with pytest.raises(ValueError, match='^http://127.0.0.1:9/live: cannot be opened$'):
+        VideoReader('http://me:word@127.0.0.1:9/live?token=1')
+
+
+def test_a_closed_video_has_no_frames(tmp_path):
+    path = tmp_path / 'a.mp4'
+    with VideoWriter(str(path), 8) as writer:
+        writer.write(frames(1)[0])
+    reader = VideoReader(path)
+    assert not reader.is_live and reader.name == str(path)
+    reader.close()
+    assert list(reader) == []

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chainer_ssd import SSDMini
+from chainer_ssd import SSD300, SSDMini, VOCBboxDataset
 from chainer_ssd.inspection import KINDS, inspect_voc, write_html
+from chainer_ssd.links import fit_ssd_mini_boxes
 
 SIZE = 60, 80
 
@@ -263,6 +264,42 @@ def test_a_scale_of_the_default_boxes_is_proposed(data):
     coverage = data.inspect().coverage
     assert coverage.fraction == 0 and coverage.n_object == 9
     assert len(coverage.unmatched) == 9
+
+
+def make_long_objects(data, n_object=20):
+    """Give the training images objects that are 8 times as wide as high."""
+    for name in data.names['trainval']:
+        boxes = (box(1, 1 + 2 * i, 1 + 32 + i, 5 + 2 * i) for i in range(n_object))
+        text = xml(*(obj(content=each) for each in boxes))
+        (data.root / f'Annotations/{name}.xml').write_text(text)
+
+
+def test_fitted_default_boxes_are_proposed_if_the_recall_is_low(data):
+    for name in data.names['trainval']:
+        (data.root / f'Annotations/{name}.xml').write_text(xml(obj()))
+    report = data.inspect()
+    assert report.coverage.fraction == 1 and np.isnan(report.coverage.fit_fraction)
+    assert '--fit-boxes' not in report.to_text()
+    assert report.to_dict()['coverage']['fit_boxes_fraction'] is None
+    make_long_objects(data)
+    report = data.inspect()
+    coverage = report.coverage
+    assert coverage.fraction < 0.9 <= coverage.fit_fraction
+    advice = f', and {coverage.fit_fraction:.1%} with --fit-boxes'
+    assert advice in report.to_text() and advice in report.to_short_text()
+    assert advice in write_html(report)
+    assert report.to_dict()['coverage']['fit_boxes_fraction'] == coverage.fit_fraction
+    # The figure is that of the training.
+    dataset = VOCBboxDataset(data.root, 'trainval')
+    assert coverage.fit_fraction == fit_ssd_mini_boxes(dataset, 64).recall
+
+
+def test_fitted_default_boxes_are_proposed_for_ssd_mini_only(data):
+    make_long_objects(data)
+    data.inspect()  # writes the lists
+    report = inspect_voc(data.root, SSD300(2), reads_pixels=False)
+    assert report.coverage.fraction < 0.9 and np.isnan(report.coverage.fit_fraction)
+    assert '--fit-boxes' not in report.to_text()
 
 
 def test_the_page_is_one_file_and_escapes_names(data):

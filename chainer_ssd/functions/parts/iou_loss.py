@@ -13,7 +13,7 @@ from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._options import check_choice
 from chainer_ssd._validation import check_default_bbox
 from chainer_ssd.functions.parts._part import Part
-from chainer_ssd.ops import MAX_LOG_RATIO, check_variance, decode
+from chainer_ssd.ops import MAX_LOG_RATIO, check_code, check_variance, decode, decode_corners
 
 #: Added to divisors. Boxes without area have an IoU of 0.
 _EPSILON = 1e-7
@@ -44,11 +44,15 @@ class IoULoss(Part):
         (cy, cx, h, w) of the default boxes.
     variance : sequence of 2 or 4 floats, or array of shape (K, 4)
         As :func:`chainer_ssd.encode` takes it. Default: (0.1, 0.2).
+    code_type, variance_in_target
+        As :func:`chainer_ssd.encode` takes them.
 
     Raises
     ------
     ValueError
-        If ``kind`` is unknown, or a default box or a variance is not valid.
+        If ``kind`` or ``code_type`` is unknown, or a default box or a variance is not valid.
+    TypeError
+        If ``variance_in_target`` is no flag.
 
     Notes
     -----
@@ -57,11 +61,18 @@ class IoULoss(Part):
     """
 
     def __init__(
-        self, kind: str, default_bbox: Array, variance: Array | Sequence[float] = (0.1, 0.2)
+        self,
+        kind: str,
+        default_bbox: Array,
+        variance: Array | Sequence[float] = (0.1, 0.2),
+        code_type: str = 'center_size',
+        variance_in_target: bool = False,
     ) -> None:
+        check_code(code_type, variance_in_target)
         self.kind = check_choice('kind', kind, ('iou', 'giou', 'diou', 'ciou'))
         self.default_bbox = check_default_bbox(default_bbox)
         self.variance = check_variance(variance, self.default_bbox)
+        self.code_type, self.variance_in_target = code_type, variance_in_target
 
     def __call__(self, x: chainer.Variable, t: Array, box: Array) -> chainer.Variable:
         """Return the loss of each row.
@@ -84,15 +95,23 @@ class IoULoss(Part):
         default = xp.asarray(self.default_bbox, x.dtype)[box]
         variance = xp.asarray(self.variance, x.dtype)
         variance = variance[box] if variance.ndim == 2 else variance
-        truth = decode(default, t.astype(x.dtype, copy=False), variance)
+        if self.variance_in_target:
+            variance = xp.ones_like(variance)
+        truth = decode(default, t.astype(x.dtype, copy=False), variance, self.code_type)
         t_min, t_max = truth[:, :2], truth[:, 2:]
 
-        # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
         loc = x * xp.broadcast_to(variance, x.shape)
-        center = default[:, :2] + default[:, 2:] * loc[:, :2]
-        ratio = _minimum(loc[:, 2:], xp.full((len(default), 2), MAX_LOG_RATIO, x.dtype))
-        size = default[:, 2:] * F.exp(ratio)
-        b_min, b_max = center - size / 2, center + size / 2
+        if self.code_type == 'center_size':
+            # c = c_default + s_default · σ_c · (dy, dx),   s = s_default · exp(σ_s · (dh, dw))
+            center = default[:, :2] + default[:, 2:] * loc[:, :2]
+            ratio = _minimum(loc[:, 2:], xp.full((len(default), 2), MAX_LOG_RATIO, x.dtype))
+            size = default[:, 2:] * F.exp(ratio)
+            b_min, b_max = center - size / 2, center + size / 2
+        else:
+            corners = decode_corners(self.code_type, default, loc)
+            b_min, b_max = corners[:, :2], corners[:, 2:]
+            # A side below 0 has no area, but the penalties still have a gradient.
+            center, size = (b_min + b_max) / 2, F.relu(b_max - b_min)
 
         epsilon = _EPSILON
         overlap = F.relu(_minimum(b_max, t_max) - _maximum(b_min, t_min))
