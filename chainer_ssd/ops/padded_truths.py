@@ -178,12 +178,11 @@ def _assign_bipartite(xp: Any, iou: Array, is_assignable: Array, min_iou: float)
         box_of_truth = iou.argmax(axis=2)
         value = xp.take_along_axis(iou, box_of_truth[:, :, None], axis=2)[:, :, 0]
         value = xp.where(is_free, value, -1)
-        # The largest IoU. Of equal ones the lowest box, and of these the lowest ground truth.
-        largest = value.max(axis=1)
-        is_largest = value == largest[:, None]
-        box = xp.where(is_largest, box_of_truth, n_box - 1).min(axis=1)
-        truth = (is_largest & (box_of_truth == box[:, None])).argmax(axis=1)
-        is_match = largest > min_iou
+        # Pairs with the same IoU exclude each other only if they share the box. Of these, the
+        # lowest ground truth is assigned. The order of other pairs has no effect.
+        truth = value.argmax(axis=1)
+        box = box_of_truth[image, truth]
+        is_match = value[image, truth] > min_iou
         index[image, box] = xp.where(is_match, truth, index[image, box])
         is_free[image, truth] &= ~is_match
         iou[image, :, box] = xp.where(is_match[:, None], -1, iou[image, :, box])

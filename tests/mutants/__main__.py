@@ -44,7 +44,7 @@ def run_tests(copy, tests):
     Raises
     ------
     RuntimeError
-        If pytest neither passes nor fails, for example because it finds no test.
+        If pytest neither passes nor fails nor crashes, for example because it finds no test.
     """
     try:
         process = subprocess.run(
@@ -68,6 +68,8 @@ def run_tests(copy, tests):
             check=False,
         )
     except subprocess.TimeoutExpired:  # a mutant that never ends is noticed
+        return False
+    if process.returncode < 0:  # a signal ended it, such as SIGSEGV
         return False
     if process.returncode not in (0, *FAILED_STATUSES):
         raise RuntimeError(f'pytest ended with status {process.returncode}:\n{process.stdout}')

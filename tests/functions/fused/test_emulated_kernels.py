@@ -104,26 +104,6 @@ def test_several_boxes_for_each_thread(emulated, shared_memory, losses):
     assert_right(emulated(shared_memory), *make_real(2500, 4, 2, 'f', losses))
 
 
-REAL_SIZES = [
-    (8732, 21, 2, 'f', 'normal'),
-    (8732, 81, 1, 'e', 'normal'),
-    (8732, 21, 1, 'd', 'tied'),
-    (12240, 4, 2, 'f', 'tied'),
-    (12240, 21, 1, 'd', 'normal'),
-    (24564, 21, 1, 'f', 'normal'),
-    (24564, 2, 2, 'f', 'zero'),
-    (24564, 3, 1, 'e', 'tied'),
-]
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize('shared_memory', [LARGE, SMALL], ids=['shared', 'global'])
-@pytest.mark.parametrize('which', range(8), ids=lambda i: '-'.join(map(str, REAL_SIZES[i])))
-def test_real_sizes(emulated, which, shared_memory):
-    garbage = GARBAGE[(which + (shared_memory == SMALL)) % 4]
-    assert_right(emulated(shared_memory, which + 1, garbage), *make_real(*REAL_SIZES[which]))
-
-
 def test_any_order_of_blocks_and_threads_gives_the_same_bits(emulated):
     arrays = make_real(700, 5, 6, 'f', 'tied')
     first = None
@@ -246,7 +226,7 @@ def choose_rows(memory, loss, label, k, block, n_shared=True):
 
 
 @pytest.mark.parametrize('dtype', 'fd')
-@pytest.mark.parametrize('block', [32, 96, 1024])
+@pytest.mark.parametrize('block', [32, 96, pytest.param(1024, marks=pytest.mark.cuda)])
 @pytest.mark.parametrize('n_shared', [True, False], ids=['shared', 'global'])
 def test_any_loss_has_its_rank(emulated, dtype, block, n_shared):
     # Losses of predictions are never negative. The selection does not depend on that.
@@ -409,3 +389,23 @@ def test_cupy_is_asked_for_c_names(library, monkeypatch, dtype):
     monkeypatch.setitem(sys.modules, 'cupy', SimpleNamespace(RawModule=RawModule))
     LazyKernel('multibox_loss', 'gradients')._load(dtype)
     assert asked == [f'KERNELS({emulator.TYPES[dtype]}, {dtype})', f'gradients_{dtype}']
+
+
+REAL_SIZES = [
+    (8732, 21, 2, 'f', 'normal'),
+    (8732, 81, 1, 'e', 'normal'),
+    (8732, 21, 1, 'd', 'tied'),
+    (12240, 4, 2, 'f', 'tied'),
+    (12240, 21, 1, 'd', 'normal'),
+    (24564, 21, 1, 'f', 'normal'),
+    (24564, 2, 2, 'f', 'zero'),
+    (24564, 3, 1, 'e', 'tied'),
+]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize('shared_memory', [LARGE, SMALL], ids=['shared', 'global'])
+@pytest.mark.parametrize('which', range(8), ids=lambda i: '-'.join(map(str, REAL_SIZES[i])))
+def test_real_sizes(emulated, which, shared_memory):
+    garbage = GARBAGE[(which + (shared_memory == SMALL)) % 4]
+    assert_right(emulated(shared_memory, which + 1, garbage), *make_real(*REAL_SIZES[which]))

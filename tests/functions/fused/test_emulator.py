@@ -28,6 +28,10 @@ void writes_after_the_dynamic_array(p) {
     extern __shared__ int array[];
     array[threadIdx.x + 1] = 1;
 }
+void writes_far_after_the_dynamic_array(p) {
+    extern __shared__ int array[];
+    array[threadIdx.x + 2000] = 1;
+}
 void reads_fresh_shared_memory(p out) {
     __shared__ int array[64];
     out[0] = array[threadIdx.x];
@@ -101,6 +105,7 @@ def run(library):
         ('writes_after_a_shared_array', 'writes outside of a shared array'),
         ('writes_before_a_shared_array', 'writes outside of a shared array'),
         ('writes_after_the_dynamic_array', 'writes outside of a shared array'),
+        ('writes_far_after_the_dynamic_array', 'reads or writes outside of an array'),
     ],
 )
 @pytest.mark.parametrize('seed', range(3))
