@@ -84,8 +84,8 @@ PATCHES = {
         {'int(_size)': 'int(_size[0])'},
     ),
     # Line 211: since NumPy 2.0 and CuPy 14, array(copy=False) raises where a copy is needed. That
-    # is always so here, in an all-reduce with float16, because the dtypes differ. Lines 291 and 363:
-    # the header of CuPy 14, which needs NumPy 2, does not include the one that defines `half`.
+    # is always so here, in an all-reduce with float16, because the dtypes differ. Lines 291 and
+    # 363: the header of CuPy 14, which needs NumPy 2, does not include the one that defines `half`.
     'chainermn.communicators._memory_utility': Patch(
         lambda: NUMPY_VERSION >= (2, 0),
         {
