@@ -183,13 +183,9 @@ def test_alpha_weights_the_localization_loss():
 
 @pytest.mark.mpi
 def test_own_parts_train_over_two_ranks(mpiexec, voc_root, tmp_path):
+    # The divisor of hard examples depends on the predictions.
     options = ('--dataset', 'voc', '--root', voc_root, '--insize', 32, '--batchsize', 1)
-    options += ('--communicator', 'naive', '--iteration', 3, '--workers', 0)
-    for i, own in enumerate(
-        (
-            ('--localization', 'ciou', '--mining', 'hard_example'),
-            ('--confidence', 'focal', '--normalizer', 'boxes'),
-        )
-    ):
-        mpiexec(2, *COMMAND, 'train', *options, *own, '--out', tmp_path / str(i))
-        assert (tmp_path / str(i) / 'result.json').exists()
+    options += ('--communicator', 'naive', '--iteration', 2, '--workers', 0)
+    options += ('--localization', 'ciou', '--mining', 'hard_example')
+    mpiexec(2, *COMMAND, 'train', *options, '--out', tmp_path / 'out')
+    assert (tmp_path / 'out' / 'result.json').exists()
