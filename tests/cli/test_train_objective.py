@@ -1,8 +1,6 @@
 """chainer-ssd train: the options of the objective, and the parts that they choose."""
 
 import argparse
-import json
-import shutil
 
 import chainer
 import numpy as np
@@ -35,7 +33,7 @@ from chainer_ssd.functions import (
 )
 from chainer_ssd.links import MultiboxTrainChain, SSDMini
 from chainer_ssd.transforms import EncodeTransform, MatchTransform, ResizeTransform
-from tests.cli.command import COMMAND, TINY, run_command
+from tests.cli.command import COMMAND
 
 MODEL = SSDMini(2, 32)
 
@@ -183,58 +181,11 @@ def test_alpha_weights_the_localization_loss():
     assert chain.alpha == 0.5 and chain.objective.alpha == 1
 
 
-@pytest.mark.parametrize(
-    ('options', 'text'),
-    [
-        (['--localization', 'giou'], 'localization giou (before: smooth_l1)'),
-        (['--k', '1'], 'k 1.0 (before: 3.0)'),
-        (['--loss', 'ssd_loss'], 'loss ssd_loss (before: multibox_loss)'),
-    ],
-)
-@pytest.mark.parametrize('is_old', [False, True])
-def test_another_objective_is_not_resumed(
-    finished_run, options, text, is_old, voc_root, tmp_path, run_in_process
-):
-    out = shutil.copytree(finished_run[0], tmp_path / 'before')
-    stored = json.loads((out / 'options.json').read_text())
-    assert stored['localization'] == 'smooth_l1' and stored['focal_gamma'] is None
-    if is_old:  # as a version without the options has written it
-        for name in OBJECTIVE_OPTIONS:
-            if name not in ('loss', 'k'):
-                del stored[name]
-        (out / 'options.json').write_text(json.dumps(stored))
-    status, _, errors = run_in_process(
-        *('train', '--dataset', 'voc', '--root', voc_root, *TINY, '--workers', '0'),
-        *options,
-        *('--resume', out, '--out', tmp_path / 'other'),
-    )
-    assert status == 2 and errors.count('\n') == 1
-    assert 'belong to another objective: ' in errors and text in errors
-
-
-@pytest.mark.slow
-def test_random_negatives_are_the_same_after_a_resume(voc_root, tmp_path):
-    command = ['train', '--dataset', 'voc', '--root', voc_root, *TINY, '--workers', '0']
-    command += ['--localization', 'giou', '--mining', 'random', '--k', '2', '--alpha', '0.5']
-    first, second = tmp_path / 'first', tmp_path / 'second'
-    done = run_command(*command, '--out', first)
-    assert done.returncode == 0, done.stderr
-    done = run_command(*command, '--resume', first, '--out', second)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == f'{first}: goes on after iteration 6'
-    with np.load(first / 'last.npz') as a, np.load(second / 'last.npz') as b:
-        assert all(a[name].tobytes() == b[name].tobytes() for name in a)
-
-
 @pytest.mark.mpi
 def test_own_parts_train_over_two_ranks(mpiexec, voc_root, tmp_path):
+    # The divisor of hard examples depends on the predictions.
     options = ('--dataset', 'voc', '--root', voc_root, '--insize', 32, '--batchsize', 1)
-    options += ('--communicator', 'naive', '--iteration', 3, '--workers', 0)
-    for i, own in enumerate(
-        (
-            ('--localization', 'ciou', '--mining', 'hard_example'),
-            ('--confidence', 'focal', '--normalizer', 'boxes'),
-        )
-    ):
-        mpiexec(2, *COMMAND, 'train', *options, *own, '--out', tmp_path / str(i))
-        assert (tmp_path / str(i) / 'result.json').exists()
+    options += ('--communicator', 'naive', '--iteration', 2, '--workers', 0)
+    options += ('--localization', 'ciou', '--mining', 'hard_example')
+    mpiexec(2, *COMMAND, 'train', *options, '--out', tmp_path / 'out')
+    assert (tmp_path / 'out' / 'result.json').exists()

@@ -237,7 +237,7 @@ MUTANTS = [
     ),
     *_mutants(
         'cli/_resume.py',
-        ('cli/test_train_objective.py',),
+        ('cli/test_resume_objective.py',),
         ("('objective', OBJECTIVE_OPTIONS)):", "('objective', ())):"),
     ),
     *_mutants(
