@@ -241,13 +241,15 @@ class MultiboxObjective:
         if box_weight is not None:
             box_weight = check_box_weight(box_weight, mb_confs.shape[:2], comm)
 
+        parts_fit = self._node_may_serve(normalizer, gt_mb_labels, box_weight)
         with chainer.using_device(chainer.backend.get_device_from_array(gt_mb_labels)):
-            if self._node_may_serve(normalizer, gt_mb_labels, box_weight) and node_serves(
+            if node_serves(
                 mb_locs.array,
                 mb_confs.array,
                 gt_mb_locs,
                 gt_mb_labels,
-                is_plain=self._is_plain(),
+                parts_fit=parts_fit,
+                is_plain=parts_fit and self._is_plain(),
             ):
                 loc_loss, conf_loss = FusedMultiboxLoss(
                     gt_mb_locs,

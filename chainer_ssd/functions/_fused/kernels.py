@@ -27,17 +27,19 @@ STATIC_SHARED_BYTES = 12 << 10
 NULL = np.uintp(0)
 
 
-def can_run(*arrays: Array) -> bool:
-    """Return whether the kernels support these CuPy arrays, predictions first.
+def find_obstacle(*arrays: Array) -> str | None:
+    """Return why the kernels do not support these CuPy arrays, predictions first, or None.
 
     They must be on one device of compute capability 7.0, with fewer than 2**30 boxes.
     """
     device = arrays[0].device
-    return (
-        all(array.device == device for array in arrays)
-        and int(device.compute_capability) >= MIN_COMPUTE_CAPABILITY
-        and arrays[0].size // 4 < MAX_BOXES
-    )
+    if any(array.device != device for array in arrays):
+        return 'the arrays are on several devices'
+    if int(device.compute_capability) < MIN_COMPUTE_CAPABILITY:
+        return f'the GPU has compute capability {device.compute_capability}, below 70'
+    if arrays[0].size // 4 >= MAX_BOXES:
+        return f'the batch has {arrays[0].size // 4} boxes, {MAX_BOXES} or more'
+    return None
 
 
 def forward(

@@ -21,13 +21,15 @@ class LazyKernel:
     """
 
     TYPES = {'e': '__half', 'f': 'float', 'd': 'double'}
-    #: Dynamic shared memory that a kernel has without a request.
+    #: Shared memory, static and dynamic together, that a block has without a request.
     DEFAULT_SHARED_BYTES = 48 << 10
 
     def __init__(self, file: str, name: str) -> None:
         self.file, self.name = file, name
         self._kernels: dict[str, Any] = {}
-        self._requested_shared_bytes: dict[tuple[str, int], int] = {}
+        # For each dtype and device: the static bytes, and the dynamic bytes that are allowed.
+        self._static_bytes: dict[tuple[str, int], int] = {}
+        self._dynamic_limits: dict[tuple[str, int], int] = {}
 
     def __call__(
         self, dtype: Any, grid: int, block: int, args: tuple[Any, ...], shared_mem: int = 0
@@ -52,12 +54,18 @@ class LazyKernel:
         kernel = self._kernels.get(dtype.char)
         if kernel is None:
             kernel = self._kernels[dtype.char] = self._load(dtype.char)
-        if shared_mem > self.DEFAULT_SHARED_BYTES:  # requested once on each device
-            device = cupy.cuda.Device().id
-            if self._requested_shared_bytes.get((dtype.char, device), 0) < shared_mem:
-                kernel.max_dynamic_shared_size_bytes = shared_mem
-                self._requested_shared_bytes[dtype.char, device] = shared_mem
+        if shared_mem:
+            self._allow_shared_memory(kernel, (dtype.char, cupy.cuda.Device().id), shared_mem)
         kernel((grid,), (block,), args, shared_mem=shared_mem)
+
+    def _allow_shared_memory(self, kernel: Any, key: tuple[str, int], dynamic_bytes: int) -> None:
+        """Request dynamic shared memory on the current device, if the default is too small."""
+        if key not in self._static_bytes:
+            self._static_bytes[key] = kernel.shared_size_bytes
+        default = self.DEFAULT_SHARED_BYTES - self._static_bytes[key]
+        if dynamic_bytes > self._dynamic_limits.get(key, default):
+            kernel.max_dynamic_shared_size_bytes = dynamic_bytes
+            self._dynamic_limits[key] = dynamic_bytes
 
     def _load(self, letter: str) -> Any:
         import cupy

@@ -90,7 +90,7 @@ class FusedMultiboxLoss(chainer.FunctionNode):
         if self.count is not None:
             normalizer = self.count(self.normalizer)  # may synchronize
             losses /= normalizer or 1
-            self.normalizer = xp.asarray(normalizer)
+            self.normalizer = xp.asarray(normalizer, np.float64)  # as the kernels read it
         return losses[0], losses[1]
 
     def _smooth_l1(self, mb_locs: Array, dtype: Any) -> Any:
@@ -178,8 +178,7 @@ class FusedMultiboxLoss(chainer.FunctionNode):
             self.gt_mb_labels,
             self.selected,
             self.normalizer,
-            grads[0],
-            grads[1],
+            *(None if g is None else g.astype(self.gt_mb_locs.dtype, copy=False) for g in grads),
         )
 
     def _differentiable_gradients(

@@ -11,7 +11,7 @@ import pytest
 
 from chainer_ssd import multibox_loss
 from chainer_ssd.functions import background_loss, n_hard_negative
-from chainer_ssd.functions._fused import dispatch, kernels
+from chainer_ssd.functions._fused import kernels
 from chainer_ssd.functions._fused.node import FusedMultiboxLoss
 from chainer_ssd.ops import hard_negative_mining
 from tests.functions.fused import emulator
@@ -112,11 +112,12 @@ def test_nothing_is_compiled_or_imported_before_the_first_launch():
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_thousands_of_shapes():
+@pytest.mark.parametrize('shard', range(50))
+def test_on_a_gpu_thousands_of_shapes(shard):
     import cupy
 
-    rng = np.random.default_rng(0)
-    for _ in range(3000):
+    rng = np.random.default_rng([0, shard])
+    for _ in range(60):  # 9 s: the host computes the definition
         arrays = make(rng, 100_000)
         on_device = [cupy.asarray(array) for array in arrays[:4]]
         losses, count, selected = kernels.forward(*on_device, arrays[4], divide=True)
@@ -128,16 +129,16 @@ def test_on_a_gpu_thousands_of_shapes():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize('dtype', 'efd')
-def test_on_a_gpu_the_node_equals_the_definition(dtype, monkeypatch):
+def test_on_a_gpu_the_node_equals_the_definition(dtype):
     import cupy
 
-    monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', True)
     rng = np.random.default_rng(0)
     label = np.where(rng.random((3, 500)) < 0.05, rng.integers(1, 9, (3, 500)), 0).astype('i8')
     arrays = [rng.normal(size=(3, 500, n)).astype(dtype) for n in (4, 9, 4)] + [label]
     for layout in (np.ascontiguousarray, np.asfortranarray):
         inputs = [chainer.Variable(cupy.asarray(layout(array))) for array in arrays[:2]]
-        losses = multibox_loss(*inputs, *map(cupy.asarray, arrays[2:]), 3)
+        with chainer.using_config('use_fused_multibox', 'always'):
+            losses = multibox_loss(*inputs, *map(cupy.asarray, arrays[2:]), 3)
         assert isinstance(losses[0].creator, FusedMultiboxLoss)
         (losses[0] + 2 * losses[1]).backward()
         reference = definition(*arrays, 3)
@@ -147,18 +148,80 @@ def test_on_a_gpu_the_node_equals_the_definition(dtype, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_no_synchronization_and_few_kernels(monkeypatch):
+@pytest.mark.parametrize(
+    'dtype, n_box',
+    [*(('f', n) for n in (33, 10140, 10141, 12240, 12288, 12289)), ('e', 12240)]
+    + [('d', n) for n in (5070, 5071, 6144, 6145)],
+)
+def test_on_a_gpu_shared_memory_around_the_default_limit(dtype, n_box):
+    import cupy
+
+    rng = np.random.default_rng(n_box)
+    label = np.where(rng.random((1, n_box)) < 0.01, rng.integers(1, 3, (1, n_box)), 0).astype('i')
+    predictions = [rng.normal(size=(1, n_box, n)).astype(dtype) for n in (4, 3)]
+    gt_mb_locs = rng.normal(size=(1, n_box, 4)).astype('d' if dtype == 'd' else 'f')
+    arrays = (*predictions, gt_mb_locs, label, 3.0)
+    on_device = [cupy.asarray(array) for array in arrays[:4]]
+    losses, count, selected = kernels.forward(*on_device, 3.0, divide=True)
+    scales = cupy.asarray([1, 2], losses.dtype)
+    gradients = kernels.backward(*on_device, selected, count, scales[:1], scales[1:])
+    assert_equals_definition(arrays, selected, losses, gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', 'efd')
+@pytest.mark.parametrize('grad_dtype', 'efd')
+def test_on_a_gpu_gradients_of_losses_have_any_dtype(dtype, grad_dtype):
+    import cupy
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 50, n)).astype(dtype) for n in (4, 5, 4)]
+    label = np.where(rng.random((2, 50)) < 0.1, 2, 0).astype('i')
+    on_device = [cupy.asarray(array) for array in (*arrays, label)]
+    found = []
+    for use in 'always', 'never':
+        inputs = [chainer.Variable(array) for array in on_device[:2]]
+        with chainer.using_config('use_fused_multibox', use):
+            losses = multibox_loss(*inputs, *on_device[2:], 3)
+        scales = [chainer.Variable(cupy.asarray(x, grad_dtype)) for x in (0.5, 3)]
+        found.append(chainer.grad(losses, inputs, scales))
+    for by_node, by_definition in zip(*found):
+        assert by_node.dtype == dtype
+        assert_close(by_node, by_definition.array.astype(dtype), 2e-3 if 'e' in dtype else 2e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('divisor', [np.float32(8), 8, 8.0], ids=lambda value: type(value).__name__)
+def test_on_a_gpu_a_divisor_has_any_dtype(divisor):
+    import cupy
+
+    rng = np.random.default_rng(0)
+    arrays = [cupy.asarray(rng.normal(size=(2, 50, n)).astype('f')) for n in (4, 5, 4)]
+    label = cupy.asarray(np.where(rng.random((2, 50)) < 0.1, 2, 0).astype('i'))
+    found = []
+    for use, normalizer in ('always', lambda n: divisor), ('never', 8.0):
+        inputs = [chainer.Variable(array) for array in arrays[:2]]
+        with chainer.using_config('use_fused_multibox', use):
+            losses = multibox_loss(*inputs, arrays[2], label, 3, normalizer=normalizer)
+        (losses[0] + losses[1]).backward()
+        found.append([*losses, *(x.grad for x in inputs)])
+    for by_node, by_definition in zip(*found):
+        assert_close(by_node, by_definition, 2e-6)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_no_synchronization_and_few_kernels():
     # Stream capture raises on synchronization, and records the launched kernels.
     import cupy
 
-    monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', True)
     rng = np.random.default_rng(0)
     arrays = [cupy.asarray(rng.normal(size=(4, 8732, n)).astype('f')) for n in (4, 21, 4)]
     label = cupy.asarray((rng.random((4, 8732)) < 0.01).astype('i'))
 
     def step():
         inputs = [chainer.Variable(array) for array in arrays[:2]]
-        losses = multibox_loss(*inputs, arrays[2], label, 3)
+        with chainer.using_config('use_fused_multibox', 'always'):
+            losses = multibox_loss(*inputs, arrays[2], label, 3)
         return chainer.grad(losses, inputs)
 
     with cupy.cuda.Stream(non_blocking=True) as stream:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chainer_ssd import multibox_loss
+from chainer_ssd.functions import FocalLoss, MultiboxObjective
 from chainer_ssd.functions._fused import dispatch, memory
 from chainer_ssd.functions._fused.dispatch import node_serves
 from chainer_ssd.functions._fused.node import FusedMultiboxLoss
@@ -37,12 +38,12 @@ def make(seed=0, batch=3, n_box=60, n_class=5, dtype='f', positive_fraction=0.1,
 
 
 def run(use, mb_locs, mb_confs, *rest):
-    """Return losses and gradients of the node ('auto') or of the definition ('never')."""
+    """Return losses and gradients of the node ('auto', 'always') or the definition ('never')."""
     mb_locs, mb_confs = chainer.Variable(mb_locs), chainer.Variable(mb_confs)
     with chainer.using_config('use_fused_multibox', use):
         loc_loss, conf_loss = multibox_loss(mb_locs, mb_confs, *rest)
     is_node = isinstance(loc_loss.creator, FusedMultiboxLoss)
-    assert is_node == (use == 'auto')
+    assert is_node == (use != 'never')
     (loc_loss + 3 * conf_loss).backward()
     return loc_loss.array, conf_loss.array, mb_locs.grad, mb_confs.grad
 
@@ -283,10 +284,27 @@ def test_use_fused_multibox():
     assert chainer.config.use_fused_multibox == 'auto'
     for use in ('auto', 'never'):
         run(use, *arrays, label, 3)
-    with chainer.using_config('use_fused_multibox', 'always'):
-        with pytest.raises(ValueError, match="use_fused_multibox = 'always': expected one of"):
+    run('always', *arrays, label, 3)
+    with chainer.using_config('use_fused_multibox', 'fast'):
+        with pytest.raises(ValueError, match="use_fused_multibox = 'fast': expected one of"):
             multibox_loss(*arrays, label, 3)
     assert chainer.config.use_fused_multibox == 'auto'
+
+
+def test_always_raises_where_the_node_cannot_serve():
+    mb_locs, mb_confs, gt_mb_locs, label = make()
+    wide = [array.astype('g') for array in (mb_locs, mb_confs)]
+    with chainer.using_config('use_fused_multibox', 'always'):
+        losses = multibox_loss(mb_locs, mb_confs, gt_mb_locs, label, 3)
+        assert isinstance(losses[0].creator, FusedMultiboxLoss)
+        with pytest.raises(ValueError, match=f"'always', but .* predictions are {wide[0].dtype}"):
+            multibox_loss(*wide, gt_mb_locs, label, 3)
+        objective = MultiboxObjective(confidence=FocalLoss())
+        with pytest.raises(ValueError, match="'always', but .* parts .* Expected 'auto'"):
+            objective(mb_locs, mb_confs, gt_mb_locs, label)
+        objective(mb_locs[:0], mb_confs[:0], gt_mb_locs[:0], label[:0])  # nothing to compute
+    with chainer.using_config('use_fused_multibox', 'fast'), pytest.raises(ValueError):
+        objective(mb_locs, mb_confs, gt_mb_locs, label)
 
 
 def test_which_arrays_the_node_serves(monkeypatch):
@@ -295,6 +313,9 @@ def test_which_arrays_the_node_serves(monkeypatch):
 
         def __init__(self, device=0, capability='75'):
             self.device = Device(device, capability)
+
+        def __len__(self):
+            return 1
 
     class Device(NamedTuple):
         id: int
@@ -309,8 +330,21 @@ def test_which_arrays_the_node_serves(monkeypatch):
     assert not node_serves(CuPyArray(), CuPyArray())  # the kernels are not tested on a GPU yet
     monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', True)
     assert node_serves(CuPyArray(), CuPyArray())
-    assert not node_serves(CuPyArray(), array)
-    assert not node_serves(CuPyArray(), CuPyArray(device=1))
-    assert not node_serves(CuPyArray(capability='61'), CuPyArray(capability='61'))
-    CuPyArray.size = 4 << 31
-    assert not node_serves(CuPyArray(), CuPyArray())
+    monkeypatch.setattr(dispatch, 'KERNELS_TESTED_ON_GPU', False)
+    with chainer.using_config('use_fused_multibox', 'always'):
+        assert node_serves(CuPyArray(), CuPyArray())
+    large = CuPyArray()
+    large.size = 4 << 31
+    for *arrays, words in (
+        (CuPyArray(), array, 'neither all of NumPy nor all of CuPy'),
+        (CuPyArray(), CuPyArray(device=1), 'several devices'),
+        (CuPyArray(capability='61'), CuPyArray(capability='61'), 'capability 61'),
+        (large, large, f'{2 << 30} boxes'),
+    ):
+        assert not node_serves(*arrays)
+        with chainer.using_config('use_fused_multibox', 'always'):
+            with pytest.raises(ValueError, match=words):
+                node_serves(*arrays)
+    with chainer.using_config('use_fused_multibox', 'always'):
+        with pytest.raises(ValueError, match='no class weights'):
+            node_serves(CuPyArray(), CuPyArray(), is_plain=False)
