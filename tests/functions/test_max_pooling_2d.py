@@ -25,9 +25,9 @@ def run(function, array, options, gy=None):
     """Return output, gradient, and the gradient of the gradient."""
     x = chainer.Variable(array)
     y = function(x, *options)
-    gy = chainer.Variable(np.resize(np.arange(-3, 4), y.shape).astype(y.dtype))
+    gy = chainer.Variable(y.xp.asarray(np.resize(np.arange(-3, 4), y.shape), y.dtype))
     (gx,) = chainer.grad([y], [x], [gy], enable_double_backprop=True)
-    (ggy,) = chainer.grad([gx], [gy], [chainer.Variable(np.cos(array))])
+    (ggy,) = chainer.grad([gx], [gy], [chainer.Variable(y.xp.cos(array))])
     return y.array, gx.array, ggy.array
 
 
@@ -40,12 +40,14 @@ def test_equals_chainers(xp, dtype, size):
     for options in OPTIONS:
         try:
             expected = run(F.max_pooling_2d, array, options)
-        except AssertionError as error:
-            with pytest.raises(AssertionError) as raised:
+        except (AssertionError, ValueError) as error:
+            with pytest.raises(type(error)) as raised:
                 max_pooling_2d(array, *options)
             assert str(raised.value) == str(error)
             continue
         n_valid += 1
+        if np.isinf(chainer.backends.cuda.to_cpu(expected[0])).any() and xp.__name__ == 'cupy':
+            continue  # Chainer's kernels read outside of the image if a window is all padding
         for a, b in zip(run(max_pooling_2d, array, options), expected):
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(
