@@ -1,0 +1,1 @@
+"""SciPy's functions. The stand-in has none."""
