@@ -58,7 +58,7 @@ def read_lines(received):
     return lines
 
 
-N_FIRST_LINE = 5  # lines about the data set come first, with advice on the default boxes
+N_FIRST_LINE = 4  # lines about the data set come first
 
 
 @pytest.fixture
