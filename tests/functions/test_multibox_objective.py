@@ -379,6 +379,25 @@ def test_the_mean_over_ranks_equals_the_whole_batch(choice, size):
         assert_close(found, variable.grad, 1e-12)
 
 
+@pytest.mark.parametrize('minimum', [1, 5])
+def test_the_minimum_of_positives_is_that_of_all_ranks(minimum):
+    arrays = make(9, batch=4, positive_fraction=0.0)
+    objective = MultiboxObjective(
+        confidence=FocalLoss(), mining=AllNegatives(), normalizer=Positives(minimum)
+    )
+    whole = [chainer.Variable(a) for a in arrays[:2]]
+    sum(objective(*whole, *arrays[2:])).backward()
+    assert whole[1].grad.any()
+
+    def program(comm):
+        part = [a[2 * comm.rank : 2 * comm.rank + 2] for a in arrays]
+        variables = [chainer.Variable(a) for a in part[:2]]
+        sum(objective(*variables, *part[2:], comm)).backward()
+        return variables[1].grad / 2
+
+    assert_close(np.concatenate(run_ranks(2, program)), whole[1].grad, 1e-12)
+
+
 def test_parts_of_a_batch_with_a_normalizer_equal_the_whole():
     arrays = make(10, batch=6)
     objective = MultiboxObjective(confidence=FocalLoss(), mining=AllNegatives())
