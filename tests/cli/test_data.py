@@ -72,7 +72,7 @@ def test_one_command_trains_on_data_without_a_split(forms, tmp_path, run_in_proc
     assert status == 2 and 'data.json has train, test' in errors
 
 
-@pytest.mark.parametrize('form', ['roboflow_coco', 'yolo'])
+@pytest.mark.parametrize('form', ['roboflow_coco', pytest.param('yolo', marks=pytest.mark.slow)])
 def test_splits_of_the_data_are_used(forms, tmp_path, run_in_process, form):
     out = tmp_path / 'out'
     status, printed, errors = run_in_process(*train(forms / form, out))
@@ -133,6 +133,7 @@ def test_a_broken_data_json_is_named(write_detector, tmp_path, run_in_process, c
     assert status == 2 and errors.count('\n') == 1 and f'{tmp_path}/data.json: not a ' in errors
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_its_images(forms, tmp_path, run_in_process):
     data, out = shutil.copytree(forms / 'flat', tmp_path / 'flat'), tmp_path / 'out'
     options = ('--snapshot-interval', 2, '--val', 0.3)

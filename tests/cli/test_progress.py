@@ -103,6 +103,7 @@ def test_a_resumed_training_begins_at_its_iteration(options, tmp_path):
     assert 'Warning' not in received  # a snapshot of a terminal has all that is needed
 
 
+@pytest.mark.slow
 def test_a_training_of_a_terminal_is_resumed_elsewhere_and_back(options, tmp_path):
     pytest.importorskip('tqdm')
     assert run_on_terminal(*options)[0] == 0
