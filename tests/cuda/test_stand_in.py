@@ -57,7 +57,7 @@ def count(done, word):
 def test_the_tests_of_cupy_arrays_pass(tested):
     done, _ = tested
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-    assert count(done, 'passed') > 600
+    assert count(done, 'passed') >= 691
     assert not count(done, 'skipped'), done.stdout
 
 
@@ -67,7 +67,7 @@ def test_convolution_and_pooling_pass(tmp_path):
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     assert count(done, 'passed') >= 100
-    assert {'matmul', 'empty', 'zeros'} & set(asked['functions'])
+    assert 'matmul' in asked['functions']
 
 
 def test_the_kernels_run_where_they_are_asked_for(tmp_path):
