@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -282,24 +281,15 @@ class SSD(chainer.Chain):
     def _decode(
         self, mb_locs: Array, mb_confs: Array, limits: dict[str, int]
     ) -> tuple[list[Array], list[Array], list[Array]]:
-        """Return the detections of a batch on the CPU. Errors name the image as ``imgs[i]``."""
-        is_on_gpu = isinstance(mb_locs, chainer.backends.cuda.ndarray)
-        if is_on_gpu and hasattr(self.coder, 'decode_batch'):  # ChainerCV's has none
-            try:
-                return self.coder.decode_batch(
-                    mb_locs, mb_confs, self.nms_thresh, self.score_thresh, **limits
-                )
-            except ValueError as error:
-                raise ValueError(re.sub(r'^image (\d+):', r'imgs[\1]:', str(error))) from error
+        """Return the detections of a batch on the CPU."""
+        options = self.nms_thresh, self.score_thresh
+        if hasattr(self.coder, 'decode_batch'):
+            return self.coder.decode_batch(mb_locs, mb_confs, *options, **limits)
+        # ChainerCV's coder decodes one image.
         mb_locs, mb_confs = (chainer.get_device('@numpy').send(y) for y in (mb_locs, mb_confs))
-        detections = []
-        for i, predictions in enumerate(zip(mb_locs, mb_confs)):
-            try:
-                detections.append(
-                    self.coder.decode(*predictions, self.nms_thresh, self.score_thresh, **limits)
-                )
-            except ValueError as error:
-                raise ValueError(f'imgs[{i}]: {error}') from error
+        detections = [
+            self.coder.decode(*each, *options, **limits) for each in zip(mb_locs, mb_confs)
+        ]
         bboxes, labels, scores = ([*column] for column in zip(*detections))
         return bboxes, labels, scores
 

@@ -18,6 +18,7 @@ def match_batch(
     match_type: str = 'per_prediction',
     neg_overlap: float | None = None,
     ignores: Sequence[Array | None] | None = None,
+    ignore_outside: Sequence[float] | None = None,
 ) -> Array:
     """Return the ground truth that is assigned to each default box of each image.
 
@@ -37,6 +38,8 @@ def match_batch(
     ignores : sequence of B bool arrays of shape (R_i,) or of None, or None
         Ground truths of each image that are never assigned, as :func:`match` takes them. Default:
         none.
+    ignore_outside
+        As :func:`match` takes it.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def match_batch(
     >>> match_batch(default_bbox, [[(0, 0, 10, 10)], [], [(45, 45, 55, 55)]]).tolist()
     [[0, -1], [-1, -1], [-1, 0]]
     """
-    matcher = Matcher(default_bbox, iou_thresh, match_type, neg_overlap)
+    matcher = Matcher(default_bbox, iou_thresh, match_type, neg_overlap, ignore_outside)
     index, fits = matcher.assign_batch(bboxes, ignores)
     if not fits:
         matcher.warn_no_overlap(stacklevel=2)
@@ -78,6 +81,8 @@ def encode_batch(
     labels: Sequence[Array | Sequence[int]],
     index: Array,
     variance: Array | Sequence[float] = (0.1, 0.2),
+    code_type: str = 'center_size',
+    variance_in_target: bool = False,
 ) -> tuple[Array, Array]:
     """Return the targets of the default boxes of each image.
 
@@ -94,8 +99,8 @@ def encode_batch(
         Foreground classes of each image, counted from 0.
     index : integer array of shape (B, K)
         Result of :func:`match_batch`.
-    variance : sequence of 2 or 4 floats, or array of shape (K, 4)
-        As :func:`encode` takes it.
+    variance, code_type, variance_in_target
+        As :func:`encode` takes them.
 
     Returns
     -------
@@ -126,4 +131,5 @@ def encode_batch(
             checked.append(check_bbox(bbox))
         except ValueError as error:
             raise ValueError(f'image {i}: {error}') from error
-    return Encoder(default_bbox, variance).encode_batch(checked, labels, index)
+    encoder = Encoder(default_bbox, variance, code_type, variance_in_target)
+    return encoder.encode_batch(checked, labels, index)

@@ -94,19 +94,8 @@ def iou_of_columns(columns_a: Array, columns_b: Array) -> Array:
     a, b = columns_a[:, :, None], columns_b[:, None]
     for start in range(0, n_a, block):
         part = slice(start, min(start + block, n_a))
-        corners = corners_buffer[:, : part.stop - start]
-        sizes = sizes_buffer[:, : part.stop - start]
-        # NumPy's minimum of two rows is three times faster than of a row and a number.
-        corners[:] = a[:, part]
-        # |a ∩ b| = max(0, min(y_max) − max(y_min)) · max(0, min(x_max) − max(x_min))
-        xp.minimum(corners[2:], b[2:], out=sizes)
-        sizes -= xp.maximum(corners[:2], b[:2], out=corners[:2])
-        xp.maximum(sizes, zero, out=sizes)
-        intersection = xp.multiply(sizes[0], sizes[1], out=iou[part])
-        # |a ∪ b| = |a| + |b| − |a ∩ b|
-        union = xp.add(area_a[part], area_b, out=sizes[0])
-        union -= intersection
-        intersection /= union
+        buffers = corners_buffer[:, : part.stop - start], sizes_buffer[:, : part.stop - start]
+        _write_iou(xp, a[:, part], b, area_a[part], area_b, zero, *buffers, iou[part])
     return iou
 
 
@@ -124,17 +113,44 @@ def iou_of_pairs(bbox: Array) -> Array:
         IoU in the same dtype, with the same steps as :func:`iou_of_columns`.
     """
     xp = get_array_module(bbox)
-    a, b = bbox[:, :, None], bbox[:, None]
-    zero = bbox.dtype.type(0)
-    sizes = []
-    for axis in (0, 1):
-        size = xp.minimum(a[..., axis + 2], b[..., axis + 2])
-        size -= xp.maximum(a[..., axis], b[..., axis])
-        sizes.append(xp.maximum(size, zero))
-    intersection = sizes[0] * sizes[1]
-    area = (bbox[..., 2] - bbox[..., 0]) * (bbox[..., 3] - bbox[..., 1])
-    both_areas = xp.maximum(area, bbox.dtype.type(_MIN_AREA))[:, :, None] + area[:, None]
-    return intersection / (both_areas - intersection)
+    n_group, n_box = bbox.shape[:2]
+    columns = xp.ascontiguousarray(bbox.transpose(2, 0, 1))
+    y_min, x_min, y_max, x_max = columns
+    area = (y_max - y_min) * (x_max - x_min)
+    corners, sizes = (xp.empty((n, n_group, n_box, n_box), bbox.dtype) for n in (4, 2))
+    iou = xp.empty((n_group, n_box, n_box), bbox.dtype)
+    a, b = columns[:, :, :, None], columns[:, :, None]
+    area_a = xp.maximum(area, _MIN_AREA)[:, :, None]
+    _write_iou(xp, a, b, area_a, area[:, None], bbox.dtype.type(0), corners, sizes, iou)
+    return iou
+
+
+def _write_iou(
+    xp: Any,
+    a: Array,
+    b: Array,
+    area_a: Array,
+    area_b: Array,
+    zero: Any,
+    corners: Array,
+    sizes: Array,
+    iou: Array,
+) -> None:
+    """Write the IoU of boxes ``a`` and ``b``, whose coordinates are along the first axis.
+
+    ``corners`` (4, ...) and ``sizes`` (2, ...) are memory for results in between.
+    """
+    # NumPy's minimum of two rows is three times faster than of a row and a number.
+    corners[:] = a
+    # |a ∩ b| = max(0, min(y_max) − max(y_min)) · max(0, min(x_max) − max(x_min))
+    xp.minimum(corners[2:], b[2:], out=sizes)
+    sizes -= xp.maximum(corners[:2], b[:2], out=corners[:2])
+    xp.maximum(sizes, zero, out=sizes)
+    intersection = xp.multiply(sizes[0], sizes[1], out=iou)
+    # |a ∪ b| = |a| + |b| − |a ∩ b|
+    union = xp.add(area_a, area_b, out=sizes[0])
+    union -= intersection
+    intersection /= union
 
 
 def center_to_corner(default_bbox: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 from chainer_ssd._array import Array, get_array_module
 from chainer_ssd._options import check_choice, check_flag, check_positive_number
-from chainer_ssd.ops.boxes import center_to_corner
+from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
 
 #: Caffe's ``code_type``. All have the variance as a divisor of the offsets.
 CODE_TYPES = ('center_size', 'corner', 'corner_size')
@@ -32,6 +32,50 @@ def check_code(code_type: str, variance_in_target: bool) -> None:
     """
     check_choice('code_type', code_type, CODE_TYPES)
     check_flag('variance_in_target', variance_in_target)
+
+
+def to_code_form(code_type: str, bbox: Array) -> Array:
+    """Return boxes in the form that a code type compares.
+
+    Parameters
+    ----------
+    code_type : {'center_size', 'corner', 'corner_size'}
+        The code type.
+    bbox : float array of shape (..., 4)
+        (y_min, x_min, y_max, x_max).
+
+    Returns
+    -------
+    float array of shape (..., 4)
+        (cy, cx, h, w) for ``'center_size'``, else the corners.
+    """
+    return corner_to_center(bbox) if code_type == 'center_size' else bbox
+
+
+def compute_offsets(code_type: str, truth: Array, default_bbox: Array) -> Array:
+    """Return the offsets of ground truths from default boxes, without variances.
+
+    Parameters
+    ----------
+    code_type : {'center_size', 'corner', 'corner_size'}
+        The code type.
+    truth : float array of shape (..., N, 4)
+        Ground truths in the form of :func:`to_code_form`.
+    default_bbox : float array of shape (N, 4)
+        (cy, cx, h, w).
+
+    Returns
+    -------
+    float array of shape (..., N, 4)
+        (dy, dx, dh, dw), or the offsets of (y_min, x_min, y_max, x_max).
+    """
+    if code_type == 'center_size':
+        # (dy, dx) = (c_truth − c_default) / s_default,   (dh, dw) = log(s_truth / s_default)
+        center = (truth[..., :2] - default_bbox[:, :2]) / default_bbox[:, 2:]
+        xp = get_array_module(truth)
+        return xp.concatenate((center, xp.log(truth[..., 2:] / default_bbox[:, 2:])), axis=-1)
+    # d = (b_truth − b_default) / u,   u = corner_units
+    return (truth - center_to_corner(default_bbox)) / corner_units(code_type, default_bbox)
 
 
 def corner_units(code_type: str, default_bbox: Array) -> Array:

@@ -22,7 +22,13 @@ from chainer_ssd._validation import (
     raise_for_row,
 )
 from chainer_ssd.ops.boxes import center_to_corner, corner_to_center
-from chainer_ssd.ops.code_types import check_code, clip_corners, corner_units, decode_corners
+from chainer_ssd.ops.code_types import (
+    check_code,
+    clip_corners,
+    compute_offsets,
+    decode_corners,
+    to_code_form,
+)
 from chainer_ssd.ops.padded_truths import encode_padded, pad_rows
 
 #: Logarithm: a decoded side is at most 1e6 times that of its default box. So exp cannot overflow.
@@ -156,26 +162,11 @@ class Encoder:
 
         positive = xp.flatnonzero(index >= 0)
         truth_of_positive = index[positive]
-        truth = corner_to_center(bbox)[truth_of_positive]
+        truth = to_code_form(self.code_type, bbox)[truth_of_positive]
         default = self.default_bbox[positive]
         if checks_values(xp):
             self._check_assigned(xp, truth, default, bbox, index)
-        if self.code_type == 'center_size':
-            # (dy, dx) = (c_truth − c_default) / (s_default · σ_c)
-            # (dh, dw) = log(s_truth / s_default) / σ_s
-            loc = xp.concatenate(
-                (
-                    (truth[:, :2] - default[:, :2]) / default[:, 2:],
-                    xp.log(truth[:, 2:] / default[:, 2:]),
-                ),
-                axis=1,
-            )
-        else:
-            # d = (b_truth − b_default) / (u · σ),  u = 1 or the sides of the default box
-            loc = bbox[truth_of_positive] - center_to_corner(default)
-            loc /= corner_units(self.code_type, default)
-        if not self.variance_in_target:
-            loc /= self.variance[positive] if self.variance.ndim == 2 else self.variance
+        loc = self._compute_offsets(truth, default, positive)
 
         mb_loc = xp.zeros(self.default_bbox.shape, loc.dtype)
         mb_loc[positive] = loc
@@ -226,11 +217,10 @@ class Encoder:
         dtype = xp.result_type(self.default_bbox, *{as_bbox(bbox).dtype for bbox in bboxes})
         mb_locs = xp.zeros((*index.shape, 4), dtype)
         mb_labels = xp.zeros(index.shape, 'i')
-        has_padded_form = self.code_type == 'center_size' and not self.variance_in_target
         checked = []
         for i, (bbox, label) in enumerate(zip(bboxes, labels)):
             try:
-                if xp is np or checks_values(xp) or not has_padded_form:
+                if xp is np or checks_values(xp):
                     mb_locs[i], mb_labels[i] = self(bbox, label, index[i])
                 else:
                     bbox = as_bbox(bbox)
@@ -239,16 +229,28 @@ class Encoder:
                 raise ValueError(f'image {i}: {error}') from error
         if not checked or not n_box:
             return mb_locs, mb_labels
-        bboxes, labels = (
+        truths, labels = (
             pad_rows(xp, arrays, kind) for arrays, kind in zip(zip(*checked), (dtype, 'i'))
         )
-        return encode_padded(xp, self.default_bbox, self.variance, bboxes, labels, index)
+        truths = to_code_form(self.code_type, truths)
+        every_box = self.default_bbox, slice(None)
+        return encode_padded(
+            xp, truths, labels, index, lambda truth: self._compute_offsets(truth, *every_box)
+        )
+
+    def _compute_offsets(self, truth: Array, default_bbox: Array, box: Any) -> Array:
+        """Return the offsets of ground truths from default boxes, whose numbers are ``box``."""
+        loc = compute_offsets(self.code_type, truth, default_bbox)
+        if not self.variance_in_target:
+            loc /= self.variance[box] if self.variance.ndim == 2 else self.variance
+        return loc
 
     def _check_assigned(
         self, xp: Any, truth: Array, default: Array, bbox: Array, index: Array
     ) -> None:
         """Raise unless all assigned pairs have finite centers and positive sizes."""
-        if not (xp.isfinite(truth).all() and (truth[:, 2:] > 0).all()):
+        center = truth if self.code_type == 'center_size' else corner_to_center(truth)
+        if not (xp.isfinite(center).all() and (center[:, 2:] > 0).all()):
             check_bbox(bbox)
         if not default[:, 2:].all():
             has_area = self.default_bbox[:, 2:].all(axis=1)

@@ -15,7 +15,7 @@ from chainer_ssd.ops.padded_truths import BLOCK_BYTES
 #: Number of the best remaining boxes that one step compares with each other.
 _BLOCK_LENGTH = 64
 #: Arrays of M × M numbers that :func:`suppress_batch` needs at once for each group.
-_ARRAYS_PER_PAIR = 6
+_ARRAYS_PER_PAIR = 7
 #: A threshold that falls does so down to this.
 _MIN_FALLING_THRESH = 0.5
 

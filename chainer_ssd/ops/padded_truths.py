@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainer_ssd._array import Array
-from chainer_ssd.ops.boxes import corner_to_center, iou_of_columns
+from chainer_ssd.ops.boxes import iou_of_columns
 
 #: Bound of the intermediate arrays of one IoU matrix.
 BLOCK_BYTES = 1 << 28
@@ -105,35 +105,23 @@ def match_padded(
         Whether a ground truth that can be assigned overlaps a default box.
     """
     n_image, n_truth = truths.is_truth.shape
-    n_pair = n_truth * default_columns.shape[1]
-    block = max(1, BLOCK_BYTES // (_ARRAYS_PER_PAIR * n_pair * default_columns.itemsize))
-    parts = [
-        _match_block(
-            xp,
-            default_columns,
-            PaddedTruths(*(array[start : start + block] for array in truths)),
-            iou_thresh,
-            match_type,
-            neg_overlap,
-            min_iou,
-        )
-        for start in range(0, n_image, block)
-    ]
-    index, overlaps = zip(*parts)
-    return xp.concatenate(index), xp.concatenate(overlaps)
-
-
-def _match_block(
-    xp: Any,
-    default_columns: Array,
-    truths: PaddedTruths,
-    iou_thresh: float,
-    match_type: str,
-    neg_overlap: float | None,
-    min_iou: float,
-) -> tuple[Array, Array]:
-    n_image, n_truth = truths.is_truth.shape
     n_box = default_columns.shape[1]
+    block = max(1, BLOCK_BYTES // (_ARRAYS_PER_PAIR * n_truth * n_box * default_columns.itemsize))
+    if n_image > block:
+        parts = [
+            match_padded(
+                xp,
+                default_columns,
+                PaddedTruths(*(array[start : start + block] for array in truths)),
+                iou_thresh,
+                match_type,
+                neg_overlap,
+                min_iou,
+            )
+            for start in range(0, n_image, block)
+        ]
+        index, overlaps = zip(*parts)
+        return xp.concatenate(index), xp.concatenate(overlaps)
     columns = xp.ascontiguousarray(truths.bboxes.reshape(-1, 4).T)
     iou = iou_of_columns(columns, default_columns).reshape(n_image, n_truth, n_box)
     is_covered = None
@@ -144,7 +132,9 @@ def _match_block(
     iou = xp.where(truths.is_assignable[:, :, None], iou, iou.dtype.type(-1))
     overlaps = (iou > (0 if match_type == 'argmax' else min_iou)).any(axis=(1, 2))
     best, best_truth = iou.max(axis=1), iou.argmax(axis=1)
-    if match_type == 'argmax':
+    if match_type == 'threshold':
+        index = xp.full((n_image, n_box), -1)
+    elif match_type == 'argmax':
         index = _assign_argmax(xp, iou, truths.is_assignable)
     else:
         index = _assign_bipartite(xp, iou, truths.is_assignable, min_iou)
@@ -191,11 +181,10 @@ def _assign_bipartite(xp: Any, iou: Array, is_assignable: Array, min_iou: float)
 
 def encode_padded(
     xp: Any,
-    default_bbox: Array,
-    variance: Array,
-    bboxes: Array,
+    truths: Array,
     labels: Array,
     index: Array,
+    compute_offsets: Callable[[Array], Array],
 ) -> tuple[Array, Array]:
     """Return the targets of a batch, without a step that waits for the device.
 
@@ -203,14 +192,12 @@ def encode_padded(
     ----------
     xp : module
         NumPy or CuPy.
-    default_bbox : float array of shape (K, 4)
-        (cy, cx, h, w).
-    variance : float array of shape (4,) or (K, 4)
-        In the dtype of the default boxes.
-    bboxes, labels : arrays of shape (B, R, 4) and (B, R)
+    truths, labels : arrays of shape (B, R, 4) and (B, R)
         Ground truths and their labels.
     index : int array of shape (B, K)
         Matches.
+    compute_offsets : callable
+        Returns the offsets (B, K, 4) of ground truths (B, K, 4) from the default boxes.
 
     Returns
     -------
@@ -219,23 +206,13 @@ def encode_padded(
     mb_labels : int32 array of shape (B, K)
         As :func:`chainer_ssd.ops.encode` returns them for each image.
     """
-    dtype = xp.result_type(default_bbox, bboxes)
     background = xp.minimum(index, -1) + 1  # 0, or −1 for ignored boxes
-    if not bboxes.shape[1]:
-        return xp.zeros((*index.shape, 4), dtype), background.astype('i', copy=False)
+    if not truths.shape[1]:
+        return xp.zeros((*index.shape, 4), truths.dtype), background.astype('i', copy=False)
     is_positive = index >= 0
     row = xp.arange(len(index))[:, None], xp.maximum(index, 0)
-    truth = corner_to_center(bboxes)[row]
-    # The same steps as those of Encoder. Rows without a match are computed and not used.
-    with np.errstate(all='ignore'):
-        loc = xp.concatenate(
-            (
-                (truth[..., :2] - default_bbox[:, :2]) / default_bbox[:, 2:],
-                xp.log(truth[..., 2:] / default_bbox[:, 2:]),
-            ),
-            axis=-1,
-        )
-        loc /= variance
-    mb_locs = xp.where(is_positive[:, :, None], loc, dtype.type(0))
+    with np.errstate(all='ignore'):  # rows without a match are computed and not used
+        loc = compute_offsets(truths[row])
+    mb_locs = xp.where(is_positive[:, :, None], loc, loc.dtype.type(0))
     mb_labels = xp.where(is_positive, labels[row] + 1, background)
     return mb_locs, mb_labels.astype('i', copy=False)

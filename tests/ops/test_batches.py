@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from chainer_ssd.ops import (
+    CODE_TYPES,
     Encoder,
     Matcher,
     bbox_iou,
@@ -17,6 +18,7 @@ from chainer_ssd.ops import (
     match_batch,
     padded_truths,
 )
+from chainer_ssd.ops.code_types import compute_offsets, to_code_form
 from chainer_ssd.ops.padded_truths import encode_padded, match_padded, pad_rows, pad_truths
 from tests.helpers import to_numpy
 
@@ -29,7 +31,10 @@ OPTIONS = [
     {'match_type': 'argmax', 'iou_thresh': 0},
     {'iou_thresh': 0},
     {'iou_thresh': 1},
+    {'match_type': 'threshold'},
+    {'match_type': 'threshold', 'neg_overlap': 0.25},
 ]
+OUTSIDE = [{'ignore_outside': (4, 3)}, {'ignore_outside': (1, 1), 'match_type': 'argmax'}]
 
 
 def make(rng, n_image=4, max_truth=7, side=4):
@@ -97,8 +102,9 @@ def test_padded_images_have_the_matches_of_one_image(options, block_bytes, monke
             assert overlap == (bbox_iou(kept, columns.T) > 1e-6).any()
 
 
+@pytest.mark.parametrize('code_type', CODE_TYPES)
 @pytest.mark.parametrize('per_box', [False, True])
-def test_padded_images_have_the_targets_of_one_image(per_box):
+def test_padded_images_have_the_targets_of_one_image(per_box, code_type):
     rng = np.random.default_rng(0)
     for _ in range(60):
         default_bbox, bboxes, labels, ignores = make(rng)
@@ -107,18 +113,19 @@ def test_padded_images_have_the_targets_of_one_image(per_box):
             variance = rng.uniform(0.1, 2, default_bbox.shape)
         index = match_images(default_bbox, bboxes, ignores)
         dtype = np.result_type(default_bbox, *bboxes)
-        encoder = Encoder(default_bbox, variance)
+        encoder = Encoder(default_bbox, variance, code_type)
         found = encode_padded(
             np,
-            encoder.default_bbox,
-            encoder.variance,
-            pad_rows(np, bboxes, dtype),
+            to_code_form(code_type, pad_rows(np, bboxes, dtype)),
             pad_rows(np, labels, 'i'),
             index,
+            lambda truth, encoder=encoder: (
+                compute_offsets(code_type, truth, encoder.default_bbox) / encoder.variance
+            ),
         )
         expected = zip(
             *(
-                encode(default_bbox, bbox, label, each, variance)
+                encode(default_bbox, bbox, label, each, variance, code_type)
                 for bbox, label, each in zip(bboxes, labels, index)
             )
         )
@@ -128,7 +135,7 @@ def test_padded_images_have_the_targets_of_one_image(per_box):
 
 
 @pytest.mark.parametrize('on_device', [True, False])
-@pytest.mark.parametrize('options', OPTIONS, ids=str)
+@pytest.mark.parametrize('options', OPTIONS + OUTSIDE, ids=str)
 def test_a_batch_equals_its_images(xp, options, on_device):
     rng = np.random.default_rng(1)
     for _ in range(15):
@@ -147,6 +154,18 @@ def test_a_batch_equals_its_images(xp, options, on_device):
         for a, b in zip(targets, expected):
             assert type(a) is type(default_bbox)
             np.testing.assert_allclose(to_numpy(a), b, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize('variance_in_target', [False, True])
+@pytest.mark.parametrize('code_type', CODE_TYPES)
+def test_each_code_has_the_targets_of_its_images(xp, code_type, variance_in_target):
+    code = (0.1, 0.2), code_type, variance_in_target
+    default_bbox, bboxes, labels, ignores = make(np.random.default_rng(2))
+    index = match_images(default_bbox, bboxes, ignores)
+    expected = zip(*(encode(default_bbox, *each, *code) for each in zip(bboxes, labels, index)))
+    found = encode_batch(xp.asarray(default_bbox), bboxes, labels, xp.asarray(index), *code)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(to_numpy(a), b, rtol=2e-6, atol=1e-7)
 
 
 def test_batches_without_images_or_truths_or_boxes(xp):
@@ -196,7 +215,7 @@ def test_on_a_gpu_values_on_the_cpu_are_checked():
             match_batch(default_bbox, [cupy.asarray(bad)])
 
 
-@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax'])
+@pytest.mark.parametrize('match_type', ['per_prediction', 'bipartite', 'argmax', 'threshold'])
 def test_one_warning_if_no_image_fits(xp, match_type):
     default_bbox = xp.asarray([(50, 50, 10, 10), (20, 20, 10, 10)], 'f')
     far, near, small = [(70, 70, 80, 80)], [(20, 20, 30, 30)], [(0.1, 0.1, 0.9, 0.9)]
