@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,10 @@ def create_objective(args: argparse.Namespace, model: chainer.Chain) -> Multibox
     localizations: dict[str, Callable[[], Any]] = {
         'smooth_l1': lambda: SmoothL1(args.smooth_l1_beta),
         'l2': L2,
+        **{
+            kind: functools.partial(IoULoss, kind, coder.default_bbox, coder.variance)
+            for kind in IOU_KINDS
+        },
     }
     confidences: dict[str, Callable[[], Any]] = {
         'softmax': lambda: SoftmaxCrossEntropy(class_weight, args.label_smoothing),
@@ -71,9 +76,7 @@ def create_objective(args: argparse.Namespace, model: chainer.Chain) -> Multibox
         'none': AllNegatives,
     }
     return MultiboxObjective(
-        IoULoss(args.localization, coder.default_bbox, coder.variance)
-        if args.localization in IOU_KINDS
-        else localizations[args.localization](),
+        localizations[args.localization](),
         confidences[args.confidence](),
         minings[args.mining](),
         normalizers[args.normalizer](),

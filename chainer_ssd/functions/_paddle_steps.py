@@ -19,8 +19,8 @@ from chainer_ssd.functions._ground_truth import (
 from chainer_ssd.functions._targets import (
     Targets,
     create_matcher,
-    encode_batch,
-    match_batch,
+    encode_ground_truths,
+    match_ground_truths,
     send_arrays,
 )
 from chainer_ssd.ops import corner_to_center, swap_xy
@@ -110,7 +110,7 @@ def make_targets(
     prior = swap_xy(prior)
     if index is None:
         matcher = create_matcher(prior, overlap_threshold, match_type, neg_overlap)
-        index = match_batch(matcher, gt_bboxes, comm, gt_difficults, stacklevel + 1)
+        index = match_ground_truths(matcher, gt_bboxes, comm, gt_difficults, stacklevel + 1)
     else:
         index = device.send(as_numeric_array(index, f'{where}index', 'iu', 'integers'))
         if index.shape != (n_image, n_box):
@@ -118,7 +118,7 @@ def make_targets(
                 f'{where}index has shape {index.shape}: expected {(n_image, n_box)}, (N, Np) of '
                 'the predictions'
             )
-    return encode_batch(
+    return encode_ground_truths(
         corner_to_center(prior), gt_bboxes, gt_labels, index, swap_xy(variance), comm
     )
 

@@ -41,7 +41,7 @@ def create_matcher(
     )
 
 
-def match_batch(
+def match_ground_truths(
     matcher: Matcher,
     gt_bboxes: Sequence[Array],
     comm: Any,
@@ -72,7 +72,7 @@ def match_batch(
     return index
 
 
-def encode_batch(
+def encode_ground_truths(
     default_bbox: Array,
     gt_bboxes: Sequence[Array],
     gt_labels: Sequence[Array],

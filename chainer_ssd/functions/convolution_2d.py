@@ -96,13 +96,29 @@ def convolution_2d(
     return Convolution2DFunction(stride, pad, dilate=dilate, groups=groups).apply(inputs)[0]
 
 
-def _node_serves(groups: int, *inputs: Any) -> bool:
-    """Return whether the node computes these inputs, and not Chainer's function."""
+def uses_blocks() -> bool:
+    """Return whether ``chainer.config.use_blocked_convolution`` allows our nodes.
+
+    Returns
+    -------
+    bool
+        False for ``'never'``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither ``'auto'`` nor ``'never'``.
+    """
     use = chainer.config.use_blocked_convolution
     check_choice('chainer.config.use_blocked_convolution', use, ('auto', 'never'))
+    return use != 'never'
+
+
+def _node_serves(groups: int, *inputs: Any) -> bool:
+    """Return whether the node computes these inputs, and not Chainer's function."""
     arrays = [chainer.as_array(x) for x in inputs if x is not None]
     if (
-        use == 'never'
+        not uses_blocks()
         or any(getattr(x, 'layout', None) is not None for x in inputs)
         or any(getattr(x, 'dtype', None) not in DTYPES for x in arrays)
         or not arrays[1].size

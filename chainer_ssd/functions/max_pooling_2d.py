@@ -12,7 +12,7 @@ import numpy as np
 from chainer.functions.pooling import max_pooling_nd
 
 from chainer_ssd._array import Array
-from chainer_ssd.functions.convolution_2d import DTYPES
+from chainer_ssd.functions.convolution_2d import DTYPES, uses_blocks
 
 #: Planes of a block take about so many bytes.
 BLOCK_BYTES = 2**18
@@ -57,7 +57,8 @@ def max_pooling_2d(
     chainer.utils.type_check.InvalidType
         If ``x`` is empty or no float array.
     ValueError
-        If ``x`` has not four dimensions.
+        If ``x`` has not four dimensions, or ``chainer.config.use_blocked_convolution`` is neither
+        ``'auto'`` nor ``'never'``.
 
     Notes
     -----
@@ -73,13 +74,13 @@ def max_pooling_2d(
 def _node_serves(node: MaxPoolingND, x: Any) -> bool:
     """Return whether the node computes this input, and not Chainer's function."""
     return (
-        isinstance(x, np.ndarray)
+        uses_blocks()
+        and isinstance(x, np.ndarray)
         and x.dtype in DTYPES
         and x.ndim == 4
         and x.size > 0
         and math.prod(node.ksize) <= MAX_WINDOW
         and min(_output_size(node, x.shape)) > 0
-        and chainer.config.use_blocked_convolution != 'never'
         and not chainer.backends.intel64.is_ideep_available()
     )
 

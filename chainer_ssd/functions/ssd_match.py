@@ -10,7 +10,7 @@ from chainer_ssd._options import check_choice, check_fraction
 from chainer_ssd._validation import check_bbox, check_column
 from chainer_ssd.functions._argument_checks import rank_prefix
 from chainer_ssd.functions._ground_truth import as_array, as_image_list, split_column
-from chainer_ssd.functions._targets import create_matcher, match_batch
+from chainer_ssd.functions._targets import create_matcher, match_ground_truths
 from chainer_ssd.ops import swap_xy
 
 
@@ -85,4 +85,4 @@ def ssd_match(
                 check_column(difficult, len(gt_bboxes[i]), name, 'b', 'bool'), bool
             )
     matcher = create_matcher(swap_xy(prior), overlap_threshold, match_type, neg_overlap)
-    return match_batch(matcher, gt_bboxes, comm, difficults, stacklevel=2)
+    return match_ground_truths(matcher, gt_bboxes, comm, difficults, stacklevel=2)

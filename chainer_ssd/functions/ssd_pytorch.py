@@ -27,7 +27,12 @@ from chainer_ssd.functions._ground_truth import (
     check_gt_label,
     check_n_image,
 )
-from chainer_ssd.functions._targets import Targets, encode_batch, match_batch, send_arrays
+from chainer_ssd.functions._targets import (
+    Targets,
+    encode_ground_truths,
+    match_ground_truths,
+    send_arrays,
+)
 from chainer_ssd.functions.multibox_loss import multibox_loss
 from chainer_ssd.ops import Matcher, swap_xy
 
@@ -215,5 +220,5 @@ class MultiBoxLoss:
             labels.append(label)
         bboxes, labels = send_arrays(device, bboxes), send_arrays(device, labels)
         matcher = Matcher(default_bbox, self.overlap_thresh, 'argmax')
-        index = match_batch(matcher, bboxes, self.comm, stacklevel=3)
-        return encode_batch(default_bbox, bboxes, labels, index, self.variance, self.comm)
+        index = match_ground_truths(matcher, bboxes, self.comm, stacklevel=3)
+        return encode_ground_truths(default_bbox, bboxes, labels, index, self.variance, self.comm)

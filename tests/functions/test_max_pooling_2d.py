@@ -103,3 +103,6 @@ def test_never_uses_chainers_node():
     with chainer.using_config('use_blocked_convolution', 'never'):
         assert type(max_pooling_2d(x, 2).creator) is not ours
     assert type(F.max_pooling_2d(x, 2).creator) is not ours
+    with chainer.using_config('use_blocked_convolution', 'always'):
+        with pytest.raises(ValueError, match='use_blocked_convolution'):
+            max_pooling_2d(x, 2)

@@ -17,18 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-#define __global__
-#define __device__
-#define __launch_bounds__(n)
-
-typedef _Float16 __half;
-inline float __half2float(__half x) { return (float)x; }
-inline __half __float2half(float x) { return (__half)x; }
-inline unsigned int __float_as_uint(float x) { unsigned int y; memcpy(&y, &x, 4); return y; }
-inline long long __double_as_longlong(double x) { long long y; memcpy(&y, &x, 8); return y; }
-inline int __popc(unsigned int x) { return __builtin_popcount(x); }
-
-struct Index { unsigned int x; };
+#include "../../functions/fused/cuda_types.h"
 
 // fibers.cpp has these functions. It is compiled without ThreadSanitizer, which sees the kernels only.
 namespace emulator {
@@ -50,16 +39,6 @@ int launch(unsigned int grid, unsigned int block, size_t shared, std::function<v
 template <typename T, unsigned int number> T& shared() {
     return *(T*)shared_array(number, sizeof(T));
 }
-template <typename T> uint64_t pack(T value) {
-    uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof(T));
-    return bits;
-}
-template <typename T> T exchange(T value, int source) {
-    uint64_t bits = exchange_in_warp(pack(value))[source];
-    memcpy(&value, &bits, sizeof(T));
-    return value;
-}
 }  // namespace emulator
 
 #define threadIdx (emulator::thread_index())
@@ -76,22 +55,5 @@ template <typename T> T atomicAdd(T* p, T value) {
     emulator::after_atomic(p);
     return old;
 }
-template <typename T> T __shfl_xor_sync(unsigned int, T value, int mask) {
-    return emulator::exchange(value, (int)(threadIdx.x % 32) ^ mask);
-}
-template <typename T> T __shfl_up_sync(unsigned int, T value, int by) {
-    int lane = threadIdx.x % 32;
-    return emulator::exchange(value, lane < by ? lane : lane - by);
-}
-inline unsigned int __match_any_sync(unsigned int, int value) {
-    const uint64_t* lanes = emulator::exchange_in_warp(emulator::pack(value));
-    unsigned int mask = 0;
-    for (int i = 0; i < 32; i++) mask |= (unsigned int)(lanes[i] == emulator::pack(value)) << i;
-    return mask;
-}
-inline int __any_sync(unsigned int, int value) {
-    const uint64_t* lanes = emulator::exchange_in_warp(value != 0);
-    int any = 0;
-    for (int i = 0; i < 32; i++) any |= (int)lanes[i];
-    return any;
-}
+
+#include "../../functions/fused/warp_functions.h"

@@ -23,19 +23,10 @@
 #include <utility>
 #include <vector>
 
-#define __global__
-#define __device__
-#define __launch_bounds__(n)
+#include "cuda_types.h"
 
-struct Index { unsigned int x; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
 
-typedef _Float16 __half;
-inline float __half2float(__half x) { return (float)x; }
-inline __half __float2half(float x) { return (__half)x; }
-inline unsigned int __float_as_uint(float x) { unsigned int y; memcpy(&y, &x, 4); return y; }
-inline long long __double_as_longlong(double x) { long long y; memcpy(&y, &x, 8); return y; }
-inline int __popc(unsigned int x) { return __builtin_popcount(x); }
 inline void __threadfence() {}
 template <typename T> T atomicAdd(T* p, T value) { T old = *p; *p += value; return old; }
 
@@ -242,20 +233,12 @@ inline int launch(unsigned int grid, unsigned int block, size_t shared, std::fun
     return failure;
 }
 
-template <typename T> T exchange(T value, int source) {
-    unsigned int own = threadIdx.x, first = own / WARP * WARP;
-    // A thread reads this buffer before the warp fills the other one, so one barrier is enough.
-    uint64_t* lanes = slot->lanes[slot->phases[own] ^= 1];
-    lanes[own] = 0;
-    memcpy(&lanes[own], &value, sizeof(T));
-    barrier(AT_WARP);
-    memcpy(&value, &lanes[first + source], sizeof(T));
-    return value;
-}
-template <typename T> const uint64_t* gather(T value) {
+// The values of the 32 threads of the warp. A thread reads this buffer before the warp fills the
+// other one, so one barrier is enough.
+inline const uint64_t* exchange_in_warp(uint64_t value) {
     unsigned int own = threadIdx.x;
     uint64_t* lanes = slot->lanes[slot->phases[own] ^= 1];
-    lanes[own] = (uint64_t)value;
+    lanes[own] = value;
     barrier(AT_WARP);
     return lanes + own / WARP * WARP;
 }
@@ -273,22 +256,5 @@ extern "C" size_t get_static_shared_bytes() { return emulator::static_bytes; }
 extern "C" void set_garbage(unsigned int byte) { emulator::garbage = byte; }
 
 inline void __syncthreads() { emulator::barrier(emulator::AT_BLOCK); }
-template <typename T> T __shfl_xor_sync(unsigned int, T value, int mask) {
-    return emulator::exchange(value, (int)(threadIdx.x % 32) ^ mask);
-}
-template <typename T> T __shfl_up_sync(unsigned int, T value, int by) {
-    int lane = threadIdx.x % 32;
-    return emulator::exchange(value, lane < by ? lane : lane - by);
-}
-inline unsigned int __match_any_sync(unsigned int, int value) {
-    const uint64_t* lanes = emulator::gather(value);
-    unsigned int mask = 0;
-    for (int i = 0; i < 32; i++) mask |= (unsigned int)((int)lanes[i] == value) << i;
-    return mask;
-}
-inline int __any_sync(unsigned int, int value) {
-    const uint64_t* lanes = emulator::gather(value != 0);
-    int any = 0;
-    for (int i = 0; i < 32; i++) any |= (int)lanes[i];
-    return any;
-}
+
+#include "warp_functions.h"
