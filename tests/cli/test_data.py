@@ -47,10 +47,12 @@ def names_of(stored, part):
     return [name for each in stored['data'] for name in (each[part] or {}).get('images') or ()]
 
 
-SLOW_FORMS = [pytest.param(form, marks=pytest.mark.slow) for form in ('cvat_voc', 'yolo_flat')]
+SLOW_FORMS = [
+    pytest.param(form, marks=pytest.mark.slow) for form in ('cvat_voc', 'flat', 'yolo_flat')
+]
 
 
-@pytest.mark.parametrize('form', ['flat', 'coco', *SLOW_FORMS])
+@pytest.mark.parametrize('form', ['coco', *SLOW_FORMS])
 def test_one_command_trains_on_data_without_a_split(forms, tmp_path, run_in_process, form):
     out = tmp_path / 'out'
     status, printed, errors = run_in_process(*train(forms / form, out))
@@ -99,6 +101,7 @@ def test_a_split_val_of_test_images_is_not_recorded(voc_root, tmp_path, run_in_p
     assert status == 2 and 'data.json has train, test' in errors
 
 
+@pytest.mark.slow
 def test_data_in_vocs_layout_gives_the_weights_of_dataset_voc(voc_root, tmp_path, run_in_process):
     losses = []
     for name, options in (('voc', ('--dataset', 'voc', '--root', voc_root)), ('data', None)):
@@ -110,6 +113,7 @@ def test_data_in_vocs_layout_gives_the_weights_of_dataset_voc(voc_root, tmp_path
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_several_data_sets_and_classes(forms, voc_root, tmp_path, run_in_process):
     out = tmp_path / 'out'
     args = train([voc_root, forms / 'coco'], out, '--classes', 'red')

@@ -76,6 +76,7 @@ def test_the_classes_are_printed_at_the_start(root, tmp_path, run_in_process):
     ) in printed
 
 
+@pytest.mark.slow
 def test_label_names_of_a_file_fix_the_order(root, tmp_path, run_in_process):
     file = tmp_path / 'names.txt'
     file.write_bytes(b'\xef\xbb\xbfred\r\n\r\n  green \r\nblue\n')

@@ -14,7 +14,8 @@ from tests.functions.fused.emulator import KERNELS
 
 pytestmark = pytest.mark.cuda
 ROOT = Path(__file__).parents[2]
-STAND_IN = Path(__file__).with_name('cupy_on_numpy')
+HERE = Path(__file__).parent
+STAND_IN = HERE / 'cupy_on_numpy'
 #: Its tests of whole batches take minutes in the emulator, and some measure time.
 #: `test_emulated_kernels.py` runs the same kernels.
 LEFT_OUT = 'tests/functions/fused/test_kernels.py'
@@ -79,6 +80,35 @@ def test_the_kernels_run_where_they_are_asked_for(tmp_path):
     assert count(done, 'passed') == 12
     kernels = {f'{name}_{dtype}' for name in KERNELS for dtype in 'efd'}
     assert set(asked['kernels']) == kernels
+
+
+def test_how_often_the_host_waits_for_the_device(tmp_path):
+    done, asked = run(tmp_path, HERE / 'count_waits.py')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        'multibox_loss, kernels': 0,
+        'multibox_loss': 6,
+        'ssd_match': 0,
+        'ssd_loss': 11,
+        'MultiBoxLoss': 6,
+        'decode_batch': 2,
+    }
+    assert 'choose_rows_f' in asked['kernels']
+
+
+def test_a_training_has_the_log_of_the_cpu(tmp_path):
+    logs = []
+    for device in '@numpy', '@cupy:0':
+        done, _ = run(tmp_path, HERE / 'train.py', device)
+        assert done.returncode == 0, done.stderr
+        logs.append(json.loads(done.stdout))
+    on_cpu, on_device = logs
+    assert len(on_cpu) == len(on_device) == 8
+    assert on_cpu[-1]['main/loss'] < on_cpu[0]['main/loss']
+    for expected, found in zip(on_cpu, on_device):
+        assert found.keys() == expected.keys()
+        for name in expected.keys() - {'elapsed_time'}:
+            assert found[name] == pytest.approx(expected[name], rel=2e-6), name
 
 
 def test_cupy_has_what_the_tests_asked_of_the_stand_in(tested):
