@@ -190,7 +190,7 @@ def test_the_divisor_of_mmdetection_counts_images_without_positives():
 def gluoncv_losses(mb_locs, mb_confs, gt_mb_locs, labels, ratio, rho, lambd, minimum):
     """The definition of GluonCV's SSDMultiBoxLoss as loops. GluonCV itself was not run.
 
-    Its documentation gives: the hard negatives of an image are the boxes of a rank below
+    Its source (gluoncv/loss.py) gives: the hard negatives of an image are the boxes of a rank below
     max(minimum, ratio · positives), both sums are divided by max(1, positives of the batch), and
     without positives and a minimum the loss is 0.
     """
