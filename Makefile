@@ -4,7 +4,7 @@
 #   test            all tests but the slow ones, and the coverage floor
 #   test-slow       the slow tests
 #   test-multihost  the tests that build two hosts from network namespaces
-#   test-gpu        the tests that need a GPU
+#   test-gpu        the tests that need a GPU, with a report in build/gpu-report.txt
 #   test-cuda       the GPU code, compiled and executed on the CPU. Installs two CuPys in build/cuda
 #   fuzz            random input for every core computation and every parser, for FUZZ_SECONDS
 #   mutants         breaks the core lines one by one, and shows that the tests notice
@@ -20,7 +20,7 @@
 # Variables
 #   PYTHON=python3.12        the Python that makes .venv and the wheels
 #   PY=/path/to/python       an environment that has everything already: no .venv is made
-#   CUDA=cuda12x             the extra that test-gpu installs
+#   CUDA=cuda12x-cudnn       the extra that test-gpu installs. Default: by the driver
 #   DEMO_ARGS, TEST_ARGS, BENCH_ARGS
 #                            more arguments for `chainer-ssd train`, pytest, tests/benchmarks.
 #                            With TEST_ARGS, `make test` does not measure the coverage.
@@ -33,14 +33,14 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-CUDA ?= cuda13x
+CUDA ?=
 JOBS ?= 1
 TEST_JOBS ?= auto
 FUZZ_SECONDS ?= 300
 ifndef PY
 PY := $(VENV)/bin/python
 ENVIRONMENT := $(VENV)/ready
-GPU_ENVIRONMENT := $(VENV)/ready-$(CUDA)
+GPU_ENVIRONMENT := $(VENV)/ready-gpu$(CUDA)
 endif
 
 # Chainer's setup.py needs an older setuptools than pip takes. The first variable reaches the
@@ -85,7 +85,7 @@ test-multihost: $(ENVIRONMENT)
 
 test-gpu: $(GPU_ENVIRONMENT)
 	$(PY) -m tests.gpu
-	$(PY) -m pytest -m gpu $(TEST_ARGS)
+	$(PY) -m tests.gpu.report $(TEST_ARGS)
 
 # Each file on one process, because its tests share what they compile.
 test-cuda: $(ENVIRONMENT) build/cuda/cuda12/ready build/cuda/cuda13/ready
@@ -138,9 +138,9 @@ $(VENV)/ready: setup.py pyproject.toml build-constraints.txt chainer_ssd.pth
 	$(VENV)/bin/python -m pip install --quiet --use-pep517 --editable '.[dev]'
 	touch $@
 
-$(VENV)/ready-$(CUDA): $(VENV)/ready
-	$(VENV)/bin/python -m tests.gpu driver
-	$(VENV)/bin/python -m pip install --quiet --editable '.[dev,$(CUDA)]'
+$(VENV)/ready-gpu$(CUDA): $(VENV)/ready
+	extra=$$($(VENV)/bin/python -m tests.gpu extra) && \
+		$(VENV)/bin/python -m pip install --quiet --editable ".[dev,$(or $(CUDA),$$extra)]"
 	touch $@
 
 clean:

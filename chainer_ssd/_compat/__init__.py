@@ -2,7 +2,8 @@
 
 A patch replaces a few words in the source of one Chainer module while Python imports it. Nothing
 is added to NumPy. Neither Chainer's files nor their bytecode caches are written, and line numbers
-stay. A patch that is not needed does nothing. ``CHAINER_SSD_COMPAT=off`` turns all of them off.
+stay. A patch that is not needed does nothing. CuPy 13 also gets the CUDA libraries of wheels.
+``CHAINER_SSD_COMPAT=off`` turns all of this off.
 
 The start-up hook ``chainer_ssd_startup`` loads this folder by its path before Chainer is
 imported. The folder therefore imports nothing of ``chainer_ssd``.

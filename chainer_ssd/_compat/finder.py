@@ -10,6 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from .cuda_libraries import load_cuda_libraries
 from .patches import PATCHES, is_due
 
 _HELP = (
@@ -71,12 +72,16 @@ class ChainerPatcher:
 
 
 def install() -> None:
-    """Patch Chainer's modules when they are imported, and those that already are. Once."""
+    """Patch Chainer's modules when they are imported, and those that already are. Once.
+
+    For CuPy 13, also load the CUDA libraries that it needs.
+    """
     if os.environ.get('CHAINER_SSD_COMPAT') == 'off':
         return
     # The start-up hook may have loaded another copy of this folder. So names are compared.
     if any(getattr(finder, '__name__', '') == ChainerPatcher.__name__ for finder in sys.meta_path):
         return
+    load_cuda_libraries()
     sys.meta_path.insert(0, ChainerPatcher)  # type: ignore[arg-type]
     for name in PATCHES.keys() & sys.modules.keys():
         if is_due(name):

@@ -38,6 +38,8 @@ OPENBLAS_FUNCTIONS = tuple(
     for prefix in ('scipy_', '')
     for suffix in ('64_', '')
 )
+#: Modules of CuPy that need a library of CUDA, and that Chainer imports.
+CUDA_LIBRARIES = 'nvrtc', 'cublas', 'curand', 'cusparse', 'cusolver'
 THREAD_VARIABLES = 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'
 
 
@@ -164,18 +166,58 @@ def _describe_patches() -> str:
 
 
 def _describe_gpus() -> str:
+    """Return the GPUs with their driver, or why none can be used."""
     try:
         cupy: Any = importlib.import_module('cupy')
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != 'cupy':
+            raise
         return f'- none: CuPy is missing: pip install "{PACKAGE}[cuda12x]" (or cuda13x)'
     runtime = cupy.cuda.runtime
+    built_for, supported = (
+        divmod(version, 1000)
+        for version in (runtime.runtimeGetVersion(), runtime.driverGetVersion())
+    )
+    if supported[0] == 0:
+        return '- none can be used: the driver of NVIDIA is missing'
+    if supported[0] < built_for[0]:
+        hint = f'pip install "{PACKAGE}[cuda12x]"' if supported[0] == 12 else 'update the driver'
+        return (
+            f'- none can be used: this CuPy needs CUDA {built_for[0]}, the driver supports '
+            f'CUDA {supported[0]}: {hint}'
+        )
+    missing = [name for name in CUDA_LIBRARIES if not _is_importable(f'cupy.cuda.{name}')]
+    if missing:
+        return (
+            f'- none can be used: CuPy does not find {", ".join(missing)} of CUDA: '
+            f'pip install "{PACKAGE}[cuda{built_for[0]}x]"'
+        )
     names = []
     for i in range(runtime.getDeviceCount()):
         properties = runtime.getDeviceProperties(i)
         memory = properties['totalGlobalMem'] / 2**30
+        with cupy.cuda.Device(i):
+            if int(cupy.arange(4).sum()) != 6:  # compiles and runs a kernel
+                raise RuntimeError(f'GPU {i} computes 0 + 1 + 2 + 3 wrongly')
         names.append(f'{i}: {properties["name"].decode()} of {memory:.0f} GiB')
-    versions = f'CUDA {runtime.runtimeGetVersion()}, driver for {runtime.driverGetVersion()}'
-    return f'{", ".join(names) or "- none"} ({versions})'
+    versions = ', the driver supports '.join(
+        f'{major}.{rest // 10}' for major, rest in (built_for, supported)
+    )
+    return f'{", ".join(names) or "- none"} (CUDA {versions}, {_describe_cudnn()})'
+
+
+def _is_importable(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+def _describe_cudnn() -> str:
+    from chainer.backends import cuda
+
+    return f'cuDNN {cuda.libcudnn.getVersion()}' if cuda.cudnn_enabled else 'without cuDNN'
 
 
 def _describe_mpi() -> str:

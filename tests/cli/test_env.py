@@ -1,14 +1,17 @@
 """chainer-ssd env, in complete and in broken environments."""
 
+import contextlib
 import importlib.metadata
 import subprocess
 import sys
 import types
 
 import pytest
+from chainer.backends import cuda
 
 from chainer_ssd import __version__
 from chainer_ssd.cli import _environment
+from chainer_ssd.cli._environment import CUDA_LIBRARIES
 from tests.cli.command import COMMAND, ENVIRONMENT, run_command
 
 
@@ -133,8 +136,8 @@ def test_a_package_that_is_not_installed_has_no_extras(environment, monkeypatch)
 class Runtime:
     """As much of CuPy's runtime as is read."""
 
-    def __init__(self, n_gpu):
-        self.n_gpu = n_gpu
+    def __init__(self, n_gpu=2, cuda=12080, driver=13000):
+        self.n_gpu, self.cuda, self.driver = n_gpu, cuda, driver
 
     def getDeviceCount(self):
         if self.n_gpu is None:
@@ -145,25 +148,81 @@ class Runtime:
         return {'name': b'Some GPU', 'totalGlobalMem': 80 * 2**30}
 
     def runtimeGetVersion(self):
-        return 12080
+        return self.cuda
 
     def driverGetVersion(self):
-        return 13000
+        return self.driver
+
+
+@pytest.fixture
+def gpu_row(environment, monkeypatch):
+    """A function that returns the row of a fake CuPy."""
+
+    def describe(runtime, missing=(), total=6):
+        cupy = types.ModuleType('cupy')
+        cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=contextlib.nullcontext)
+        cupy.arange = lambda n: types.SimpleNamespace(sum=lambda: total)
+        monkeypatch.setitem(sys.modules, 'cupy', cupy)
+        for name in CUDA_LIBRARIES:
+            module = None if name in missing else types.ModuleType(name)
+            monkeypatch.setitem(sys.modules, f'cupy.cuda.{name}', module)
+        return environment()['GPU']
+
+    return describe
 
 
 @pytest.mark.parametrize(
-    ('n_gpu', 'expected'),
+    ('runtime', 'expected'),
     [
-        (2, '0: Some GPU of 80 GiB, 1: Some GPU of 80 GiB (CUDA 12080, driver for 13000)'),
-        (0, '- none (CUDA 12080, driver for 13000)'),
-        (None, '- RuntimeError: cudaErrorNoDevice: no CUDA-capable device is detected'),
+        (
+            Runtime(),
+            '0: Some GPU of 80 GiB, 1: Some GPU of 80 GiB '
+            '(CUDA 12.8, the driver supports 13.0, without cuDNN)',
+        ),
+        (Runtime(0), '- none (CUDA 12.8, the driver supports 13.0, without cuDNN)'),
+        (Runtime(None), '- RuntimeError: cudaErrorNoDevice: no CUDA-capable device is detected'),
+        (Runtime(driver=0), '- none can be used: the driver of NVIDIA is missing'),
+        (
+            Runtime(driver=11040),
+            '- none can be used: this CuPy needs CUDA 12, the driver supports CUDA 11: '
+            'update the driver',
+        ),
+        (
+            Runtime(cuda=13000, driver=12080),
+            '- none can be used: this CuPy needs CUDA 13, the driver supports CUDA 12: '
+            'pip install "chainer_ssd[cuda12x]"',
+        ),
     ],
 )
-def test_gpus(environment, monkeypatch, n_gpu, expected):
-    cupy = types.ModuleType('cupy')
-    cupy.cuda = types.SimpleNamespace(runtime=Runtime(n_gpu))
-    monkeypatch.setitem(sys.modules, 'cupy', cupy)
-    assert environment()['GPU'] == expected
+def test_gpus(gpu_row, runtime, expected):
+    assert gpu_row(runtime) == expected
+
+
+def test_missing_libraries_of_cuda_are_named(gpu_row):
+    assert gpu_row(Runtime(), missing=['cublas', 'curand']) == (
+        '- none can be used: CuPy does not find cublas, curand of CUDA: '
+        'pip install "chainer_ssd[cuda12x]"'
+    )
+
+
+def test_a_gpu_that_computes_wrongly_is_named(gpu_row):
+    assert gpu_row(Runtime(), total=5) == '- RuntimeError: GPU 0 computes 0 + 1 + 2 + 3 wrongly'
+
+
+def test_cudnn_is_named(gpu_row, monkeypatch):
+    monkeypatch.setattr(cuda, 'cudnn_enabled', True)
+    library = types.SimpleNamespace(getVersion=lambda: 8907)
+    monkeypatch.setattr(cuda, 'libcudnn', library, raising=False)
+    assert gpu_row(Runtime(1)).endswith('the driver supports 13.0, cuDNN 8907)')
+
+
+def test_a_cupy_that_cannot_be_imported_is_not_a_missing_one(environment, monkeypatch, tmp_path):
+    (tmp_path / 'cupy.py').write_text('import a_module_that_cupy_needs')
+    monkeypatch.delitem(sys.modules, 'cupy', raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert environment()['GPU'] == (
+        "- ModuleNotFoundError: No module named 'a_module_that_cupy_needs'"
+    )
 
 
 def test_mpi_is_not_started():

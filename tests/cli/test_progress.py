@@ -69,7 +69,8 @@ def options(voc_root, tmp_path):
 
 # Some programs, such as pytest-xdist, set COLUMNS for what they start.
 @pytest.mark.parametrize(
-    ('columns', 'variable'), [(120, None), (0, 90), pytest.param(0, None, marks=pytest.mark.slow)]
+    ('columns', 'variable'),
+    [(120, None), *(pytest.param(0, variable, marks=pytest.mark.slow) for variable in (90, None))],
 )
 def test_a_terminal_shows_one_line_and_the_map_above_it(options, columns, variable):
     pytest.importorskip('tqdm')

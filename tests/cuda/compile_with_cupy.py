@@ -6,28 +6,22 @@ the options, the include folders, the NVRTC library that it finds, and its bindi
 
 The program reads a JSON list of jobs from the standard input and writes a list of results to the
 standard output. A job is CUDA source (:class:`tests.cuda.toolchain.Job`) or an elementwise kernel
-(:class:`tests.cuda.toolchain.ElementwiseJob`). The program imports nothing of this project.
+(:class:`tests.cuda.toolchain.ElementwiseJob`).
 """
 
 import base64
 import contextlib
-import ctypes
 import io
 import json
 import sys
 import warnings
 from pathlib import Path
 
+# CuPy 13 finds the NVRTC of the wheel by our module, which needs neither Chainer nor this package.
+sys.path.append(str(Path(__file__).parents[2] / 'chainer_ssd' / '_compat'))
+import cuda_libraries  # noqa: E402
 
-def load_nvrtc_of_wheel():
-    """Load the NVRTC of the wheel, which CuPy 13 finds on the library path only."""
-    for folder in map(Path, sys.path):
-        for library in folder.glob('nvidia/cuda_nvrtc/lib/libnvrtc.so.*'):
-            ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
-            return
-
-
-load_nvrtc_of_wheel()
+cuda_libraries.load_cuda_libraries()
 with warnings.catch_warnings():
     warnings.simplefilter('ignore')  # CuPy warns that it finds no driver
     import cupy

@@ -1,17 +1,29 @@
 """Checks for ``make test-gpu`` whether a GPU can be used. If not, it exits with the reason.
 
-``python -m tests.gpu driver`` checks the driver only, before CuPy is installed.
+``python -m tests.gpu extra`` prints the extra with the CuPy that the driver can run. It checks the
+driver only, because CuPy is not installed then.
 """
 
 import ctypes
 import sys
 
 
-def check_driver():
+def choose_extra():
     driver = ctypes.CDLL('libcuda.so.1')
-    count = ctypes.c_int()
-    code = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    count, version = ctypes.c_int(), ctypes.c_int()
+    code = (
+        driver.cuInit(0)
+        or driver.cuDeviceGetCount(ctypes.byref(count))
+        or driver.cuDriverGetVersion(ctypes.byref(version))
+    )
     assert code == 0 and count.value > 0, f'CUDA error {code}, {count.value} devices'
+    return name_extra(version.value // 1000)
+
+
+def name_extra(cuda):
+    """Return the extra for a driver that supports version ``cuda`` of CUDA and earlier ones."""
+    assert cuda >= 12, f'the driver supports CUDA {cuda}, expected 12 or later'
+    return 'cuda12x' if cuda == 12 else 'cuda13x'
 
 
 def check_cupy():
@@ -31,8 +43,10 @@ def check_cupy():
 
 def main(arguments):
     try:
-        check_driver()
-        if arguments != ['driver']:
+        extra = choose_extra()
+        if arguments == ['extra']:
+            print(extra)
+        else:
             check_cupy()
     except Exception as error:
         return f'make test-gpu: no usable GPU here: {type(error).__name__}: {error}'
