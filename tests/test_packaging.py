@@ -112,7 +112,7 @@ def test_install_page_lists_every_extra():
     page = (ROOT / 'docs/how-to/install.md').read_text('utf-8')
     table = page.split('## Choose the extras')[1].split('\n## ')[0]
     rows = [row.split('|')[1] for row in table.splitlines() if row.startswith('| `')]
-    assert sorted(re.findall(r'`(\w+)`', ' '.join(rows))) == sorted(EXTRAS)
+    assert sorted(re.findall(r'`([\w-]+)`', ' '.join(rows))) == sorted(EXTRAS)
 
 
 # --- links
