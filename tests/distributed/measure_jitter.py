@@ -21,7 +21,7 @@ import numpy as np
 from chainer_ssd import MultiboxTrainChain, multibox_loss
 
 MEAN_SECONDS, DEVIATION_SECONDS = 0.020, 0.006
-N_BOX, N_CLASS, BATCH, BLOCK = 18, 4, 2, 25
+N_BOX, N_CLASS, BATCH, BLOCK, K = 18, 4, 2, 25, 3
 
 
 class Sleep(chainer.FunctionNode):
@@ -70,9 +70,7 @@ class ChainWithCountInside(MultiboxTrainChain):
         self.communicator = comm
 
     def forward(self, imgs, gt_mb_locs, gt_mb_labels):
-        losses = multibox_loss(
-            *self.model(imgs), gt_mb_locs, gt_mb_labels, self.k, self.communicator
-        )
+        losses = multibox_loss(*self.model(imgs), gt_mb_locs, gt_mb_labels, K, self.communicator)
         return sum(losses)
 
 
@@ -95,13 +93,14 @@ def main():
         optimizer.update(chain, *batch)
         ways[name] = optimizer
     seconds = {name: [] for name in ways}
+    block_size = min(BLOCK, n_iteration)
     for block in range(max(2, n_iteration // BLOCK)):
         for name in sorted(ways, reverse=block % 2):
             comm.mpi_comm.Barrier()
             began = time.perf_counter()
-            for _ in range(BLOCK):
+            for _ in range(block_size):
                 ways[name].update(ways[name].target, *batch)
-            seconds[name].append((time.perf_counter() - began) / BLOCK * 1000)
+            seconds[name].append((time.perf_counter() - began) / block_size * 1000)
     if comm.rank == 0:
         for name, values in seconds.items():
             print(
