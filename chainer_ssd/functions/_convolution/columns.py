@@ -48,7 +48,7 @@ def forward(x: Array, W: Array, b: Array | None, y: Array, geometry: Geometry, d
         Type of the products and sums.
     """
     xp = get_array_module(x)
-    weights = xp.ascontiguousarray(_as_rows(W, dtype).T)
+    weights = _as_rows(W, dtype).T
     for block in _make_blocks(x, W, geometry, dtype):
         columns = _make_columns(x, block, W.shape, geometry, dtype)
         out = y[block.images, :, block.rows].transpose(0, 2, 3, 1)
@@ -206,13 +206,20 @@ def _add_columns(
     g = geometry
     columns = columns.reshape(block.n_image, block.n_row, g.out_size[1], kh, kw, n_in)
     padded = _make_padded(xp, block, W_shape, geometry, columns.dtype)
-    padded[...] = 0
+    # If patches fill the padded input without overlap, no sum is needed.
+    is_sum = (kh, kw) != (g.sy, g.sx) or (g.dy, g.dx) != (1, 1)
+    if is_sum:
+        padded[...] = 0
     for i in range(kh):
         rows = slice(i * g.dy, i * g.dy + (block.n_row - 1) * g.sy + 1, g.sy)
         for j in range(kw):
             start = j * g.dx
             stop = start + (g.out_size[1] - 1) * g.sx + 1
-            padded[:, rows, start : stop : g.sx] += columns[:, :, :, i, j]
+            out = padded[:, rows, start : stop : g.sx]
+            if is_sum:
+                out += columns[:, :, :, i, j]
+            else:
+                xp.copyto(out, columns[:, :, :, i, j])
     copy_cropped(
         padded,
         gx[block.images],
