@@ -418,3 +418,26 @@ def test_the_name_and_the_attributes_of_the_function_are_chainers():
     assert own.label == chainers.label
     for name in 'sy', 'sx', 'ph', 'pw', 'dy', 'dx', 'groups', 'cover_all':
         assert getattr(own, name) == getattr(chainers, name)
+
+
+def test_the_gradient_of_float16_biases_is_a_sum_of_float32():
+    rng = np.random.default_rng(0)
+    gy = rng.random((4, 16, 40, 40)).astype('f2')
+    x, W, b = np.zeros((4, 3, 40, 40), 'f2'), np.zeros((16, 3, 1, 1), 'f2'), np.zeros(16, 'f2')
+    biases = chainer.Variable(b)
+    y = convolution_2d(x, W, biases)
+    y.grad = gy
+    y.backward()
+    expected = gy.astype('f').sum(axis=(0, 2, 3)).astype('f2')
+    np.testing.assert_array_equal(biases.grad, expected)
+
+
+def test_large_scratch_arrays_are_not_kept():
+    blocks.clear_scratch()
+    small = blocks.scratch(np, 'a name', (1000,), 'f')
+    assert np.shares_memory(small, blocks.scratch(np, 'a name', (10,), 'd'))
+    large = blocks.scratch(np, 'a name', (blocks.MAX_WARM_BYTES + 1,), 'u1')
+    assert not np.shares_memory(
+        large, blocks.scratch(np, 'a name', (blocks.MAX_WARM_BYTES + 1,), 'u1')
+    )
+    assert np.shares_memory(small, blocks.scratch(np, 'a name', (10,), 'd'))

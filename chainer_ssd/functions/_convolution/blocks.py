@@ -31,7 +31,6 @@ class Block(NamedTuple):
     end_image: int
     first_row: int
     end_row: int
-    is_last: bool
 
     @property
     def images(self) -> slice:
@@ -67,13 +66,7 @@ def make_blocks(n_image: int, n_row: int, row_bytes: int, limit: int) -> list[Bl
     image_step = _divide(n_image, n_step)
     row_step = _divide(n_row, max(limit // row_bytes, 1)) if image_bytes > limit else n_row
     return [
-        Block(
-            image,
-            min(image + image_step, n_image),
-            row,
-            min(row + row_step, n_row),
-            row + row_step >= n_row,
-        )
+        Block(image, min(image + image_step, n_image), row, min(row + row_step, n_row))
         for image in range(0, n_image, image_step)
         for row in range(0, n_row, row_step)
     ]

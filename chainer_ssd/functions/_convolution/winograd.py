@@ -178,12 +178,10 @@ def _add_input(
     _apply_b(half.transpose(0, 3, 1, 2, 4), columns[0], columns[1])
     padded = padded.reshape(n_image, 2 * n_row + 2, 2 * tiles_x + 2, n_in)
 
-    # The last two rows also have a part from the next block of the same images.
+    # The last two rows also have a part from the next block of the same images. It writes them.
     if block.first_row:
         padded[:, :2] += carry
     rest = padded[:, -2:].copy()
-    if not block.is_last:
-        padded = padded[:, :-2]
     copy_cropped(padded, gx[block.images], 2 * block.first_row - geometry.ph, geometry.pw)
     return rest
 
