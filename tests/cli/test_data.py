@@ -47,12 +47,10 @@ def names_of(stored, part):
     return [name for each in stored['data'] for name in (each[part] or {}).get('images') or ()]
 
 
-SLOW_FORMS = [
-    pytest.param(form, marks=pytest.mark.slow) for form in ('cvat_voc', 'flat', 'yolo_flat')
-]
+SLOW_FORMS = [pytest.param(form, marks=pytest.mark.slow) for form in ('cvat_voc', 'yolo_flat')]
 
 
-@pytest.mark.parametrize('form', ['coco', *SLOW_FORMS])
+@pytest.mark.parametrize('form', ['flat', 'coco', *SLOW_FORMS])
 def test_one_command_trains_on_data_without_a_split(forms, tmp_path, run_in_process, form):
     out = tmp_path / 'out'
     status, printed, errors = run_in_process(*train(forms / form, out))
@@ -74,7 +72,7 @@ def test_one_command_trains_on_data_without_a_split(forms, tmp_path, run_in_proc
     assert status == 2 and 'data.json has train, test' in errors
 
 
-@pytest.mark.parametrize('form', ['roboflow_coco', pytest.param('yolo', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('form', ['roboflow_coco', 'yolo'])
 def test_splits_of_the_data_are_used(forms, tmp_path, run_in_process, form):
     out = tmp_path / 'out'
     status, printed, errors = run_in_process(*train(forms / form, out))
@@ -101,7 +99,6 @@ def test_a_split_val_of_test_images_is_not_recorded(voc_root, tmp_path, run_in_p
     assert status == 2 and 'data.json has train, test' in errors
 
 
-@pytest.mark.slow
 def test_data_in_vocs_layout_gives_the_weights_of_dataset_voc(voc_root, tmp_path, run_in_process):
     losses = []
     for name, options in (('voc', ('--dataset', 'voc', '--root', voc_root)), ('data', None)):
@@ -113,7 +110,6 @@ def test_data_in_vocs_layout_gives_the_weights_of_dataset_voc(voc_root, tmp_path
     assert losses[0] == losses[1]
 
 
-@pytest.mark.slow
 def test_several_data_sets_and_classes(forms, voc_root, tmp_path, run_in_process):
     out = tmp_path / 'out'
     args = train([voc_root, forms / 'coco'], out, '--classes', 'red')
@@ -137,7 +133,6 @@ def test_a_broken_data_json_is_named(write_detector, tmp_path, run_in_process, c
     assert status == 2 and errors.count('\n') == 1 and f'{tmp_path}/data.json: not a ' in errors
 
 
-@pytest.mark.slow
 def test_a_resumed_training_keeps_its_images(forms, tmp_path, run_in_process):
     data, out = shutil.copytree(forms / 'flat', tmp_path / 'flat'), tmp_path / 'out'
     options = ('--snapshot-interval', 2, '--val', 0.3)

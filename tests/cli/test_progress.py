@@ -68,10 +68,7 @@ def options(voc_root, tmp_path):
 
 
 # Some programs, such as pytest-xdist, set COLUMNS for what they start.
-@pytest.mark.parametrize(
-    ('columns', 'variable'),
-    [(120, None), *(pytest.param(0, variable, marks=pytest.mark.slow) for variable in (90, None))],
-)
+@pytest.mark.parametrize(('columns', 'variable'), [(120, None), (0, None), (0, 90)])
 def test_a_terminal_shows_one_line_and_the_map_above_it(options, columns, variable):
     pytest.importorskip('tqdm')
     env = {name: value for name, value in ENVIRONMENT.items() if name not in ('COLUMNS', 'LINES')}
@@ -95,7 +92,6 @@ def test_a_terminal_shows_one_line_and_the_map_above_it(options, columns, variab
     assert lines[5].startswith('seconds an iteration: ')
 
 
-@pytest.mark.slow
 def test_a_resumed_training_begins_at_its_iteration(options, tmp_path):
     pytest.importorskip('tqdm')
     assert run_on_terminal(*options)[0] == 0
@@ -107,7 +103,6 @@ def test_a_resumed_training_begins_at_its_iteration(options, tmp_path):
     assert 'Warning' not in received  # a snapshot of a terminal has all that is needed
 
 
-@pytest.mark.slow
 def test_a_training_of_a_terminal_is_resumed_elsewhere_and_back(options, tmp_path):
     pytest.importorskip('tqdm')
     assert run_on_terminal(*options)[0] == 0

@@ -327,7 +327,6 @@ def test_snapshots_without_their_options_are_refused(again):
     assert status == 2 and 'options.json: not a file that chainer-ssd train wrote' in errors
 
 
-@pytest.mark.slow
 def test_another_data_set_in_the_folder_of_a_finished_training(
     run_in_process, finished_run, tmp_path
 ):

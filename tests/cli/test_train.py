@@ -142,7 +142,6 @@ def test_a_killed_and_resumed_run_reaches_the_same_weights_bit_for_bit(
     assert iterations == list(range(1, 9))
 
 
-@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_has_the_same_result(voc_root, tmp_path):
     command = [
         '--dataset',
@@ -244,7 +243,6 @@ def test_missing_pycocotools_is_said_at_the_start(voc_root, tmp_path):
     assert 'COCO:' not in (out / 'report.html').read_text()
 
 
-@pytest.mark.slow
 def test_a_picture_that_cannot_be_written_is_a_warning_and_a_log_is_an_error(voc_root, tmp_path):
     command = [
         '--dataset',

@@ -126,7 +126,6 @@ def test_the_training_ends_early(voc_root, tmp_path):
     assert f'ended early, after {result["iteration"]} of 60 iterations' in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
 def test_two_ranks_keep_the_same_weights_after_a_resume(mpiexec, voc_root, initial, tmp_path):
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'

@@ -103,7 +103,7 @@ def test_a_forgotten_communicator_is_refused(start_mpiexec, tmp_path):
 @pytest.mark.parametrize(
     ('number', 'receiver', 'word', 'status'),
     [
-        pytest.param(signal.SIGINT, 'launcher', 'interrupted', 130, marks=pytest.mark.slow),
+        (signal.SIGINT, 'launcher', 'interrupted', 130),
         (signal.SIGTERM, 'launcher', 'terminated', 143),
         pytest.param(signal.SIGTERM, 1, 'terminated', 143, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, 0, 'stopped by SIGUSR1', 138, marks=pytest.mark.slow),
@@ -137,7 +137,6 @@ def test_a_signal_ends_all_ranks_with_a_snapshot(
     assert f'goes on after iteration {found[0]}' in printed
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_training_without_the_watchdog(mpiexec, voc_root, tmp_path):
     options = ('--dataset', 'voc', '--root', voc_root, *TINY, '--iteration', 2, '--out', tmp_path)

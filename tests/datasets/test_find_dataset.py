@@ -62,7 +62,6 @@ def test_boxes_of_each_form_equal_those_of_vocs_layout(forms, form):
     assert compare(*forms, form) <= (0.01 if 'yolo' in form else 0)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:invalid boxes')
 @pytest.mark.skipif(not BCCD.is_dir(), reason='needs the data set BCCD in ../shared/data')
 def test_boxes_of_each_form_of_bccd(tmp_path):

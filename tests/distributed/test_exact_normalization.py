@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).with_name('exact_normalization.py')
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize('n', [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize('n', [2, 3])
 def test_training_with_normalization_is_that_of_one_process(mpiexec, n):
     printed = mpiexec(n, SCRIPT, n)
     for case in CASES:

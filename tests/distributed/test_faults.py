@@ -17,8 +17,10 @@ DEADLINE_SECONDS = 90  # for the job to start and to end on a busy machine
 SHORT = [
     ('extension', 1),
     ('transform-worker', 1),
+    ('transform-kill', 0),
     ('exit', 1),
     ('stop', 1),
+    ('transform-stop', 0),
     ('transform-stop', 1),
     ('nan', 1),
 ]

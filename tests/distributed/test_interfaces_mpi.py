@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).with_name('exact_interfaces.py')
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize('n', [*(pytest.param(n, marks=pytest.mark.slow) for n in (2, 8)), 3])
+@pytest.mark.parametrize('n', [2, 3, pytest.param(8, marks=pytest.mark.slow)])
 def test_averaged_gradients_are_those_of_one_process(mpiexec, n):
     printed = mpiexec(n, SCRIPT, n)
     for name in LOSSES:

@@ -214,6 +214,6 @@ def test_errors_name_the_rank():
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize('n', [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize('n', [2, 3])
 def test_thousands_of_counts_and_a_copied_chain_over_mpi(mpiexec, n):
     assert 'counted and copied' in mpiexec(n, Path(__file__).with_name('count_often.py'))

@@ -76,7 +76,7 @@ def check_equal(out, expected):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize('seed', [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
+@pytest.mark.parametrize('seed', range(3))
 def test_killed_and_resumed(start_mpiexec, uninterrupted, tmp_path, seed):
     expected = uninterrupted(2)
     printed = kill_and_resume(start_mpiexec, tmp_path, 2, seed)

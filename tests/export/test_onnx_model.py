@@ -77,7 +77,6 @@ def test_the_heads_of_ssd_mini(tmp_path, n_image, norm):
     assert_same_heads(draw_statistics(SSDMini(3, 96, norm)), tmp_path / 'a.onnx', n_image)
 
 
-@pytest.mark.slow
 def test_the_heads_of_ssd300(tmp_path):
     assert_same_heads(SSD300(3), tmp_path / 'a.onnx', 1)
 

@@ -254,7 +254,6 @@ def test_a_failure_names_the_image(tmp_path):
     assert chainer.config.train and (np.random.get_state()[1] == before).all()
 
 
-@pytest.mark.slow
 def test_a_picture_that_cannot_be_written_is_one_warning_and_training_goes_on(tmp_path, recwarn):
     def reports(chain, iterator, matched, test):
         return [

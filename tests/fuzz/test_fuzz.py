@@ -14,7 +14,7 @@ from tests.fuzz.__main__ import PARSERS, PROPERTIES, fuzz, read_outcome
 from tests.fuzz.properties import load_property, run_property
 
 N_CASE = 40
-N_FILE = 500
+N_FILE = 1500
 
 pytestmark = pytest.mark.filterwarnings('ignore')  # random input may warn
 

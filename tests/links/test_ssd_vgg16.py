@@ -46,10 +46,7 @@ def test_parameters_are_chainercvs(request, name):
     assert all(param.dtype == np.float32 for param in model.params())
 
 
-@pytest.mark.parametrize(
-    ('name', 'n_box', 'side'),
-    [('ssd300', 8732, 10), pytest.param('ssd512', 24564, 16, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(('name', 'n_box', 'side'), [('ssd300', 8732, 10), ('ssd512', 24564, 16)])
 def test_outputs_are_chainercvs(request, name, n_box, side):
     model = request.getfixturevalue(name)
     with chainer.no_backprop_mode():

@@ -38,8 +38,8 @@ def work(_=None):
 @pytest.mark.parametrize(
     'call',
     [
-        pytest.param('multiprocessing.Pool(2).map(work, range(2))', marks=pytest.mark.slow),
-        pytest.param('list(ThreadPoolExecutor(2).map(work, range(2)))', marks=pytest.mark.slow),
+        'multiprocessing.Pool(2).map(work, range(2))',
+        'list(ThreadPoolExecutor(2).map(work, range(2)))',
         "subprocess.run([sys.executable, '-c', WORK], check=True)",
     ],
 )
