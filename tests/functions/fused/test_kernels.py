@@ -230,52 +230,19 @@ def test_on_a_gpu_no_synchronization_and_few_kernels():
         kept = [step() for _ in range(3)]  # compile, and fill the stream's memory pool
         stream.synchronize()
         del kept
-        stream.begin_capture()
+        driver = ctypes.CDLL('libcuda.so.1')
+        # Not by CuPy's class of graphs, whose attributes depend on the version.
+        graph, number = ctypes.c_void_p(), ctypes.c_size_t()
+        assert not driver.cuStreamBeginCapture_v2(ctypes.c_void_p(stream.ptr), 0)
         step()
-        graph = stream.end_capture()
-    driver, number = ctypes.CDLL('libcuda.so.1'), ctypes.c_size_t()
-    assert not driver.cuGraphGetNodes(ctypes.c_void_p(graph.graph), None, ctypes.byref(number))
+        assert not driver.cuStreamEndCapture(ctypes.c_void_p(stream.ptr), ctypes.byref(graph))
+    assert not driver.cuGraphGetNodes(graph, None, ctypes.byref(number))
     nodes = (ctypes.c_void_p * number.value)()
-    assert not driver.cuGraphGetNodes(ctypes.c_void_p(graph.graph), nodes, ctypes.byref(number))
+    assert not driver.cuGraphGetNodes(graph, nodes, ctypes.byref(number))
     kinds = []
     for graph_node in nodes:
         kind = ctypes.c_int()
         assert not driver.cuGraphNodeGetType(ctypes.c_void_p(graph_node), ctypes.byref(kind))
         kinds.append(kind.value)
+    assert not driver.cuGraphDestroy(graph)
     assert 3 <= kinds.count(0) <= 6  # CU_GRAPH_NODE_TYPE_KERNEL
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize(('n_class', 'max_ratio'), [(21, 3), (81, 2)], ids=['VOC300', 'COCO300'])
-def test_on_a_gpu_time_is_near_that_of_a_copy(n_class, max_ratio):
-    # A copy reads the predictions once and writes as much as the gradients.
-    import cupy
-
-    rng = np.random.default_rng(0)
-    arrays = [cupy.asarray(rng.standard_normal((32, 8732, n), 'f')) for n in (4, n_class, 4)]
-    label = cupy.asarray((rng.random((32, 8732)) < 0.004).astype('i'))
-    one, copies = cupy.ones((), 'f'), [cupy.empty_like(array) for array in arrays[:2]]
-
-    def run_kernels():
-        _, count, selected = kernels.forward(*arrays, label, 3.0, divide=True)
-        kernels.backward(*arrays, label, selected, count, one, one)
-
-    def copy():
-        for target, array in zip(copies, arrays):
-            cupy.copyto(target, array)
-
-    def milliseconds(function):
-        times = []
-        for _ in range(60):
-            start, end = cupy.cuda.Event(), cupy.cuda.Event()
-            start.record()
-            for _ in range(10):
-                function()
-            end.record()
-            end.synchronize()
-            times.append(cupy.cuda.get_elapsed_time(start, end) / 10)
-        return sorted(times[10:])[25]
-
-    ratio = milliseconds(run_kernels) / milliseconds(copy)
-    print(f'{ratio:.2f} times the copy')
-    assert ratio <= max_ratio
