@@ -160,9 +160,9 @@ class ElementwiseKernel:
         n = int(np.prod(shape))
         sizes = (ctypes.c_long * max(1, len(shape)))(*shape)
         body = f"""
-            Indexer _ind{{shape_, ndim_, n_}};
+            Indexer _ind{{shape_, ndim_, loop_size_}};
             {' '.join(arguments.before)} {self.loop_prep};
-            for (long i = 0; i < n_; i++) {{
+            for (long i = 0; i < loop_size_; i++) {{
                 _ind.set(i);
                 {' '.join(arguments.in_loop)}
                 {self.operation};
@@ -170,7 +170,7 @@ class ElementwiseKernel:
             {self.after_loop};"""
         arguments.run(
             self.preamble,
-            ['long n_', 'const long* shape_', 'int ndim_'],
+            ['long loop_size_', 'const long* shape_', 'int ndim_'],
             body,
             [ctypes.c_long(n), sizes, len(shape)],
         )
@@ -238,7 +238,7 @@ class ReductionKernel:
         arguments = Arguments(types)
         for parameter, arg in zip(self.in_params, args[:n_in]):
             arguments.add(
-                parameter, arg, lambda a: np.broadcast_to(a, shape).transpose(axes + kept), 'j_'
+                parameter, arg, lambda a: np.broadcast_to(a, shape).transpose(axes + kept), '_j'
             )
         n_out, n_reduced = result.size, int(np.prod([shape[a] for a in axes]))
         arguments.run(
@@ -265,7 +265,7 @@ class ReductionKernel:
             for (long i_ = 0; i_ < n_out_; i_++) {{
                 type_reduce s_ = ({sum_type})({self.identity or 0});
                 for (long k_ = 0; k_ < n_reduced_; k_++) {{
-                    long j_ = k_ * n_out_ + i_;
+                    long _j = k_ * n_out_ + i_;
                     {' '.join(arguments.in_loop)}
                     type_reduce a = s_, b = (type_reduce)({map_expr});
                     s_ = {begins_with_first} ? b : (type_reduce)({reduce_expr});

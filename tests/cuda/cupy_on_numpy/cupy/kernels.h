@@ -29,6 +29,7 @@ auto min(A a, B b) -> decltype(a + b) {
 #define HALF(name) \
     inline float16 name(float16 x) { return (float16)::name##f((float)x); }
 HALF(exp) HALF(log) HALF(sqrt) HALF(tanh) HALF(floor) HALF(ceil) HALF(fabs) HALF(log1p)
+HALF(expm1)
 inline float16 pow(float16 x, float16 y) { return (float16)::powf((float)x, (float)y); }
 inline float rsqrt(float x) { return 1 / ::sqrtf(x); }
 inline double rsqrt(double x) { return 1 / ::sqrt(x); }

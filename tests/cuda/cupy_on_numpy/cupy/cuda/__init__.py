@@ -118,6 +118,8 @@ class MemoryPointer:
     """A place in the memory of an array."""
 
     def __init__(self, array, offset=0):
+        if isinstance(array, MemoryPointer):  # an attribute `mem`
+            array = array.holder
         self.holder, self.array, self.offset = array, array.numpy, offset
         self.mem, self.device_id = self, array.device_id
         self.device = Device(self.device_id)
