@@ -359,6 +359,17 @@ MUTANTS = [
         ('not isinstance(value, (bool, str))', 'True'),
     ),
     *_mutants(
+        'functions/_fused/lazy_kernel.py',
+        ('functions/fused/test_lazy_kernel.py',),
+        ('if dynamic_bytes > self', 'if dynamic_bytes < self'),
+        ('self.DEFAULT_SHARED_BYTES - self._static_bytes[key]', 'self.DEFAULT_SHARED_BYTES'),
+        ('self._dynamic_limits[key] = dynamic_bytes', 'pass'),
+        ('48 << 10', '64 << 10'),
+        ('cupy.cuda.Device().id', '0'),
+        ('if shared_mem:', 'if False:'),
+        ('if kernel is None:', 'if True:'),
+    ),
+    *_mutants(
         'functions/_fused/node.py',
         ('functions/fused/test_node.py', 'functions/fused/test_node_special.py'),
         ('self.positive = self.not_background[label > 0]', 'self.positive = self.not_background'),
