@@ -174,8 +174,14 @@ OTHER_FAULTS = {
     ),
     'every block sums over images': ('if (!shared_int) return;', ''),
     'two threads of a warp write its sum': ('if (lane == 31)', 'if (lane >= 30)'),
-    'each row is written by the threads of two rows': ('lane < 4', 'lane < 8'),
-    'the next row is written as well': ('store(grad_confs + offset + c', 'store(grad_confs + c'),
+    'two threads write the offsets of a row': (
+        'size_t i = 4 * (size_t)own_row + c;',
+        'size_t i = 4 * (size_t)(own_row / 2 * 2) + c;',
+    ),
+    'two warps write the gradients of a row': (
+        'int row = base + (__ffs(rows) - 1) * n_warp + warp;',
+        'int row = base + (__ffs(rows) - 1) * n_warp + 1;',
+    ),
 }
 
 
