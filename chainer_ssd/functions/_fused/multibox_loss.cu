@@ -217,7 +217,7 @@ __device__ void choose_rows(const T* locs, const typename Accumulator<T>::type* 
     // Now prefix is the smallest selected key. Of the n_equal boxes with it, the first `rank` ones
     // are selected. They lie before the box `tie_end`.
     int tie_end = n_box;
-    if (n_hard == 0) prefix = ~(K)0, tie_end = 0;
+    if (n_hard <= 0) prefix = ~(K)0, tie_end = 0;
     if (rank < n_equal) {  // uniform in the block
         int per_thread = (n_box + blockDim.x - 1) / blockDim.x, own_count = 0;
         int begin = threadIdx.x * per_thread;

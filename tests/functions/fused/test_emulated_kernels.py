@@ -289,6 +289,13 @@ def test_the_ratio_is_multiplied_in_float64(emulated):
     assert selected.sum() == 25 + 56  # 2.2 · 25 is 55 in float32, and a little more in float64
 
 
+def test_a_ratio_below_0_selects_no_negatives(emulated):
+    label = np.array([[1] * 9 + [0] * 50 + [-1] * 5], 'i')
+    loss = np.linspace(0, 1, 64, dtype='f')[None]
+    selected, *_ = choose_rows(emulated(), loss, label, -1.0, 64)
+    np.testing.assert_array_equal(selected, label > 0)
+
+
 def test_a_number_of_negatives_beyond_an_int(emulated):
     label = np.array([[1] * 9 + [0] * 55], 'i')
     loss = np.linspace(0, 1, 64, dtype='f')[None]
