@@ -288,10 +288,6 @@ SOURCE_CHANGES = [
     ('own_count += find_key(i) == prefix;', 'own_count += find_key(i) >= prefix;'),
     (
         'if (before < rank && rank <= before + own_count)',
-        'if (before <= rank && rank <= before + own_count)',
-    ),
-    (
-        'if (before < rank && rank <= before + own_count)',
         'if (before < rank && rank < before + own_count)',
     ),
     ('int i = begin - 1;', 'int i = begin;'),
@@ -565,5 +561,10 @@ MEMORY_ORDER = [
         '        __threadfence();  // and the barrier hands them on to the other threads\n',
         '',
         'the sums could be read before the increments of the other blocks',
+    ),
+    (
+        'if (before < rank && rank <= before + own_count)',
+        'if (before <= rank && rank <= before + own_count)',
+        'two threads then write an end of the selection, and no box with the key lies between',
     ),
 ]

@@ -282,6 +282,14 @@ def test_losses_of_boxes(emulated, dtype, rtol, offset):
     assert np.isnan(loss[label < 0]).all()  # not written
 
 
+def test_the_last_block_to_finish_sums_over_images(emulated):
+    label = np.ones((8, 32), 'i')
+    loss = np.ones((8, 32), 'f')
+    for seed in range(1, 80):
+        *_, losses = choose_rows(emulated(seed=seed), loss, label, 0, 32)
+        assert losses.tolist() == [0, 256]
+
+
 def test_the_ratio_is_multiplied_in_float64(emulated):
     label = np.array([[1] * 25 + [0] * 100], 'i')
     loss = np.linspace(0, 1, 125, dtype='f')[None]
