@@ -362,6 +362,8 @@ class TestArraysBeyond32Bits:
         selected = self.reserve(n_row, 'u1')
         locs[self.ROW], gt_locs[self.ROW] = (1, 2, 3, 4), (1.5, 2.25, 0, 9)
         label[self.ROW] = selected[self.ROW] = 1
+        grad_locs[self.ROW - 1] = grad_confs[self.ROW - 1] = 7
+        confs[self.ROW, 1] = np.log(4)
         only_block(ctypes.c_int64(self.LAST_BLOCK))
         one = memory.asarray(np.float32(1))
         sizes = np.int32(n_row), np.int32(n_class)
@@ -369,8 +371,8 @@ class TestArraysBeyond32Bits:
         args += memory.asarray(np.float64(2)), grad_locs, grad_confs
         kernels.gradients(one.dtype, self.LAST_BLOCK + 1, 256, args)
         assert_close(grad_locs[self.ROW], np.array([-0.25, -0.125, 0.5, -0.5]), 1e-6)
-        assert_close(grad_confs[self.ROW], np.array([0.1, -0.4, 0.1, 0.1, 0.1]), 1e-6)
-        assert not grad_confs[self.ROW - 1].any()
+        assert_close(grad_confs[self.ROW], np.array([1, -4, 1, 1, 1]) / 16, 1e-6)
+        assert not grad_locs[self.ROW - 1].any() and not grad_confs[self.ROW - 1].any()
 
     def test_choose_rows(self, emulated, only_block):
         memory = emulated()
