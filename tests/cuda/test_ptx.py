@@ -34,7 +34,7 @@ pytestmark = pytest.mark.cuda
 #: Of each toolchain, the architectures whose PTX differs. The others have that of one of them.
 ARCHITECTURES = {'cuda12': ('75', '120'), 'cuda13': ('75', '100', '120')}
 #: Tests of the launchers, which need no kernel.
-NO_KERNEL = ('test_threads_of_a_row', 'test_cupy_is_asked_for_c_names')
+NO_KERNEL = ('test_each_thread_has_a_row', 'test_cupy_is_asked_for_c_names')
 #: Tests that take too long five times, or that are different on PTX. They have others here.
 REPLACED = ('test_real_sizes', 'test_any_loss_has_its_rank')
 

@@ -174,8 +174,18 @@ OTHER_FAULTS = {
     ),
     'every block sums over images': ('if (!shared_int) return;', ''),
     'two threads of a warp write its sum': ('if (lane == 31)', 'if (lane >= 30)'),
-    'each row is written by the threads of two rows': ('lane < 4', 'lane < 8'),
-    'the next row is written as well': ('store(grad_confs + offset + c', 'store(grad_confs + c'),
+    'two threads write where the ties end': (
+        'if (before < rank && rank <= before + own_count)',
+        'if (before <= rank && rank <= before + own_count)',
+    ),
+    'two threads write the offsets of a row': (
+        'size_t i = 4 * (size_t)own_row + c;',
+        'size_t i = 4 * (size_t)(own_row / 2 * 2) + c;',
+    ),
+    'two warps write the gradients of a row': (
+        'int row = base + (__ffs(rows) - 1) * n_warp + warp;',
+        'int row = base + (__ffs(rows) - 1) * n_warp + 1;',
+    ),
 }
 
 
@@ -186,7 +196,8 @@ def test_other_faults_are_found(build, run_case, fault):
     wrong_program = build_kernels(build, read_source().replace(right, wrong), 'f')
     with pytest.raises((sanitizer.RaceFound, sanitizer.BarrierMissed)):
         for seed in range(6):
-            run_case(wrong_program, 'many blocks', seed)
+            for case in ('ties', 'many blocks'):
+                run_case(wrong_program, case, seed)
 
 
 # What orders two accesses. Thread 0 of block 0 writes, thread 1 of the same warp, thread 40 of the

@@ -18,9 +18,9 @@ gradients = LazyKernel('multibox_loss', 'gradients')
 
 THREADS_PER_BLOCK = 256
 MAX_BLOCKS = 1 << 16
-#: Kernels index the offsets of all boxes with an int.
+#: Kernels index the offsets of all boxes with 32 bits.
 MAX_BOXES = 1 << 30
-#: Compute capability 7.0 has ``__match_any_sync``.
+#: The tests compile the kernels for compute capability 7.0 and above.
 MIN_COMPUTE_CAPABILITY = 70
 #: An upper bound of the shared memory that ``choose_rows`` uses without keys (8.5 KiB).
 STATIC_SHARED_BYTES = 12 << 10
@@ -82,17 +82,15 @@ def forward(
     sums, n_positive = cupy.empty((n_image, 3)), cupy.empty(())
     losses, n_finished = cupy.empty(2, gt_mb_locs.dtype), cupy.empty((), 'u4')
 
-    lanes, grid = _choose_layout(n_image * n_box, n_class)
     box_losses(
         mb_confs.dtype,
-        grid,
+        _count_blocks(n_image * n_box),
         THREADS_PER_BLOCK,
         (
             mb_confs,
             gt_mb_labels,
             np.int32(loss.size),
             np.int32(n_class),
-            np.int32(lanes),
             loss,
             n_finished,
         ),
@@ -156,12 +154,11 @@ def backward(
     import cupy
 
     n_image, n_box, n_class = mb_confs.shape
-    lanes, grid = _choose_layout(n_image * n_box, n_class)
     grad_locs = None if grad_loc_loss is None else cupy.empty_like(mb_locs)
     grad_confs = None if grad_conf_loss is None else cupy.empty_like(mb_confs)
     gradients(
         mb_confs.dtype,
-        grid,
+        _count_blocks(n_image * n_box),
         THREADS_PER_BLOCK,
         (
             mb_locs,
@@ -171,7 +168,6 @@ def backward(
             selected,
             np.int32(n_image * n_box),
             np.int32(n_class),
-            np.int32(lanes),
             *(NULL if array is None else array for array in (grad_loc_loss, grad_conf_loss)),
             normalizer,
             *(NULL if array is None else array for array in (grad_locs, grad_confs)),
@@ -180,10 +176,9 @@ def backward(
     return grad_locs, grad_confs
 
 
-def _choose_layout(n_row: int, n_class: int) -> tuple[int, int]:
-    """Return the number of threads per row (lanes) and of blocks. See "Threads per row"."""
-    lanes = 8 if n_class <= 32 else 16 if n_class <= 64 else 32
-    return lanes, min(-(-n_row * lanes // THREADS_PER_BLOCK), MAX_BLOCKS)
+def _count_blocks(n_row: int) -> int:
+    """Return the number of blocks of a kernel in which each thread has a row."""
+    return min(-(-n_row // THREADS_PER_BLOCK), MAX_BLOCKS)
 
 
 def _max_key_bytes() -> Any:

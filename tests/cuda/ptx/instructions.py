@@ -330,6 +330,16 @@ class InstructionTranslator:
         bits = self._value(instruction.operands[1], instruction.type)
         return self._assign(instruction.operands[0], 'u32', f'__builtin_popcountll({bits})')
 
+    def _brev(self, instruction):
+        if instruction.type != 'b32':
+            raise UnknownInstruction(instruction.text)
+        return self._result(instruction, f'reverse_bits({self._inputs(instruction)[0]})')
+
+    def _bfind(self, instruction):
+        if instruction.opcode != ('bfind', 'shiftamt', 'u32'):
+            raise UnknownInstruction(instruction.text)
+        return self._result(instruction, f'shift_of_highest_bit({self._inputs(instruction)[0]})')
+
     def _cvt(self, instruction):
         to, source = instruction.opcode[-2:]
         value = self._value(instruction.operands[1], source)
@@ -361,10 +371,12 @@ class InstructionTranslator:
         return f'bool is_inside; {self._assign(register, "b32", shuffle)}{report}'
 
     def _vote(self, instruction):
-        if instruction.opcode != ('vote', 'sync', 'any', 'pred'):
-            raise UnknownInstruction(instruction.text)
-        value = self._value(instruction.operands[1], 'pred')
-        return f'{self._register(instruction.operands[0])} = __any_sync(~0u, {value});'
+        kind, value = instruction.opcode[2:], self._value(instruction.operands[1], 'pred')
+        if kind == ('any', 'pred'):
+            return f'{self._register(instruction.operands[0])} = __any_sync(~0u, {value});'
+        if kind == ('ballot', 'b32'):
+            return self._assign(instruction.operands[0], 'b32', f'__ballot_sync(~0u, {value})')
+        raise UnknownInstruction(instruction.text)
 
     def _match(self, instruction):
         if instruction.opcode != ('match', 'any', 'sync', 'b32'):

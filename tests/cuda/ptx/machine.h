@@ -65,6 +65,14 @@ template <typename T> inline T shift_right(T x, u32 n) {
     return n < 8 * sizeof(T) ? x >> n : x < 0 ? -1 : 0;
 }
 
+inline u32 reverse_bits(u32 x) {  // PTX ISA, brev
+    u32 reversed = 0;
+    for (int i = 0; i < 32; i++) reversed |= (x >> i & 1) << (31 - i);
+    return reversed;
+}
+// By how much to shift the highest set bit to the left end (PTX ISA, bfind.shiftamt).
+inline u32 shift_of_highest_bit(u32 x) { return x ? __builtin_clz(x) : ~(u32)0; }
+
 template <typename T> inline T multiply_high(T a, T b) {
     typedef typename std::conditional<std::is_signed<T>::value, __int128, unsigned __int128>::type W;
     return (T)((W)a * (W)b >> 8 * sizeof(T));

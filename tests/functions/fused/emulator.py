@@ -103,11 +103,14 @@ auto& bins = emulator::shared<int[9], 2>();'
 
 
 def compile_library(source):
-    """Compile a C++ file with the emulator's header and return the library."""
+    """Compile a C++ file with the emulator's header and return the library.
+
+    Integers wrap, as on a GPU.
+    """
     library = source.with_suffix('.so')
     subprocess.run(
         [
-            *('g++', '-std=c++17', '-O1', '-shared', '-fPIC', '-ffp-contract=off', '-w'),
+            *('g++', '-std=c++17', '-O1', '-shared', '-fPIC', '-ffp-contract=off', '-w', '-fwrapv'),
             *('-include', str(HERE / 'emulator.h'), '-I', str(source.parent)),
             *(str(source), '-o', str(library)),
         ],

@@ -104,6 +104,11 @@ def test_several_boxes_for_each_thread(emulated, shared_memory, losses):
     assert_right(emulated(shared_memory), *make_real(2500, 4, 2, 'f', losses))
 
 
+def test_several_rows_for_each_thread(emulated, monkeypatch):
+    monkeypatch.setattr(kernels, 'MAX_BLOCKS', 2)
+    assert_right(emulated(), *make_real(700, 9, 3, 'f', 'zero'))
+
+
 def test_any_order_of_blocks_and_threads_gives_the_same_bits(emulated):
     arrays = make_real(700, 5, 6, 'f', 'tied')
     first = None
@@ -270,11 +275,19 @@ def test_losses_of_boxes(emulated, dtype, rtol, offset):
     losses -= np.take_along_axis(mb_confs, np.maximum(label, 0)[..., None], axis=2)[..., 0]
     memory = emulated()
     loss = memory.empty(label.shape, gt_mb_locs.dtype)
-    args = np.int32(label.size), np.int32(5), np.int32(8), loss, memory.empty((), 'u4')
+    args = np.int32(label.size), np.int32(5), loss, memory.empty((), 'u4')
     args = memory.asarray(mb_confs), memory.asarray(label), *args
     kernels.box_losses(np.dtype(dtype), 3, 256, args)
     np.testing.assert_allclose(loss[label >= 0], losses[label >= 0], rtol=rtol, atol=rtol)
     assert np.isnan(loss[label < 0]).all()  # not written
+
+
+def test_the_last_block_to_finish_sums_over_images(emulated):
+    label = np.ones((8, 32), 'i')
+    loss = np.ones((8, 32), 'f')
+    for seed in range(1, 80):
+        *_, losses = choose_rows(emulated(seed=seed), loss, label, 0, 32)
+        assert losses.tolist() == [0, 256]
 
 
 def test_the_ratio_is_multiplied_in_float64(emulated):
@@ -284,6 +297,13 @@ def test_the_ratio_is_multiplied_in_float64(emulated):
     assert selected.sum() == 25 + 56  # 2.2 · 25 is 55 in float32, and a little more in float64
 
 
+def test_a_ratio_below_0_selects_no_negatives(emulated):
+    label = np.array([[1] * 9 + [0] * 50 + [-1] * 5], 'i')
+    loss = np.linspace(0, 1, 64, dtype='f')[None]
+    selected, *_ = choose_rows(emulated(), loss, label, -1.0, 64)
+    np.testing.assert_array_equal(selected, label > 0)
+
+
 def test_a_number_of_negatives_beyond_an_int(emulated):
     label = np.array([[1] * 9 + [0] * 55], 'i')
     loss = np.linspace(0, 1, 64, dtype='f')[None]
@@ -291,20 +311,17 @@ def test_a_number_of_negatives_beyond_an_int(emulated):
     assert selected.all()
 
 
-@pytest.mark.parametrize(
-    ('n_class', 'lanes'), [(1, 8), (21, 8), (32, 8), (33, 16), (64, 16), (65, 32), (81, 32)]
-)
-def test_threads_of_a_row(n_class, lanes):
-    rows = kernels.THREADS_PER_BLOCK // lanes
+def test_each_thread_has_a_row():
+    rows = kernels.THREADS_PER_BLOCK
     for n_row, n_block in (1, 1), (rows, 1), (rows + 1, 2), (1 << 30, kernels.MAX_BLOCKS):
-        assert kernels._choose_layout(n_row, n_class) == (lanes, n_block)
+        assert kernels._count_blocks(n_row) == n_block
 
 
 class TestArraysBeyond32Bits:
     """One block far from the beginning of arrays that have no memory but where it is used."""
 
     ROW = (1 << 29) + 40
-    LAST_BLOCK = ROW // 32
+    LAST_BLOCK = ROW // 256
 
     @staticmethod
     def reserve(shape, dtype):
@@ -331,7 +348,7 @@ class TestArraysBeyond32Bits:
         confs[self.ROW] = 1, 2, 3, 4, 5
         label[self.ROW] = 2
         only_block(ctypes.c_int64(self.LAST_BLOCK))
-        args = np.int32(n_row), np.int32(n_class), np.int32(8), loss, memory.empty((), 'u4')
+        args = np.int32(n_row), np.int32(n_class), loss, memory.empty((), 'u4')
         kernels.box_losses(loss.dtype, self.LAST_BLOCK + 1, 256, (confs, label, *args))
         assert_close(loss[self.ROW], np.log(np.exp([-2.0, -1, 0, 1, 2]).sum()), 1e-6)
         assert_close(loss[self.ROW - 1], np.log(5), 1e-6)
@@ -345,15 +362,17 @@ class TestArraysBeyond32Bits:
         selected = self.reserve(n_row, 'u1')
         locs[self.ROW], gt_locs[self.ROW] = (1, 2, 3, 4), (1.5, 2.25, 0, 9)
         label[self.ROW] = selected[self.ROW] = 1
+        grad_locs[self.ROW - 1] = grad_confs[self.ROW - 1] = 7
+        confs[self.ROW, 1] = np.log(4)
         only_block(ctypes.c_int64(self.LAST_BLOCK))
         one = memory.asarray(np.float32(1))
-        sizes = np.int32(n_row), np.int32(n_class), np.int32(8)
+        sizes = np.int32(n_row), np.int32(n_class)
         args = (locs, confs, gt_locs, label, selected, *sizes, one, one)
         args += memory.asarray(np.float64(2)), grad_locs, grad_confs
         kernels.gradients(one.dtype, self.LAST_BLOCK + 1, 256, args)
         assert_close(grad_locs[self.ROW], np.array([-0.25, -0.125, 0.5, -0.5]), 1e-6)
-        assert_close(grad_confs[self.ROW], np.array([0.1, -0.4, 0.1, 0.1, 0.1]), 1e-6)
-        assert not grad_confs[self.ROW - 1].any()
+        assert_close(grad_confs[self.ROW], np.array([1, -4, 1, 1, 1]) / 16, 1e-6)
+        assert not grad_locs[self.ROW - 1].any() and not grad_confs[self.ROW - 1].any()
 
     def test_choose_rows(self, emulated, only_block):
         memory = emulated()

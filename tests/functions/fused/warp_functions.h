@@ -30,9 +30,10 @@ inline unsigned int __match_any_sync(unsigned int, int value) {
     for (int i = 0; i < 32; i++) mask |= (unsigned int)(lanes[i] == emulator::pack(value)) << i;
     return mask;
 }
-inline int __any_sync(unsigned int, int value) {
+inline unsigned int __ballot_sync(unsigned int, int value) {
     const uint64_t* lanes = emulator::exchange_in_warp(value != 0);
-    int any = 0;
-    for (int i = 0; i < 32; i++) any |= (int)lanes[i];
-    return any;
+    unsigned int mask = 0;
+    for (int i = 0; i < 32; i++) mask |= (unsigned int)lanes[i] << i;
+    return mask;
 }
+inline int __any_sync(unsigned int, int value) { return __ballot_sync(~0u, value) != 0; }

@@ -1,0 +1,42 @@
+// Counts how often the warps of a launch execute each straight piece of a kernel. Blocks must run one
+// after the other.
+//
+// The threads of a warp execute a piece together if they have met at the same number of exchanges
+// and barriers, and have gone back equally often in loops since. Threads whose inner loops have
+// different lengths count apart, so the count is an upper bound.
+#pragma once
+#include <vector>
+
+namespace count {
+const unsigned int MAX_WARPS = emulator::MAX_THREADS / 32;
+
+std::vector<uint64_t> counts;
+// The last meeting at which a thread of the warp has executed a piece, for each number of returns.
+std::vector<uint64_t> last_meeting[MAX_WARPS];
+uint64_t meetings[emulator::MAX_THREADS];
+size_t returns[emulator::MAX_THREADS];
+size_t n_piece;
+
+inline void begin(size_t n) {
+    n_piece = n;
+    if (counts.size() < n) counts.resize(n);
+    // No two blocks have a meeting in common.
+    meetings[threadIdx.x] = (uint64_t)(blockIdx.x + 1) << 32, returns[threadIdx.x] = 0;
+}
+inline void converge() { meetings[threadIdx.x]++, returns[threadIdx.x] = 0; }
+inline void go_back() { returns[threadIdx.x]++; }
+inline void piece(size_t number) {
+    std::vector<uint64_t>& last = last_meeting[threadIdx.x / 32];
+    size_t place = returns[threadIdx.x] * n_piece + number;
+    if (last.size() <= place) last.resize(2 * place + 1);
+    if (last[place] == meetings[threadIdx.x]) return;
+    last[place] = meetings[threadIdx.x], counts[number]++;
+}
+}  // namespace count
+
+// Copies the counts since the last call, one for each piece.
+extern "C" void take_counts(uint64_t* counts, size_t n) {
+    for (size_t i = 0; i < n; i++) counts[i] = i < count::counts.size() ? count::counts[i] : 0;
+    count::counts.clear();
+    for (auto& each : count::last_meeting) each.clear();
+}
