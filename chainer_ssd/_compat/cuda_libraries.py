@@ -7,7 +7,6 @@ the libraries of the process. So each of them is loaded before CuPy asks.
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import os
 import sys
 
@@ -35,17 +34,20 @@ LIBRARIES = {
 
 def load_cuda_libraries() -> list[str]:
     """Load what an installed CuPy 13 needs and return the paths. What is missing is left out."""
-    paths = [
-        os.path.join(folder, 'nvidia', library)
-        for wheel, libraries in LIBRARIES.items()
-        if _is_cupy_13(wheel)
-        for library in libraries
-        for folder in sys.path
-    ]
-    return [path for path in paths if os.path.isfile(path) and _load(path)]
+    loaded: list[str] = []
+    for wheel, libraries in LIBRARIES.items():
+        paths = [
+            os.path.join(folder, 'nvidia', library) for library in libraries for folder in sys.path
+        ]
+        paths = list(filter(os.path.isfile, paths))
+        if paths and _is_cupy_13(wheel):
+            loaded += filter(_load, paths)
+    return loaded
 
 
 def _is_cupy_13(wheel: str) -> bool:
+    import importlib.metadata  # takes 20 ms, and most machines have no CUDA
+
     try:
         return importlib.metadata.version(wheel).startswith('13.')
     except importlib.metadata.PackageNotFoundError:

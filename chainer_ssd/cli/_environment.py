@@ -38,8 +38,8 @@ OPENBLAS_FUNCTIONS = tuple(
     for prefix in ('scipy_', '')
     for suffix in ('64_', '')
 )
-#: Modules of CuPy that need a library of CUDA, and that Chainer imports.
-CUDA_LIBRARIES = 'nvrtc', 'cublas', 'curand', 'cusparse', 'cusolver'
+#: Modules in cupy.cuda that need a library of CUDA, and that Chainer imports.
+CUPY_MODULES = 'nvrtc', 'cublas', 'curand', 'cusparse', 'cusolver'
 THREAD_VARIABLES = 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'
 
 
@@ -186,7 +186,7 @@ def _describe_gpus() -> str:
             f'- none can be used: this CuPy needs CUDA {built_for[0]}, the driver supports '
             f'CUDA {supported[0]}: {hint}'
         )
-    missing = [name for name in CUDA_LIBRARIES if not _is_importable(f'cupy.cuda.{name}')]
+    missing = [name for name in CUPY_MODULES if _find_fault(f'cupy.cuda.{name}')]
     if missing:
         return (
             f'- none can be used: CuPy does not find {", ".join(missing)} of CUDA: '
@@ -204,14 +204,6 @@ def _describe_gpus() -> str:
         f'{major}.{rest // 10}' for major, rest in (built_for, supported)
     )
     return f'{", ".join(names) or "- none"} (CUDA {versions}, {_describe_cudnn()})'
-
-
-def _is_importable(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
-    return True
 
 
 def _describe_cudnn() -> str:
@@ -248,7 +240,7 @@ def _describe_extra(extra: str, distributions: list[str]) -> str:
         if version is None:
             missing.append(name)
         else:
-            broken = _find_fault(name) if extra in IMPORTED_EXTRAS else ''
+            broken = _find_fault(_name_module(name)) if extra in IMPORTED_EXTRAS else ''
             found.append(f'{name} {version}{broken}')
     if not missing:
         return ', '.join(found)
@@ -267,11 +259,15 @@ def _find_version(distribution: str) -> str | None:
     return None
 
 
-def _find_fault(distribution: str) -> str:
-    """Return why the module of a distribution cannot be imported, or an empty text."""
+def _name_module(distribution: str) -> str:
     normalized = _normalize(distribution)
+    return MODULES.get(normalized, normalized.replace('-', '_'))
+
+
+def _find_fault(module: str) -> str:
+    """Return why a module cannot be imported, or an empty text."""
     try:
-        importlib.import_module(MODULES.get(normalized, normalized.replace('-', '_')))
+        importlib.import_module(module)
     except Exception as error:
         return f' (cannot be imported: {_one_line(error)})'
     return ''

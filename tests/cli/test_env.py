@@ -11,7 +11,7 @@ from chainer.backends import cuda
 
 from chainer_ssd import __version__
 from chainer_ssd.cli import _environment
-from chainer_ssd.cli._environment import CUDA_LIBRARIES
+from chainer_ssd.cli._environment import CUPY_MODULES
 from tests.cli.command import COMMAND, ENVIRONMENT, run_command
 
 
@@ -163,7 +163,7 @@ def gpu_row(environment, monkeypatch):
         cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=contextlib.nullcontext)
         cupy.arange = lambda n: types.SimpleNamespace(sum=lambda: total)
         monkeypatch.setitem(sys.modules, 'cupy', cupy)
-        for name in CUDA_LIBRARIES:
+        for name in CUPY_MODULES:
             module = None if name in missing else types.ModuleType(name)
             monkeypatch.setitem(sys.modules, f'cupy.cuda.{name}', module)
         return environment()['GPU']

@@ -12,10 +12,10 @@ launches, so the true time is longer.
 
 import argparse
 import ctypes
-import dataclasses
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -66,8 +66,7 @@ WIDE_INTEGERS = ('s64', 'u64', 'b64')
 WIDE_OPERATIONS = ('add', 'sub', 'and', 'or', 'xor', 'not', 'shl', 'shr', 'setp', 'selp', 'mul')
 
 
-@dataclasses.dataclass
-class Count:
+class Count(NamedTuple):
     """What one launch executes.
 
     Attributes
@@ -138,9 +137,7 @@ class CountingKernel:
         times = np.zeros(len(self.weight), np.uint64)
         self.library.take_counts(times.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(len(times)))
         times = times.astype(np.int64)
-        self.counts[self.name] = Count(
-            grid, int(times @ self.n_instruction), float(times @ self.weight), 0
-        )
+        self.counts[self.name] = grid, int(times @ self.n_instruction), float(times @ self.weight)
 
 
 def count_size(library, ptx_kernels, size):
@@ -159,9 +156,10 @@ def count_size(library, ptx_kernels, size):
         _, count, selected = kernels.forward(mb_locs, mb_confs, gt_mb_locs, label, 3.0, divide=True)
         one = memory.asarray(np.float32(1))
         kernels.backward(mb_locs, mb_confs, gt_mb_locs, label, selected, count, one, one)
-    for name, each in counts.items():
-        each.n_byte = find_n_byte(name, *size, int((label > 0).sum()))
-    return counts
+    n_positive = int((label > 0).sum())
+    return {
+        name: Count(*each, find_n_byte(name, *size, n_positive)) for name, each in counts.items()
+    }
 
 
 def build(source, folder):
