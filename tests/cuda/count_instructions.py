@@ -3,7 +3,7 @@
     python -m tests.cuda.count_instructions
 
 The kernels run in the emulator, as PTX that NVRTC makes for compute capability 9.0. ``ptx/count.h``
-counts how often the warps execute each straight piece of a kernel. :data:`WEIGHTS` says how many
+counts how often the warps execute each basic block of a kernel. :data:`WEIGHTS` says how many
 machine instructions a PTX instruction becomes. The model of the time is :func:`predict_seconds`.
 
 A prediction is no measurement. The model has no latency, no caches, no bank conflicts and no
@@ -22,7 +22,7 @@ import pytest
 
 from chainer_ssd.functions._fused import kernels
 from tests.cuda.ptx.parse import Label, parse_ptx
-from tests.cuda.ptx.translate import find_pieces, translate_ptx
+from tests.cuda.ptx.translate import find_basic_blocks, translate_ptx
 from tests.cuda.test_ptx import compile_ptx
 from tests.cuda.toolchain import TOOLCHAINS
 from tests.functions.fused import emulator
@@ -125,12 +125,12 @@ class CountingKernel:
     def __init__(self, library, kernel, counts):
         self.library, self.counts = library, counts
         self.name = kernel.name.rsplit('_', 1)[0]
-        self.n_instruction = np.zeros(find_pieces(kernel)[-1] + 1, int)
+        self.n_instruction = np.zeros(find_basic_blocks(kernel)[-1] + 1, int)
         self.weight = np.zeros(len(self.n_instruction))
-        for piece, statement in zip(find_pieces(kernel), kernel.statements):
+        for basic_block, statement in zip(find_basic_blocks(kernel), kernel.statements):
             if not isinstance(statement, Label):
-                self.n_instruction[piece] += 1
-                self.weight[piece] += weigh(statement)
+                self.n_instruction[basic_block] += 1
+                self.weight[basic_block] += weigh(statement)
 
     def __call__(self, dtype, grid, block, args, shared_mem=0):
         emulator.launch(self.library, f'{self.name}_{dtype.char}', grid, block, args, shared_mem)

@@ -9,14 +9,15 @@ import pytest
 from tests.cuda import count_instructions
 from tests.cuda.count_instructions import Count, predict_seconds, weigh
 from tests.cuda.ptx.parse import Instruction, Label, parse_ptx
-from tests.cuda.ptx.translate import find_pieces, translate_ptx
+from tests.cuda.ptx.translate import find_basic_blocks, translate_ptx
 from tests.cuda.test_ptx import choose_toolchain
 from tests.cuda.toolchain import TOOLCHAINS
 from tests.functions.fused import emulator
 
 pytestmark = pytest.mark.cuda
 
-#: The pieces 0 to 6. Threads below 3 take `rare`. Each thread runs `loop` tid % 32 / 8 + 1 times.
+#: The basic blocks 0 to 6. Threads below 3 take `rare`. Each thread runs `loop` tid % 32 / 8 + 1
+#: times.
 PTX = """
 .visible .entry k(
     .param .u64 k_param_0
@@ -53,7 +54,7 @@ def gxx():
         pytest.skip('g++ is missing: PTX is not executed')
 
 
-def test_pieces_are_counted_once_a_warp(gxx, tmp_path):
+def test_basic_blocks_are_counted_once_a_warp(gxx, tmp_path):
     source = tmp_path / 'count.cpp'
     source.write_text(translate_ptx(PTX, count=True), encoding='utf-8')
     library = emulator.compile_library(source)
@@ -61,12 +62,14 @@ def test_pieces_are_counted_once_a_warp(gxx, tmp_path):
     (kernel,), _ = parse_ptx(PTX)
     for _ in range(2):  # the second launch begins at 0
         emulator.launch(library, 'k', 3, 64, [np.zeros(1)])
-        counts = np.zeros(find_pieces(kernel)[-1] + 1, np.uint64)
+        counts = np.zeros(find_basic_blocks(kernel)[-1] + 1, np.uint64)
         library.take_counts(counts.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(len(counts)))
         # Six warps. The first one of each block has threads below 3. Threads leave the loop after
         # 1 to 4 rounds, and count apart until they meet in the exchange.
         assert counts.tolist() == [6, 6, 3, 6, 24, 24, 6]
-    sizes = np.bincount(find_pieces(kernel), [not isinstance(s, Label) for s in kernel.statements])
+    sizes = np.bincount(
+        find_basic_blocks(kernel), [not isinstance(s, Label) for s in kernel.statements]
+    )
     assert sizes.tolist() == [3, 2, 2, 3, 3, 1, 1]
 
 

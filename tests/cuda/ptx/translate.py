@@ -19,7 +19,7 @@ def translate_ptx(text, count=False):
     ``signature_of_NAME()`` returns a letter for each parameter. ``launch_NAME(grid, block, shared,
     args)`` runs the kernel, with pointers to its arguments, as ``cuLaunchKernel`` does.
 
-    With ``count``, ``count.h`` counts how often the warps execute each straight piece of a kernel.
+    With ``count``, ``count.h`` counts how often the warps execute each basic block of a kernel.
 
     Raises
     ------
@@ -35,10 +35,10 @@ def translate_ptx(text, count=False):
     return '\n'.join(parts)
 
 
-def find_pieces(kernel):
-    """Return the number of the straight piece that each statement belongs to.
+def find_basic_blocks(kernel):
+    """Return the number of the basic block that each statement belongs to.
 
-    A piece begins at a label and after a branch. A warp executes all its instructions or none.
+    A basic block begins at a label and after a branch. A thread executes all of it or nothing.
     """
     numbers, number = [], 0
     for previous, statement in zip([None, *kernel.statements], kernel.statements):
@@ -54,15 +54,17 @@ def _translate_kernel(kernel, dynamic, count):
     for prefix, (type_, number) in kernel.registers.items():
         names = ', '.join(f'r_{prefix[1:]}{i}' for i in range(number))
         lines.append(f'{REGISTER_TYPES[type_]} {names};')
-    pieces, labels = find_pieces(kernel), set()
+    basic_blocks, labels = find_basic_blocks(kernel), set()
     if count:
-        lines.append(f'count::begin({pieces[-1] + 1});')
-    for previous, piece, statement in zip([None, *pieces], pieces, kernel.statements):
+        lines.append(f'count::begin({basic_blocks[-1] + 1});')
+    for previous, basic_block, statement in zip(
+        [None, *basic_blocks], basic_blocks, kernel.statements
+    ):
         if isinstance(statement, Label):
             labels.add(statement.name)
             lines.append(f'{statement.name.replace("$", "label")}:;')
-        if count and piece != previous:
-            lines.append(f'count::piece({piece});')
+        if count and basic_block != previous:
+            lines.append(f'count::basic_block({basic_block});')
         if isinstance(statement, Instruction):
             line = translator.translate(statement)
             if count and statement.name == 'bra' and statement.operands[0] in labels:
