@@ -44,6 +44,7 @@ def write_forms(root: str, out: str) -> None:
     names = VOCBboxDataset(root, 'trainval').label_names
     data = {split: VOCBboxDataset(root, split, names) for split, _, _ in SPLITS}
     everything = [(dataset, i) for dataset in data.values() for i in range(len(dataset))]
+    everything.sort(key=lambda image: image[0].image_files[image[1]])  # as tools list a folder
     write_flat(everything, os.path.join(out, 'flat'))
     write_siblings(everything, os.path.join(out, 'siblings'))
     write_cvat_voc(everything, os.path.join(out, 'cvat_voc'))

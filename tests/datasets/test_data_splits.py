@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from chainer_ssd.datasets import (
@@ -90,6 +91,26 @@ def test_data_without_splits_is_split_by_content(data):
     assert len(choices) == 1
     other = open_datasets([forms / 'flat'], seed=1)
     assert stems(other.test) not in choices
+
+
+def test_a_held_out_split_is_the_same_data_in_each_form(data, tmp_path):
+    # So trainings on them differ by nothing but YOLO's six decimals.
+    root = shutil.copytree(data[0], tmp_path / 'voc')
+    expected = None
+    for form in 'flat', 'siblings', 'cvat_voc', 'coco', 'yolo_flat':
+        found = open_datasets([data[1] / form])
+        if expected is None:
+            for name, part in ('trainval', found.train), ('test', found.test):
+                names = [stem_of(file) for file in part.image_files]
+                (root / f'ImageSets/Main/{name}.txt').write_text('\n'.join(names))
+            expected = open_datasets([root])
+        for part in 'train', 'test':
+            actual, wanted = getattr(found, part), getattr(expected, part)
+            assert len(actual) == len(wanted)
+            for (img, bbox, label, _), (expected_img, *boxes, _) in zip(actual, wanted):
+                np.testing.assert_array_equal(img, expected_img)
+                np.testing.assert_allclose(bbox, boxes[0], atol=0.01 if 'yolo' in form else 0)
+                assert label.tolist() == boxes[1].tolist()
 
 
 def test_what_val_holds_out(data):
