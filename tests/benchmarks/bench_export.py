@@ -78,6 +78,8 @@ def choose_images(model, n_image):
     """Return images with a usual number of detections: those in the middle of a few."""
     shapes = ShapesBboxDataset(N_IMAGE, size=model.insize, seed=1)
     imgs = [resize_image(shapes[i][0], SIZE) for i in range(N_IMAGE)]
+    # In memory pixel by pixel, as read_image returns them.
+    imgs = [np.ascontiguousarray(img.transpose(1, 2, 0)).transpose(2, 0, 1) for img in imgs]
     imgs.sort(key=lambda img: len(model.predict([img])[0][0]))
     start = (N_IMAGE - n_image) // 2
     return imgs[start : start + n_image]
