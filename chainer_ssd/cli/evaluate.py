@@ -262,6 +262,10 @@ def print_table(summary: dict[str, Any]) -> None:
                 for area, each in areas.items()
             )
         )
+    by_iou = summary.get('by_iou', {})
+    if by_iou and summary['map'] is not None:
+        figures = (f'{iou} {format_figure(each["map"])}' for iou, each in by_iou.items())
+        print('mAP by IoU:', ', '.join(figures))
     if summary.get('left_out'):
         print(f'images that cannot be read and are left out: {len(summary["left_out"])}')
     if summary['map'] is None:

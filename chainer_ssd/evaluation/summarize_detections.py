@@ -17,10 +17,15 @@ from chainer_ssd.evaluation.calc_detection_confusion_matrix import (
     calc_detection_confusion_matrix,
 )
 from chainer_ssd.evaluation.eval_detection_coco import evaluate_with_pycocotools
-from chainer_ssd.evaluation.eval_detection_voc import average_precision, precision_and_recall
+from chainer_ssd.evaluation.eval_detection_voc import (
+    average_precision,
+    eval_detection_voc,
+    precision_and_recall,
+)
 from chainer_ssd.evaluation.eval_detection_voc_by_area import eval_detection_voc_by_area
 
 _IOU_THRESH = 0.5
+_OTHER_IOU_THRESHS = 0.3, 0.75  # found at all, and found exactly
 _DEFAULT_SCORE = 0.5
 _MAX_MATRIX_CLASSES = 300  # a matrix of 90,000 numbers in a JSON file
 _COCO_KEYS = {
@@ -66,6 +71,8 @@ def summarize_detections(
         F1 is 2 · precision · recall / (precision + recall).
         ``'by_area'``: for ``'small'``, ``'medium'`` and ``'large'`` objects a dict of ``'map'``,
         ``'n_truth'`` and ``'ap'`` by name, see :func:`eval_detection_voc_by_area`.
+        ``'by_iou'``: for the IoU thresholds ``'0.3'`` and ``'0.75'`` a dict of ``'map'`` and of
+        ``'ap'`` by name. Where the mAP at 0.3 is much larger, objects are found with inexact boxes.
         ``'confusion_matrix'``: a dict of ``'iou_thresh'``, ``'score_thresh'`` (of each class that
         with the best F1, or 0.5 without one), ``'labels'`` (the names, and None for background)
         and ``'matrix'``, see :func:`calc_detection_confusion_matrix`. None for more than 300
@@ -135,6 +142,7 @@ def summarize_detections(
         'n_image': len(labels),
         'classes': classes,
         'by_area': _summarize_areas(columns, label_names, use_07_metric),
+        'by_iou': _summarize_ious(columns, label_names, use_07_metric),
         'confusion_matrix': None,
     }
     if n_class <= _MAX_MATRIX_CLASSES:
@@ -150,16 +158,26 @@ def _summarize_areas(
 ) -> dict[str, dict[str, Any]]:
     areas = eval_detection_voc_by_area(*[*columns, _IOU_THRESH, use_07_metric])
     return {
-        area: {
-            'map': none_if_nan(figures['map']),
-            'n_truth': figures['n_truth'],
-            'ap': {
-                name: none_if_nan(figures['ap'][i]) if i < len(figures['ap']) else None
-                for i, name in enumerate(label_names)
-            },
-        }
+        area: {'n_truth': figures['n_truth'], **_name_classes(figures, label_names)}
         for area, figures in areas.items()
     }
+
+
+def _summarize_ious(
+    columns: Any, label_names: Sequence[str], use_07_metric: bool
+) -> dict[str, dict[str, Any]]:
+    figures = {
+        str(iou_thresh): eval_detection_voc(*[*columns, iou_thresh, use_07_metric])
+        for iou_thresh in _OTHER_IOU_THRESHS
+    }
+    return {iou_thresh: _name_classes(each, label_names) for iou_thresh, each in figures.items()}
+
+
+def _name_classes(figures: Mapping[str, Any], label_names: Sequence[str]) -> dict[str, Any]:
+    """Return the mAP, and the AP of each class by its name."""
+    ap = [none_if_nan(each) for each in figures['ap']]
+    ap += [None] * (len(label_names) - len(ap))  # the figures end with the largest label
+    return {'map': none_if_nan(figures['map']), 'ap': dict(zip(label_names, ap))}
 
 
 def _summarize_confusion(columns: Any, classes: dict[str, Any]) -> dict[str, Any]:

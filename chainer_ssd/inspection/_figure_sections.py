@@ -54,9 +54,11 @@ def ap_table(report: DetectorReport, names: Sequence[str]) -> Iterator[str]:
     summary = report.summary
     yield '<h2 id="ap">Average precision</h2><div class="scroll"><table class="figures">'
     yield '<tr><th>class</th>'
-    columns = 'AP', 'objects', 'best F1', 'precision', 'recall', 'at score'
+    columns = ['AP', 'objects', 'best F1', 'precision', 'recall', 'at score']
     areas = [area for area, each in summary['by_area'].items() if each['n_truth']]
-    for column in (*columns, *(f'AP {area}' for area in areas)):
+    ious = list(summary['by_iou'])
+    columns += [f'AP {area}' for area in areas] + [f'AP at IoU {iou}' for iou in ious]
+    for column in columns:
         yield f'<th class="number">{column}</th>'
     yield '</tr>'
     for name, (key, each) in list(zip(names, summary['classes'].items()))[:_MAX_ROWS]:
@@ -65,9 +67,11 @@ def ap_table(report: DetectorReport, names: Sequence[str]) -> Iterator[str]:
         figures = [format_figure(each['ap'], 4), str(each['n_truth'])]
         figures += [format_figure(best.get(figure)) for figure in keys]
         figures += [format_figure(summary['by_area'][area]['ap'][key]) for area in areas]
+        figures += [format_figure(summary['by_iou'][iou]['ap'][key]) for iou in ious]
         yield f'<tr><td>{escape(name)}</td>{number_cells(figures)}</tr>'
     means = [format_figure(summary['map'], 4), '', '', '', '', '']
     means += [format_figure(summary['by_area'][area]['map']) for area in areas]
+    means += [format_figure(summary['by_iou'][iou]['map']) for iou in ious]
     yield f'<tr><td><b>mean</b></td>{number_cells(means)}</tr></table></div>'
     if len(names) > _MAX_ROWS:
         yield f'<p>and {len(names) - _MAX_ROWS} more classes</p>'

@@ -126,6 +126,8 @@ def test_the_report_the_labels_and_the_matrix_are_written(run, root, tmp_path):
         tmp_path, '--dataset', 'voc', '--root', root, model=Scripted(DETECTIONS)
     )
     assert 'mAP by area: small 0.667 (4 objects)' in printed
+    by_iou = result['by_iou']
+    assert f'mAP by IoU: 0.3 {by_iou["0.3"]["map"]:.3f}, 0.75 ' in printed
     matrix = result['confusion_matrix']
     assert matrix['labels'] == [*NAMES, None]
     # blue at 0.7, red at 0.6: one red detection lies on a blue object that is found

@@ -122,6 +122,24 @@ def test_use_07_metric_is_a_flag(use_07_metric):
         summarize_detections(**COLUMNS, label_names=NAMES, use_07_metric=use_07_metric)
 
 
+def test_other_ious_by_hand():
+    # 8 of 20 columns shared: IoU 8 / 20 with VOC's inclusive maxima. The other box is exact.
+    inexact, exact = [0, 0, 9, 13], [0, 20, 9, 29]
+    columns = {
+        'pred_bboxes': [np.array([inexact, exact], np.float32)],
+        'pred_labels': [np.array([1, 0])],
+        'pred_scores': [np.array([0.9, 0.8])],
+        'gt_bboxes': [np.array([[0, 6, 9, 19], exact], np.float32)],
+        'gt_labels': [np.array([1, 0])],
+    }
+    summary, _ = summarize_detections(**columns, label_names=NAMES)
+    assert summary['map'] == 0.5
+    assert summary['by_iou'] == {
+        '0.3': {'map': 1, 'ap': {'blue': 1, 'red': 1, 'green': None}},
+        '0.75': {'map': 0.5, 'ap': {'blue': 1, 'red': 0, 'green': None}},
+    }
+
+
 def test_areas_and_the_confusion_matrix_by_hand():
     summary, _ = summarize_detections(**COLUMNS, label_names=NAMES)
     small = summary['by_area']['small']
