@@ -57,7 +57,7 @@ def ap_table(report: DetectorReport, names: Sequence[str]) -> Iterator[str]:
     columns = ['AP', 'objects', 'best F1', 'precision', 'recall', 'at score']
     areas = [area for area, each in summary['by_area'].items() if each['n_truth']]
     ious = list(summary['by_iou'])
-    columns += [f'AP {area}' for area in areas] + [f'AP at IoU {iou}' for iou in ious]
+    columns += [f'AP {area}' for area in areas] + [f'AP@{iou}' for iou in ious]
     for column in columns:
         yield f'<th class="number">{column}</th>'
     yield '</tr>'
@@ -75,7 +75,8 @@ def ap_table(report: DetectorReport, names: Sequence[str]) -> Iterator[str]:
     yield f'<tr><td><b>mean</b></td>{number_cells(means)}</tr></table></div>'
     if len(names) > _MAX_ROWS:
         yield f'<p>and {len(names) - _MAX_ROWS} more classes</p>'
-    yield '<p class="soft">small: up to 32² square pixels. medium: up to 96². large: beyond.</p>'
+    yield '<p class="soft">small: up to 32² square pixels. medium: up to 96². large: beyond. '
+    yield 'AP@0.3: at an IoU of 0.3, where inexact boxes count as found.</p>'
     if 'coco' in summary:
         figures = [f'{name} {format_figure(value)}' for name, value in summary['coco'].items()]
         yield f'<p>COCO: {escape(", ".join(figures))}</p>'
