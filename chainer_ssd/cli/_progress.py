@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 import chainer
@@ -20,12 +20,14 @@ DEFAULT_COLUMNS, DEFAULT_ROWS = 80, 24  # of a terminal that reports no size
 
 
 def extend_with_progress(
-    trainer: chainer.training.Trainer, losses: Sequence[str], interval: int
+    trainer: chainer.training.Trainer,
+    losses: Sequence[str],
+    trigger: Callable[[chainer.training.Trainer], bool],
 ) -> None:
     """Extend a trainer to show its progress.
 
     A terminal shows one line with iterations, rate, remaining time and losses. It needs tqdm.
-    Elsewhere, or without tqdm, a log line is printed every ``interval`` iterations.
+    Elsewhere, or without tqdm, a log line is printed for each entry of the log.
 
     Parameters
     ----------
@@ -33,8 +35,8 @@ def extend_with_progress(
         Has the extension ``LogReport``.
     losses : sequence of str
         Names of the observations to show.
-    interval : int
-        Iterations between two log lines.
+    trigger : callable
+        The log's trigger. It has no state: on a terminal, the snapshots would lack it.
     """
     if sys.stdout.isatty():
         try:
@@ -48,9 +50,7 @@ def extend_with_progress(
     report = extensions.PrintReport(
         ['epoch', 'iteration', *losses, MEAN_AP, 'elapsed_time'], out=PlainOutput()
     )
-    # A function has no state. Chainer's own trigger would be missing in the snapshots of a
-    # training that ran on a terminal.
-    trainer.extend(report, trigger=lambda trainer: trainer.updater.iteration % interval == 0)
+    trainer.extend(report, trigger=trigger)
 
 
 class ProgressLine(chainer.training.Extension):

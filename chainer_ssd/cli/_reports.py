@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import chainer
-from chainer.training import PRIORITY_WRITER, extensions, triggers
+from chainer.training import PRIORITY_WRITER, extensions
 
 from chainer_ssd._extras import require
 from chainer_ssd.cli._progress import MEAN_AP, extend_with_progress
@@ -72,18 +72,18 @@ def extend_with_reports(
         The evaluator on the validation images, and what keeps the best weights.
     """
     iteration = trainer.stop_trigger.period
-    interval = max(1, iteration // N_LOG)
-    evaluations = [iteration * i // N_EVALUATION for i in range(1, N_EVALUATION + 1)]
+    logs = divide(iteration, N_LOG)
+    evaluations = divide(iteration, N_EVALUATION)
     chain = trainer.updater.get_optimizer('main').target
     trainer.extend(evaluator, trigger=_at(evaluations))
     judged, best = evaluator.get_target('main'), None
-    saves = set(evaluations)
+    saves = evaluations
     if validator is not None:
         validate, best = validator
-        validations = {max(1, iteration * i // N_VALIDATION) for i in range(1, N_VALIDATION + 1)}
-        trainer.extend(validate, name=VALIDATION, trigger=_at(sorted(validations)))
+        validations = divide(iteration, N_VALIDATION)
+        trainer.extend(validate, name=VALIDATION, trigger=_at(validations))
         trainer.extend(best)
-        saves |= validations
+        saves = saves | validations
     trainer.extend(TimeReport())
     # The matching does not depend on the weights: the first and the last iteration are enough.
     trainer.extend(
@@ -95,32 +95,32 @@ def extend_with_reports(
             comm=comm,
             min_negatives=args.min_negatives or 0,
         ),
-        trigger=_at([1, iteration]),
+        trigger=_at({1, iteration}),
     )
     every = args.snapshot_interval or min(MAX_SNAPSHOT_INTERVAL, max(1, iteration // N_SNAPSHOT))
     trainer.extend(Snapshot(args.out, comm), trigger=(every, 'iteration'))
     if comm is not None:
-        trainer.extend(MeanOverRanks(comm, (interval, 'iteration')))
+        trainer.extend(MeanOverRanks(comm, _at(logs)))
         if watchdog is not None:
-            trainer.extend(StragglerReport(watchdog), trigger=(interval, 'iteration'))
+            trainer.extend(StragglerReport(watchdog), trigger=_at(logs))
         if comm.rank:
             return
     names = tuple(evaluator.label_names or ())
     trainer.extend(
         lambda trainer: save_weights(trainer, judged, names, best),
         name='save_detector',
-        trigger=_at(sorted(saves)),
+        trigger=_at(saves),
         priority=PRIORITY_WRITER - 2,  # after the best weights are known
     )
-    trainer.extend(extensions.LogReport(trigger=(interval, 'iteration')))
-    trainer.extend(CSVReport(), trigger=(interval, 'iteration'))
+    trainer.extend(extensions.LogReport(trigger=_at(logs)))
+    trainer.extend(CSVReport(), trigger=_at(logs))
     if args.tensorboard:
         folder = os.path.join(trainer.out, 'tensorboard')
-        trainer.extend(TensorBoardReport(folder), trigger=(interval, 'iteration'))
+        trainer.extend(TensorBoardReport(folder), trigger=_at(logs))
     losses = ['main/loss']
     if isinstance(chain, MultiboxTrainChain):
         losses += ['main/loss/loc', 'main/loss/conf']
-    extend_with_progress(trainer, losses, interval)
+    extend_with_progress(trainer, losses, _at(logs))
     if importlib.util.find_spec('pycocotools') is None:
         print(
             "report.html will be without COCO's figures, pycocotools is missing: "
@@ -131,7 +131,7 @@ def extend_with_reports(
     except ImportError:
         print('nothing is drawn, matplotlib is missing: pip install "chainer_ssd[plot]"')
         return
-    _extend_with_curves(trainer, losses, evaluator.class_keys, interval, evaluations)
+    _extend_with_curves(trainer, losses, evaluator.class_keys, logs, evaluations)
     trainer.extend(
         DetectionVisReport(
             test, judged, names, 'detection_{index}.jpg', n_image=N_DETECTION_PICTURE
@@ -148,13 +148,13 @@ def _extend_with_curves(
     trainer: chainer.training.Trainer,
     losses: Sequence[str],
     class_keys: Sequence[str],
-    interval: int,
-    evaluations: Sequence[int],
+    logs: Set[int],
+    evaluations: Set[int],
 ) -> None:
     curves = [MEAN_AP]
     if len(class_keys) <= MAX_CLASS_CURVES:
         curves += [f'validation/main/ap/{key}' for key in class_keys]
-    trainer.extend(PlotReport(losses, trigger=(interval, 'iteration'), filename='loss.png'))
+    trainer.extend(PlotReport(losses, trigger=_at(logs), filename='loss.png'))
     trainer.extend(
         PlotReport(
             curves,
@@ -172,5 +172,11 @@ def _replace_missing_glyphs(figure: Any, axes: Any, summary: Any) -> None:
             line.set_label(f'validation/main/ap/label {i - 1}')  # the first curve is the mean
 
 
-def _at(iterations: Sequence[int]) -> Callable[[chainer.training.Trainer], bool]:
-    return triggers.ManualScheduleTrigger(list(iterations), 'iteration')
+def divide(iteration: int, n: int) -> set[int]:
+    """Return the last iterations of ``n`` parts of a training. The last one is among them."""
+    return {max(1, iteration * i // n) for i in range(1, n + 1)}
+
+
+def _at(iterations: Set[int]) -> Callable[[chainer.training.Trainer], bool]:
+    """Return a trigger for these iterations. A function has no state that a snapshot can lack."""
+    return lambda trainer: trainer.updater.iteration in iterations

@@ -22,8 +22,9 @@ class MeanOverRanks(Extension):
     ----------
     comm : chainermn.CommunicatorBase
         Communicator of the run. Every rank extends its trainer with this extension.
-    interval : tuple
-        The log's trigger: ``(number, 'iteration')`` or ``(number, 'epoch')``.
+    interval : tuple or callable
+        The log's trigger: ``(number, 'iteration')``, ``(number, 'epoch')``, or a function of the
+        trainer.
 
     Notes
     -----
@@ -36,7 +37,7 @@ class MeanOverRanks(Extension):
     trigger = 1, 'iteration'
     priority = chainer.training.PRIORITY_EDITOR  # before the log
 
-    def __init__(self, comm: Communicator, interval: tuple[int, str]) -> None:
+    def __init__(self, comm: Communicator, interval: Any) -> None:
         self.comm, self._interval_trigger = comm, get_trigger(interval)
         self._summary = chainer.DictSummary()
 

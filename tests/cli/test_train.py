@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from chainer_ssd import VOCBboxDataset, eval_detection_voc, load_detector
+from chainer_ssd.cli._reports import divide
 from tests.cli.command import COMMAND, ENVIRONMENT, LABEL_NAMES, TINY, run_command, wait_for
 
 
@@ -51,6 +52,19 @@ def test_out_holds_the_model_and_the_result(finished_run, voc_root):
     assert [entry['iteration'] for entry in log] == list(range(1, 9))
     assert {'main/loss', 'main/loss/loc', 'main/loss/conf'} <= set(log[0])
     assert [i for i in range(8) if 'validation/main/map' in log[i]] == [1, 3, 5, 7]
+
+
+def test_the_last_iteration_is_logged_whatever_the_length(voc_root, tmp_path, run_in_process):
+    # 23 is no multiple of a 20th of it.
+    options = '--dataset', 'voc', '--root', voc_root, *TINY[:4], '--iteration', 23, '--workers', 0
+    status, _, errors = run_in_process('train', *options, '--out', tmp_path)
+    assert status == 0, errors
+    log = json.loads((tmp_path / 'log').read_text())
+    assert [entry['iteration'] for entry in log] == sorted(divide(23, 20)) and len(log) == 20
+    logged = [entry['iteration'] for entry in log if 'validation/main/map' in entry]
+    assert logged == sorted(divide(23, 4)) == [5, 11, 17, 23]
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert log[-1]['validation/main/map'] == result['map']
 
 
 def test_the_report_shows_the_final_figures(finished_run):
