@@ -12,6 +12,9 @@ from chainer_ssd.cli._objective import create_objective
 from chainer_ssd.links import GroundTruthConverter, MultiboxTrainChain, SSDLossChain
 from chainer_ssd.runtime import CosineShift, NaNPolicy, StepShift
 
+#: Largest weight decay of SSDMini in an iteration, and what it adds up to in a longer training.
+MAX_WEIGHT_DECAY, TOTAL_WEIGHT_DECAY = 2e-3, 3.3
+
 
 class Recipe(NamedTuple):
     """The defaults for a model on a data set."""
@@ -62,12 +65,24 @@ def create_chain(
 
 
 def create_optimizer(
-    model_name: str, chain: chainer.Chain, comm: Any = None, lr: float | None = None
+    model_name: str,
+    chain: chainer.Chain,
+    iteration: int,
+    comm: Any = None,
+    lr: float | None = None,
 ) -> chainer.GradientMethod:
-    """Return the optimizer for a model's chain. Over MPI all ranks then hold rank 0's weights."""
+    """Return the optimizer for a model's chain, and for a training of some iterations.
+
+    Over MPI all ranks then hold rank 0's weights.
+    """
     lr = get_recipe(model_name, 'voc').learning_rate if lr is None else lr
     if model_name == 'ssd_mini':
-        optimizer = chainer.optimizers.Adam(alpha=lr, weight_decay_rate=2e-3)
+        # lambda = min(0.002, 3.3 / T). Weights are about a mean of the last 1 / lambda steps. That
+        # stays a part of the T steps of a training (Wang and Aitchison, "How to set AdamW's weight
+        # decay as you scale model and dataset size" (2024)). A constant would bound what a longer
+        # training learns.
+        decay = min(MAX_WEIGHT_DECAY, TOTAL_WEIGHT_DECAY / iteration)
+        optimizer = chainer.optimizers.Adam(alpha=lr, weight_decay_rate=decay)
     else:
         optimizer = chainer.optimizers.MomentumSGD(lr=lr)
     if comm is not None:

@@ -39,11 +39,11 @@ def create_trainer(
 
     chain, converter = create_chain(model, args, comm)
     chain.to_device(device)
-    optimizer = create_optimizer(args.model, chain, comm, args.lr)
-    model.freeze(args.freeze)
     # The same length for any number of ranks with the same batch of all ranks.
     global_batch = args.batchsize * (1 if comm is None else comm.size)
     iteration = args.iteration or math.ceil(args.epoch * n_image / global_batch)
+    optimizer = create_optimizer(args.model, chain, iteration, comm, args.lr)
+    model.freeze(args.freeze)
     updater = chainer.training.StandardUpdater(iterator, optimizer, converter, device=device)
     trainer = chainer.training.Trainer(updater, StopTrigger(iteration, best), args.out)
     trainer.extend(create_schedule(args, iteration))

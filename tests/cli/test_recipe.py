@@ -23,7 +23,7 @@ def chain_of(gradient):
 @pytest.mark.parametrize('name', ['ssd300', 'ssd512'])
 def test_gradients_of_biases_are_doubled_and_other_weights_decay(name):
     chain = chain_of(0.5)
-    create_optimizer(name, chain).update()
+    create_optimizer(name, chain, 9).update()
     rate = get_recipe(name, 'voc').peak_rate
     assert chain.linear.W.array[0, 0] == pytest.approx(2 - rate * (0.5 + 5e-4 * 2), abs=1e-6)
     assert chain.linear.b.array[0] == pytest.approx(2 - rate * 2 * 0.5, abs=1e-6)
@@ -32,13 +32,24 @@ def test_gradients_of_biases_are_doubled_and_other_weights_decay(name):
 def test_a_step_without_gradients_is_no_error():
     chain = chain_of(0.5)
     chain.cleargrads()
-    create_optimizer('ssd300', chain).update()
+    create_optimizer('ssd300', chain, 9).update()
     assert np.isfinite(chain.linear.W.array).all()
 
 
 def test_gradients_that_are_not_finite_are_an_error():
     with pytest.raises(FloatingPointError, match='NaN or inf'):
-        create_optimizer('ssd_mini', chain_of(np.nan)).update()
+        create_optimizer('ssd_mini', chain_of(np.nan), 9).update()
+
+
+@pytest.mark.parametrize(
+    ('iteration', 'decay'), [(1, 2e-3), (1643, 2e-3), (3300, 1e-3), (33_000, 1e-4)]
+)
+def test_the_weights_of_ssd_mini_decay_less_in_longer_trainings(iteration, decay):
+    chain = chain_of(0.5)
+    create_optimizer('ssd_mini', chain, iteration).update()
+    # Adam's first step is the learning rate, whatever the gradient.
+    for param in chain.params():
+        assert param.array.ravel()[0] == pytest.approx(2 - 0.016 - decay * 2, abs=1e-6)
 
 
 def schedule_of(model, iteration, **options):
@@ -50,7 +61,7 @@ def schedule_of(model, iteration, **options):
 def test_the_rate_of_ssd_mini_rises_for_a_tenth_of_the_training():
     shift = schedule_of('ssd_mini', 100, lr=0.5)
     assert (shift.attr, shift.init, shift.total, shift.warmup) == ('eta', 1, 100, 10)
-    optimizer = create_optimizer('ssd_mini', chain_of(0.5), lr=0.5)
+    optimizer = create_optimizer('ssd_mini', chain_of(0.5), 100, lr=0.5)
     assert optimizer.alpha == 0.5  # the schedule is a factor on it
 
 
