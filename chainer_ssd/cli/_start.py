@@ -9,6 +9,7 @@ import chainer
 
 from chainer_ssd.cli._resume import read_default_boxes
 from chainer_ssd.images import printable_name
+from chainer_ssd.inspection.coverage import MIN_GAIN
 from chainer_ssd.links import fit_ssd_mini_boxes
 from chainer_ssd.ops import DefaultBoxFit
 
@@ -48,13 +49,16 @@ def describe_fit(fit: DefaultBoxFit, iou_thresh: float) -> str:
     ratios = '; '.join(
         ', '.join(f'{each:g}' for each in scale) or '-' for scale in fit.aspect_ratios
     )
-    return (
+    text = (
         f'training objects with a default box of IoU >= {iou_thresh:g}: {fit.recall:.1%} '
         f'(before: {fit.recall_before:.1%})\n'
         f'  mean best IoU {fit.mean_iou:.3f} (before: {fit.mean_iou_before:.3f}), '
         f'{fit.n_box} default boxes (before: {fit.n_box_before})\n'
         f'  sizes as fractions of the input: {sizes}. Aspect ratios of each scale: {ratios}'
     )
+    if fit.recall < fit.recall_before + MIN_GAIN:
+        text += '\n  the default boxes fit already: the mAP may be higher without --fit-boxes'
+    return text
 
 
 def describe_loaded(path: str, model: chainer.Chain, kept: tuple[str, ...]) -> str:

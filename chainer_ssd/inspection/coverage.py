@@ -14,7 +14,7 @@ from chainer_ssd.ops import bbox_iou, center_to_corner
 
 _SCALES = (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)
 _MAX_OBJECTS = 4000  # a sample of so many objects decides as well as all
-_MIN_GAIN = 0.02
+MIN_GAIN = 0.02  #: smallest gain of the recall that is worth other default boxes
 _LOW_RECALL = 0.9  # below it, boxes are fitted to see what that brings
 
 
@@ -48,12 +48,12 @@ class Coverage(NamedTuple):
     @property
     def helps(self) -> bool:
         """Whether another scale matches clearly more objects."""
-        return self.best_fraction >= self.fraction + _MIN_GAIN
+        return self.best_fraction >= self.fraction + MIN_GAIN
 
     @property
     def fitting_helps(self) -> bool:
         """Whether ``--fit-boxes`` matches clearly more objects, and no fewer than a scale does."""
-        return self.fit_fraction >= max(self.fraction + _MIN_GAIN, self.best_fraction)
+        return self.fit_fraction >= max(self.fraction + MIN_GAIN, self.best_fraction)
 
 
 def measure_coverage(
@@ -97,7 +97,7 @@ def measure_coverage(
     default_bbox = np.asarray(model.coder.default_bbox, np.float64)
     matches = _can_match(bbox, default_bbox, iou_thresh)
     best, best_fraction = model.box_scale, float(matches.mean())
-    if best_fraction + _MIN_GAIN <= 1:
+    if best_fraction + MIN_GAIN <= 1:
         # The first of equal fractions is the one nearest to the present scale.
         for scale in sorted(_SCALES, key=lambda scale: abs(np.log(scale / model.box_scale))):
             scaled = default_bbox * (1, 1, scale / model.box_scale, scale / model.box_scale)
