@@ -141,6 +141,19 @@ def test_each_algorithm_has_its_layers(x_shape, W_shape, options, algorithm):
     block_bytes=1,
     seed=3,
 )
+@example(  # the kernel is as large as the stride, and dilated patches overlap
+    batch=2,
+    channels=(3, 2),
+    groups=1,
+    size=(9, 9),
+    kernel=(2, 2),
+    stride=(2, 2),
+    pad=(1, 1),
+    dilate=(3, 3),
+    dtype='f',
+    block_bytes=3000,
+    seed=0,
+)
 def test_equals_chainers_function(
     batch, channels, groups, size, kernel, stride, pad, dilate, dtype, block_bytes, seed
 ):
