@@ -24,10 +24,10 @@ from chainer_ssd.functions._convolution.geometry import Geometry
 from chainer_ssd.functions._convolution.node import Convolution2DFunction
 from tests.helpers import assert_close, to_numpy
 
-#: Relative to the largest magnitude of a tensor.
-RTOL = {'e': 2e-3, 'f': 3e-6, 'd': 1e-13}
+#: Relative to the largest sum of a tensor, added up without signs.
+RTOL = {'e': 1e-3, 'f': 1e-6, 'd': 1e-14}
 
-#: Layers of the models: x, W, options, and the algorithm that computes them.
+#: Layers of the models and some others: x, W, options, and the algorithm that computes them.
 LAYERS = [
     ((2, 3, 24, 24), (32, 3, 6, 6), {'stride': 4, 'pad': 1}, columns),
     ((2, 32, 12, 12), (64, 32, 2, 2), {'stride': 2}, columns),
@@ -41,6 +41,7 @@ LAYERS = [
     ((2, 16, 9, 9), (32, 16, 3, 3), {'pad': 6, 'dilate': 6}, columns),
     ((2, 16, 19, 19), (32, 16, 3, 3), {'pad': 6, 'dilate': 6}, columns),
     ((2, 16, 10, 10), (32, 16, 3, 3), {'stride': 2, 'pad': 1}, columns),
+    ((2, 3, 9, 9), (2, 3, 2, 2), {'stride': 2, 'pad': 1, 'dilate': 3}, columns),
     ((2, 64, 12, 12), (32, 64, 1, 1), {}, pointwise),
     ((2, 16, 13, 12), (32, 16, 1, 1), {'stride': (2, 3)}, pointwise),
     ((2, 16, 6, 6), (32, 16, 1, 1), {'pad': 1}, columns),
@@ -62,7 +63,7 @@ def make_gradient(y):
     return chainer.backend.get_array_module(y.array).asarray(gy.astype(y.dtype))
 
 
-def make_size(y):
+def make_positive_gradient(y):
     return abs(make_gradient(y))
 
 
@@ -82,8 +83,8 @@ def assert_equals_chainers(*arrays, **options):
     found = run(convolution_2d, *arrays, **options)
     dtype = arrays[0].dtype.char
     expected = run(F.convolution_2d, *wide, **options)
-    # The same sums without signs. A rounding error is relative to them, whatever cancels.
-    sizes = run(F.convolution_2d, *map(np.abs, wide), gradient_of=make_size, **options)
+    # The same sums without signs. Rounding errors are relative to them, also where terms cancel.
+    sizes = run(F.convolution_2d, *map(np.abs, wide), gradient_of=make_positive_gradient, **options)
     for a, b, size in zip(found, expected, sizes):
         assert a.dtype == dtype and a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=0, atol=RTOL[dtype] * size.max(initial=0))
@@ -140,19 +141,6 @@ def test_each_algorithm_has_its_layers(x_shape, W_shape, options, algorithm):
     dtype='f',
     block_bytes=1,
     seed=3,
-)
-@example(  # the kernel is as large as the stride, and dilated patches overlap
-    batch=2,
-    channels=(3, 2),
-    groups=1,
-    size=(9, 9),
-    kernel=(2, 2),
-    stride=(2, 2),
-    pad=(1, 1),
-    dilate=(3, 3),
-    dtype='f',
-    block_bytes=3000,
-    seed=0,
 )
 def test_equals_chainers_function(
     batch, channels, groups, size, kernel, stride, pad, dilate, dtype, block_bytes, seed
