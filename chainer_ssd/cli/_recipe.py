@@ -12,7 +12,7 @@ from chainer_ssd.cli._objective import create_objective
 from chainer_ssd.links import GroundTruthConverter, MultiboxTrainChain, SSDLossChain
 from chainer_ssd.runtime import CosineShift, NaNPolicy, StepShift
 
-#: Largest weight decay of SSDMini in an iteration, and what it adds up to in a longer training.
+#: SSDMini's largest weight decay of an iteration, and the sum that longer trainings do not exceed.
 MAX_WEIGHT_DECAY, TOTAL_WEIGHT_DECAY = 2e-3, 3.3
 
 
@@ -77,10 +77,9 @@ def create_optimizer(
     """
     lr = get_recipe(model_name, 'voc').learning_rate if lr is None else lr
     if model_name == 'ssd_mini':
-        # lambda = min(0.002, 3.3 / T). Weights are about a mean of the last 1 / lambda steps. That
-        # stays a part of the T steps of a training (Wang and Aitchison, "How to set AdamW's weight
-        # decay as you scale model and dataset size" (2024)). A constant would bound what a longer
-        # training learns.
+        # lambda = min(0.002, 3.3 / T) for T iterations. A weight is about the moving average of its
+        # last 1 / lambda updates (Wang and Aitchison, "How to set AdamW's weight decay as you scale
+        # model and dataset size" (2024)). With a constant, a longer training learns no more.
         decay = min(MAX_WEIGHT_DECAY, TOTAL_WEIGHT_DECAY / iteration)
         optimizer = chainer.optimizers.Adam(alpha=lr, weight_decay_rate=decay)
     else:
