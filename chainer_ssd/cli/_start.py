@@ -57,7 +57,7 @@ def describe_fit(fit: DefaultBoxFit, iou_thresh: float) -> str:
         f'  sizes as fractions of the input: {sizes}. Aspect ratios of each scale: {ratios}'
     )
     if fit.recall < fit.recall_before + MIN_GAIN:
-        text += '\n  the default boxes fit already: the mAP may be higher without --fit-boxes'
+        text += '\n  hardly more objects can be matched: the mAP may be higher without --fit-boxes'
     return text
 
 
